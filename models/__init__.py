@@ -1,0 +1,78 @@
+"""Methods by name: `names()`, `card(name)`, `get(name)`, `load(name)`.
+
+One file of this folder that assigns `CARD` and `METHOD` is one method; its file name is its name.
+Only `get` and `load` import torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ndvr.models import card as _card
+from ndvr.models.card import Card
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Method, Model
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def _card_sources() -> dict[str, ast.expr]:
+    """The expression after `CARD =` of every method file."""
+    found = {}
+    for path in sorted(_FOLDER.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "CARD":
+                found[path.stem] = node.value
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """All methods, sorted."""
+    return tuple(_card_sources())
+
+
+@cache
+def card(name: str) -> Card:
+    """The method's data, read from its source without importing it (so without torch)."""
+    if name not in _card_sources():
+        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(names())}")
+    expression = ast.Expression(_card_sources()[name])
+    return eval(compile(expression, f"{name}.CARD", "eval"), dict(vars(_card)))
+
+
+def get(name: str) -> Method:
+    """The method itself."""
+    card(name)
+    return importlib.import_module(f"ndvr.models.{name}").METHOD
+
+
+def load(
+    name: str, weights: Any = None, device: str = "cpu", *, parts: tuple[str, ...] = ("embed", "similarity"), **options
+) -> Model:
+    """A ready model.
+
+    weights  None for the published default; a published name; a path to the authors' file; a mapping of their
+             state_dict keys to arrays; or "random" / "random:SEED" for tests, which marks all output as untrained.
+    parts    what will be asked of it: "embed", "similarity" or both; files for the rest are not needed.
+    options  as listed by `ndvr methods NAME`.
+    """
+    from ndvr.models.method import Model
+
+    method = get(name)
+    resolved = method.card.resolve(options)
+    network = method.build(weights, resolved, parts=parts)
+    if not method.card.weights:
+        label = "none needed"
+    elif weights is None:
+        label = next(iter(method.card.weights))
+    else:
+        label = weights if isinstance(weights, str) else str(weights) if isinstance(weights, Path) else "mapping"
+    if label == "random":
+        label = "random:0"
+    return Model(name, method, network, options=resolved, device=device, weights=label)
