@@ -1,0 +1,30 @@
+"""Why a video has no features: the classes of failure, and the one exception that carries them."""
+
+from typing import Literal, get_args
+
+ErrorClass = Literal["io", "corrupt", "timeout", "crash", "oom", "empty", "unsupported"]
+ERROR_CLASSES: tuple[str, ...] = get_args(ErrorClass)
+
+
+class DecodeError(Exception):
+    """One video cannot be decoded; becomes its row in the ledger and never stops a run.
+
+    io           the file cannot be read: missing, no permission, a directory, a device, a lost connection
+    corrupt      it is read, but no decoder gets a picture out of it
+    timeout      a decoder made no progress within the deadline and was killed
+    crash        the decoder's process died
+    oom          the decoder's process hit its memory limit
+    empty        a valid container whose stream has no frames
+    unsupported  no decoder for this codec or pixel format, or encrypted
+    """
+
+    def __init__(self, kind: ErrorClass, message: str):
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+class NoPicture(Exception):
+    """The file has no video stream: sound only. For a picture method it is skipped, not failed."""

@@ -1,0 +1,94 @@
+"""Which source frames become windows: the published frame-picking rules as streaming filters.
+
+A sampler is pushed every decoded frame in order and returns the windows that are now certain, so that several
+views share one pass over a video and no frame is kept longer than needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from math import floor
+from typing import Generic, Protocol, TypeVar
+
+from ndvr.models.card import Frames
+
+F = TypeVar("F")  # whatever stands for a frame: a decoded frame, or just its number in tests
+
+# One frame shown longer than this is not repeated further: a header that claims 39 hours for one second of
+# frames must not become 140,000 windows. ffmpeg would repeat without end.
+LONGEST_STILL_S = 600
+
+
+class Sampler(Protocol[F]):
+    """Picks windows out of a stream of frames; windows come as (time in seconds, frame)."""
+
+    def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]: ...
+
+    def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]: ...
+
+
+class FfmpegSampler(Generic[F]):
+    """ffmpeg's fps filter with its default rounding (near): window k shows the last frame with t * fps < k + 1/2.
+
+    A constant-rate video of n frames at rate f gives floor(n * fps / f + 1/2) windows, possibly none.
+    """
+
+    def __init__(self, fps: float):
+        self.fps = Fraction(fps).limit_denominator(1000)
+        self._next: int | None = None  # window that is not yet decided
+        self._held: F | None = None  # the frame it would show now
+        self._longest = floor(LONGEST_STILL_S * self.fps)
+
+    def _slot(self, time_s: Fraction) -> int:
+        return floor(time_s * self.fps + Fraction(1, 2))
+
+    def _emit(self, until: int) -> Iterator[tuple[Fraction, F]]:
+        assert self._next is not None and self._held is not None
+        for k in range(self._next, min(until, self._next + self._longest)):
+            yield Fraction(k) / self.fps, self._held
+        self._next = max(self._next, until)
+
+    def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]:
+        slot = self._slot(time_s)
+        if self._next is None:
+            self._next = slot
+        else:
+            yield from self._emit(slot)
+        self._held = frame
+
+    def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]:
+        """`end_s` is when the last frame ends: its time plus its duration."""
+        if self._held is not None:
+            yield from self._emit(self._slot(end_s))
+
+
+class OpencvSampler(Generic[F]):
+    """Every step-th frame from the first, step = round(rate / fps) half to even, as the OpenCV loaders do.
+
+    A rate above 144 or unknown counts as 25. Below half a frame a window the references divide by zero; here
+    every frame is a window.
+    """
+
+    def __init__(self, fps: float, rate: Fraction | None):
+        if rate is None or rate <= 0 or rate > 144:
+            rate = Fraction(25)
+        self.step = max(1, round(rate / Fraction(fps).limit_denominator(1000)))
+
+    def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]:
+        if index % self.step == 0:
+            yield time_s, frame
+
+    def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]:
+        return iter(())
+
+
+_SAMPLERS: dict[str, Callable[[Frames, Fraction | None], Sampler]] = {
+    "ffmpeg": lambda view, rate: FfmpegSampler(view.fps),
+    "opencv": lambda view, rate: OpencvSampler(view.fps, rate),
+}
+
+
+def sampler(view: Frames, rate: Fraction | None) -> Sampler:
+    """The sampler of a view for a stream whose header says `rate` frames a second (None: unknown)."""
+    return _SAMPLERS[view.rule](view, rate)
