@@ -8,6 +8,7 @@ returns a neighbouring frame for HEVC, MPEG-4, AVI, TS, WMV and edit lists. READ
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -112,7 +113,9 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
             # Times that run backwards (broken files) would unpick windows already given away.
             time_s = time_s if last_s is None else max(time_s, last_s)
             last_s = time_s
-            length = picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
+            length = (
+                picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
+            )
             stream.end_s = time_s + min(Fraction(length), Fraction(10))
             stream.decoded += 1
             yield Frame(stream.decoded - 1, time_s, picture)
@@ -123,7 +126,9 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
 
 def _no_frames(stream: Stream, reason: str) -> DecodeError:
     if stream.errors:
-        return DecodeError("corrupt", f"{stream.errors} damaged packets and no frame ({stream.codec}): {reason}")
+        return DecodeError(
+            "corrupt", f"{stream.errors} damaged packets and no frame ({stream.codec}): {reason}"
+        )
     return DecodeError("empty", f"a {stream.codec} stream without frames")
 
 
@@ -166,11 +171,16 @@ def open_decord(path: str) -> Stream:
         rate = Fraction(reader.get_avg_fps()).limit_denominator(100_000)
         count = len(reader)
     except Exception as error:  # decord raises bare RuntimeError and its own type for everything
-        text = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
-        raise DecodeError("corrupt", f"decord cannot open: {text}") from error
+        raise DecodeError("corrupt", f"cannot open: {_decord_reason(error)}") from error
     stream = Stream(f"decord {decord.__version__}", rate, count / float(rate) if rate else None, "?")
     stream.frames = _decord_frames(reader, count, stream)
     return stream
+
+
+def _decord_reason(error: Exception) -> str:
+    """Its message without the time, the C++ file and the video's path."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[\d:]+\] \S+ |Error reading .*", "", lines[-1]).strip()[:160] or "not a video"
 
 
 def _decord_frames(reader, count: int, stream: Stream) -> Iterator[Frame]:
@@ -181,7 +191,7 @@ def _decord_frames(reader, count: int, stream: Stream) -> Iterator[Frame]:
             begin, end = reader.get_frame_timestamp(index)
         except Exception as error:
             if stream.decoded == 0:
-                raise DecodeError("corrupt", f"decord: {str(error).strip().splitlines()[-1][:200]}") from error
+                raise DecodeError("corrupt", f"no frame: {_decord_reason(error)}") from error
             stream.errors += 1
             return
         start_s = float(begin) if start_s is None else start_s

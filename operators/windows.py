@@ -1,7 +1,7 @@
 """Cut a video into windows: one pass of the decoder serves every view.
 
-    for piece in cut("a.mp4", {"s2vs": Frames(), "thumbprint": Frames(fps=2, grey=True, ...)}):
-        piece.windows   # (N, *window_shape) uint8
+for piece in cut("a.mp4", {"s2vs": Frames(), "thumbprint": Frames(fps=2, grey=True, ...)}):
+    piece.windows   # (N, *window_shape) uint8
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Cutter:
 
 
 def cut(
-    path: str, views: dict[str, View], decoder: str = "pyav", *, heartbeat: Callable[[Stream], None] = lambda _: None
+    path: str, views: dict[str, View], decoder: str = "pyav", *, heartbeat: Callable[[], None] = lambda: None
 ) -> Iterator[Piece | Stream]:
     """All windows of a video for every view, then the `Stream` with what was decoded.
 
@@ -77,7 +77,7 @@ def cut(
         first = first or frame
         for cutter in cutters:
             yield from cutter.take(cutter.sampler.push(frame.index, frame.time_s, frame))
-        heartbeat(stream)
+        heartbeat()
     for cutter in cutters:
         yield from cutter.take(cutter.sampler.finish(stream.end_s))
         if cutter.number == 0 and not cutter._windows and first is not None:

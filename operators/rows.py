@@ -1,0 +1,57 @@
+"""The row that travels: one piece of a video seen through one method's view, or the end of that video.
+
+decode  fills everything but `features`;  embed  swaps `windows` for `features`;  write  keeps the rest as the
+ledger. A video is done for a method when its `end` row says done and pieces 0 .. pieces-1 of the same run and
+attempt are in committed shards.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pyarrow as pa
+
+Status = Literal["done", "failed", "skipped"]
+
+LEDGER = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("method", pa.string()),
+        ("config", pa.string()),  # which weights, view, decoder ...: configs/<config>.json
+        ("run", pa.string()),
+        ("attempt", pa.int32()),  # 1, 2, ... within the run: one per decoder tried
+        ("kind", pa.string()),  # "piece" or "end"
+        ("piece", pa.int32()),  # number of the piece; of an end row: how many there are
+        ("windows_count", pa.int32()),  # of the piece; of an end row: in all
+        # a piece: where its features are
+        ("shard", pa.string()),
+        ("shard_row", pa.int64()),
+        ("embed_s", pa.float64()),
+        # an end row: what became of the video
+        ("status", pa.string()),
+        ("error_class", pa.string()),
+        ("message", pa.string()),
+        ("uri", pa.string()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("sha256", pa.string()),
+        ("decoder", pa.string()),
+        ("frames", pa.int64()),  # decoded
+        ("damaged", pa.int64()),  # packets without a frame
+        ("partial", pa.bool_()),  # pictures were lost on the way: damaged packets, or the end is missing
+        ("duration_s", pa.float64()),
+        ("decode_s", pa.float64()),
+        ("finished", pa.timestamp("ms", tz="UTC")),
+    ]
+)
+
+# In flight only.
+_BLOBS = [("start_s", pa.list_(pa.float64())), ("data", pa.large_binary())]
+FLIGHT = pa.schema([*LEDGER, *(pa.field(name, kind) for name, kind in _BLOBS)])
+
+
+def table(rows: list[dict[str, Any]], schema: pa.Schema = FLIGHT) -> pa.Table:
+    """Rows as a table; a column a row does not mention is null."""
+    return pa.Table.from_pylist(
+        [{name: row.get(name) for name in schema.names} for row in rows], schema=schema
+    )
