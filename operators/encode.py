@@ -40,12 +40,13 @@ def write_video(
     start_s: Fraction | float = 0,
     audio_codec: str | None = None,
 ) -> None:
-    """Encode (H, W, 3) uint8 RGB frames, and sound (channels, samples) float32 in [-1, 1]; the suffix names the container.
+    """Encode (H, W, 3) uint8 RGB frames and sound (channels, samples) float32 in [-1, 1] into one file.
 
-    Odd sides grow by one repeated line, as 4:2:0 needs even ones. `crf` and `preset` are used by the codecs that
-    have them; `options` go to the video encoder as they are. `times_s` gives each frame its own time (variable
-    rate) instead of i / fps; `start_s` moves picture and sound. One thread, so that the same frames give the same
-    file on every machine. Written under a temporary name, then renamed.
+    The suffix names the container. Odd sides grow by one repeated line, as 4:2:0 needs even ones. `crf` and
+    `preset` are used by the codecs that have them; `options` go to the video encoder as they are. `times_s`
+    gives each frame its own time (variable rate) instead of i / fps; `start_s` moves picture and sound. One
+    thread, so that the same frames give the same file on every machine. Written under a temporary name, then
+    renamed.
     """
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

@@ -1,0 +1,105 @@
+"""A short video held in memory, picture and sound: read_clip("a.mp4").
+
+For making and editing test material; extraction streams its videos and never holds one whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Frames (N, H, W, 3) uint8 RGB at a constant rate, sound (channels, samples) float32 or None."""
+
+    frames: np.ndarray
+    fps: Fraction
+    audio: np.ndarray | None = None
+    rate_hz: int = 44100
+
+    @property
+    def duration_s(self) -> float:
+        return float(len(self.frames) / self.fps)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    def cut(self, start_s: float, end_s: float) -> Clip:
+        """Picture and sound of [start_s, end_s), on whole frames."""
+        first, last = (round(time_s * self.fps) for time_s in (start_s, end_s))
+        audio = self.audio
+        if audio is not None:
+            begin, end = (round(frame / self.fps * self.rate_hz) for frame in (first, last))
+            audio = audio[:, begin:end]
+        return replace(self, frames=self.frames[first:last], audio=audio)
+
+    def at_rate(self, fps: Fraction) -> Clip:
+        """The same at another frame rate, by repeating or leaving out frames."""
+        count = round(len(self.frames) / self.fps * fps)
+        picks = np.minimum(
+            (np.arange(count) * float(self.fps / fps) + 1e-6).astype(int), len(self.frames) - 1
+        )
+        return replace(self, frames=self.frames[picks], fps=fps)
+
+    def __repr__(self) -> str:
+        audio = None if self.audio is None else self.audio.shape
+        return f"Clip(frames={self.frames.shape}, fps={self.fps}, audio={audio}, rate_hz={self.rate_hz})"
+
+
+def read_clip(path: str | Path) -> Clip:
+    """The whole file; of many streams the first of each kind. Sound is cut or padded to the picture's length."""
+    frames: list[np.ndarray] = []
+    chunks: list[np.ndarray] = []
+    with av.open(f"file:{path}") as container:
+        video = container.streams.video[0]
+        video.codec_context.thread_count = 1
+        fps = video.average_rate
+        sound = next(iter(container.streams.audio), None)
+        to_float = av.AudioResampler(format="fltp")
+        for frame in container.decode(*(stream for stream in (video, sound) if stream)):
+            if isinstance(frame, av.VideoFrame):
+                frames.append(frame.to_ndarray(format="rgb24"))
+            else:
+                chunks += [piece.to_ndarray() for piece in to_float.resample(frame)]
+    if not chunks:
+        return Clip(frames=np.stack(frames), fps=fps)
+    rate_hz = sound.codec_context.sample_rate
+    samples = np.concatenate(chunks, axis=1)
+    count = round(len(frames) / fps * rate_hz)
+    samples = np.pad(samples, ((0, 0), (0, max(0, count - samples.shape[1]))))[:, :count]
+    return Clip(frames=np.stack(frames), fps=fps, audio=samples, rate_hz=rate_hz)
+
+
+def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
+    """Sound played `factor` times faster at the same pitch, as FFmpeg's atempo does."""
+    layout = "mono" if len(audio) == 1 else "stereo"
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(
+        format="fltp", sample_rate=rate_hz, layout=layout, time_base=Fraction(1, rate_hz)
+    )
+    steps = [
+        graph.add("atempo", str(factor)),
+        graph.add("aformat", "sample_fmts=fltp"),
+        graph.add("abuffersink"),
+    ]
+    graph.link_nodes(source, *steps).configure()
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), format="fltp", layout=layout)
+    frame.sample_rate, frame.time_base, frame.pts = rate_hz, Fraction(1, rate_hz), 0
+    graph.push(frame)
+    graph.push(None)
+    pieces = []
+    while True:
+        try:
+            pieces.append(graph.pull().to_ndarray())
+        except (av.EOFError, av.BlockingIOError):
+            break
+    count = round(audio.shape[1] / factor)
+    changed = np.concatenate(pieces, axis=1)
+    return np.pad(changed, ((0, 0), (0, max(0, count - changed.shape[1]))))[:, :count]
