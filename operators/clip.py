@@ -54,7 +54,7 @@ class Clip:
 
 
 def read_clip(path: str | Path) -> Clip:
-    """The whole file; of many streams the first of each kind. Sound is cut or padded to the picture's length."""
+    """The whole file, the first stream of each kind. Sound is cut or padded to the picture's length."""
     frames: list[np.ndarray] = []
     chunks: list[np.ndarray] = []
     with av.open(f"file:{path}") as container:

@@ -1,4 +1,4 @@
-"""Draw on and bend pictures, (H, W, 3) uint8 RGB or (H, W) planes: what made-up videos and edits need of OpenCV."""
+"""Draw on and bend pictures, (H, W, 3) uint8 RGB or (H, W) planes: what made-up videos and edits need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def look_up(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def view_of(picture: np.ndarray, size: tuple[int, int], *, centre, zoom: float = 1.0, turn: float = 0.0):
-    """What a camera above `centre` (x, y) sees: size (width, height), `zoom` times larger, turned by radians."""
+    """What a camera above `centre` (x, y) sees in a picture of `size`, `zoom` times larger, turned by radians."""
     cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
     x, y = centre
     matrix = np.array(
