@@ -68,11 +68,7 @@ def _facts(path: str, stream: Stream) -> dict[str, Any]:
 
 def _sha256(path: str) -> str:
     with open(path, "rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _digest(file)
-        )
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
 
 def _digest(file) -> str:  # Python 3.10
@@ -85,9 +81,7 @@ def _digest(file) -> str:  # Python 3.10
 class Decode:
     """A table of videos (video_id, uri, methods) -> tables of pieces and end rows; see ndvr.operators.rows."""
 
-    def __init__(
-        self, *, jobs: dict[str, Job], run: str, decoder: str = "auto", limits: Limits | None = None
-    ):
+    def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str = "auto", limits: Limits | None = None):
         self.jobs, self.run, self.order = jobs, run, decoders.order(decoder)
         limits = limits or Limits()
         self.sandbox = Sandbox(
@@ -138,9 +132,7 @@ class Decode:
             rows.append(self._row(video, method, attempt, last | facts | end))
         yield table(rows)
 
-    def _row(
-        self, video: dict[str, Any], method: str, attempt: int, values: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _row(self, video: dict[str, Any], method: str, attempt: int, values: dict[str, Any]) -> dict[str, Any]:
         key = {"video_id": video["video_id"], "method": method, "config": self.jobs[method].config}
         return key | {"run": self.run, "attempt": attempt} | values
 

@@ -8,23 +8,66 @@ from math import ceil
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ndvr.models.card import Frames
 
 _LUMA_FIRST = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray")
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
-def window(frame: av.VideoFrame, view: Frames) -> np.ndarray:
-    """The window of a frame: `view.window_shape` uint8, upright as displayed, pixel aspect ratio ignored."""
-    turn = _display_turn(frame)
-    if view.grey:
-        picture = _grey(frame, turn, view)
-    elif view.kernel == "swscale":
-        picture = _swscale(frame, turn, view)
-    else:
-        rgb = turn.upright(_to_array(frame, "rgb24"))
-        picture = _resize(rgb, view)
-    return np.ascontiguousarray(centre_crop(picture, view.crop))
+class Picture:
+    """Makes the windows of one video through one view: call it with each picked frame.
+
+    Reads the display rotation off the first frame and keeps one libswscale context: PyAV's per-frame side data
+    and per-call contexts are freed only by the cycle collector, gigabytes late on 1080p video.
+    """
+
+    def __init__(self, view: Frames):
+        self.view = view
+        self._turn: _Turn | None = None
+        self._scale = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """`view.window_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
+        turn = self._turn = self._turn or _display_turn(frame)
+        if self.view.grey:
+            picture = self._grey(frame, turn)
+        elif self.view.kernel == "swscale":
+            picture = self._swscale(frame, turn)
+        else:
+            picture = _resize(turn.upright(self._convert(frame, "rgb24")), self.view)
+        return np.ascontiguousarray(centre_crop(picture, self.view.crop))
+
+    def _convert(
+        self, frame: av.VideoFrame, pixel_format: str, width: int = 0, height: int = 0
+    ) -> np.ndarray:
+        size = (width or frame.width, height or frame.height)
+        return self._scale.reformat(frame, *size, format=pixel_format, interpolation="BICUBIC").to_ndarray()
+
+    def _swscale(self, frame: av.VideoFrame, turn: _Turn) -> np.ndarray:
+        """RGB through libswscale's bicubic, both sides rounded up to even, as the ffmpeg loaders ask for."""
+        size, sides = self.view.resize, (frame.width, frame.height)
+        ratio = size / min(sides)
+        width, height = (size, size) if self.view.squash else (ceil(side * ratio / 2) * 2 for side in sides)
+        try:
+            return turn.upright(self._convert(frame, "rgb24", width, height))
+        except (ValueError, av.FFmpegError):  # libswscale refuses pictures of a few pixels
+            rgb = self._convert(frame, "rgb24")
+            return turn.upright(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC))
+
+    def _grey(self, frame: av.VideoFrame, turn: _Turn) -> np.ndarray:
+        """The luma plane, resized, in full range 0 to 255 whatever range the file uses."""
+        if frame.format.name not in _LUMA_FIRST:
+            return turn.upright(_resize(self._convert(frame, "gray"), self.view))
+        plane = frame.planes[0]
+        luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        small = _resize(np.ascontiguousarray(luma), self.view)
+        if not frame.format.name.startswith("yuvj") and int(frame.color_range) != _FULL_RANGE:
+            # Studio range 16 to 235, stretched after the resize: far fewer pixels. libswscale stretches 10-bit
+            # files, so leaving this out would tell copies of different bit depth apart.
+            small = np.clip((small.astype(np.float32) - 16) * (255 / 219) + 0.5, 0, 255).astype(np.uint8)
+        return turn.upright(small)
 
 
 def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
@@ -63,27 +106,6 @@ def _display_turn(frame: av.VideoFrame) -> _Turn:
     return _Turn(False, False, False)
 
 
-def _to_array(frame: av.VideoFrame, pixel_format: str) -> np.ndarray:
-    return frame.to_ndarray(format=pixel_format)
-
-
-def _swscale(frame: av.VideoFrame, turn: _Turn, view: Frames) -> np.ndarray:
-    """RGB through libswscale's bicubic, both sides rounded up to even numbers, as the ffmpeg loaders ask for."""
-    sides = frame.width, frame.height
-    if view.squash:
-        width, height = view.resize, view.resize
-    else:
-        ratio = view.resize / min(sides)
-        width, height = (ceil(side * ratio / 2) * 2 for side in sides)
-    try:
-        scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
-    except (ValueError, av.FFmpegError):
-        # libswscale refuses pictures of a few pixels.
-        rgb = cv2.resize(_to_array(frame, "rgb24"), (width, height), interpolation=cv2.INTER_CUBIC)
-        return turn.upright(rgb)
-    return turn.upright(scaled.to_ndarray())
-
-
 def _resize(rgb: np.ndarray, view: Frames) -> np.ndarray:
     """OpenCV's resize; the short side becomes `view.resize`, OpenCV rounds the other."""
     kernel = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}[view.kernel]
@@ -91,18 +113,3 @@ def _resize(rgb: np.ndarray, view: Frames) -> np.ndarray:
         return cv2.resize(rgb, (view.resize, view.resize), interpolation=kernel)
     factor = view.resize / min(rgb.shape[:2])
     return cv2.resize(rgb, (0, 0), fx=factor, fy=factor, interpolation=kernel)
-
-
-def _grey(frame: av.VideoFrame, turn: _Turn, view: Frames) -> np.ndarray:
-    """The luma plane, resized, in full range 0 to 255 whatever range the file uses."""
-    if frame.format.name not in _LUMA_FIRST:
-        return _resize(turn.upright(_to_array(frame, "gray")), view)
-    plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-    small = _resize(np.ascontiguousarray(luma), view)
-    full_range = frame.format.name.startswith("yuvj") or int(frame.color_range) == 2
-    if not full_range:
-        # Studio range 16 to 235, stretched after the resize: far fewer pixels. 10-bit files are stretched by
-        # libswscale, so leaving this out would tell copies of different bit depth apart.
-        small = np.clip((small.astype(np.float32) - 16) * (255 / 219) + 0.5, 0, 255).astype(np.uint8)
-    return turn.upright(small) if view.squash else centre_crop(turn.upright(small), view.crop)

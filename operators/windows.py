@@ -14,7 +14,7 @@ import numpy as np
 
 from ndvr.models.card import View
 from ndvr.operators.decoders import Frame, Stream, open_video
-from ndvr.operators.picture import window
+from ndvr.operators.picture import Picture
 from ndvr.operators.sampling import sampler
 
 PIECE_BYTES = 8 << 20  # windows handed on together; bounds memory whatever the length of a video
@@ -40,6 +40,7 @@ class _Cutter:
         self.key, self.view, self.sampler = key, view, sampler(view, rate)
         self.size = max(1, PIECE_BYTES // int(np.prod(view.window_shape)))
         self.number = 0
+        self._picture = Picture(view)
         self._start_s: list[float] = []
         self._windows: list[np.ndarray] = []
         self._last: tuple[Frame, np.ndarray] | None = None
@@ -47,7 +48,7 @@ class _Cutter:
     def take(self, picks: Iterator[tuple[Fraction, Frame]]) -> Iterator[Piece]:
         for start_s, frame in picks:
             if self._last is None or self._last[0] is not frame:  # a repeated frame is converted once
-                self._last = frame, window(frame.picture, self.view)
+                self._last = frame, self._picture(frame.picture)
             self._start_s.append(float(start_s))
             self._windows.append(self._last[1])
             if len(self._windows) == self.size:
