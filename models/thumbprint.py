@@ -1,0 +1,51 @@
+"""Thumbprint: finds copies without training, by laying small pictures over each other in every plausible way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ndvr.models.card import Card, Frames
+from ndvr.models.layers import thumbprint_align as align
+from ndvr.models.layers import thumbprint_codes as codes
+from ndvr.models.method import Method, Options
+
+CARD = Card(
+    title="Thumbprint",
+    paper="ours, training-free: DCT thumbnails, exhaustive placement search, local-contrast correlation",
+    view=Frames(fps=2.0, rule="ffmpeg", resize=128, crop=128, kernel="area", squash=True, grey=True),
+    feature_shape=(512,),  # 1024 bytes per second of video
+    feature_dtype="uint8",
+    symmetric=True,
+    range=(0.0, 1.0),
+)
+
+
+class Thumbprint(Method):
+    """Thumbnails of frames, compared by where and when one video's pictures show up in the other's."""
+
+    def build(self, weights: Any, options: Options, *, parts: Sequence[str]) -> torch.nn.Module:
+        """Nothing: there are no weights."""
+        return torch.nn.Identity()
+
+    def embed(self, network: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
+        """(N, 128, 128) uint8 -> (N, 512) uint8."""
+        return codes.encode(windows)
+
+    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
+        """(T, 512) uint8 -> (T, 1 + 40 * 40) float: weight of the frame, then its thumbnail."""
+        return align.thumbnails(features)
+
+    def similarities(self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+        """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""
+        prepared = align.prepare(query)
+        return torch.stack([align.compare(prepared, align.prepare(target)) for target in targets])
+
+    def matrix(self, network: torch.nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(Tq, Tt) agreement of frames under the best placement, in [0, 1]."""
+        return align.best_matrix(align.prepare(query), align.prepare(target))
+
+
+METHOD = Thumbprint(CARD)
