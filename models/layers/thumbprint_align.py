@@ -9,6 +9,7 @@ import torch
 from ndvr.models.layers import thumbprint_search as search
 from ndvr.models.layers import thumbprint_verify as verify
 from ndvr.models.layers.thumbprint_codes import SIDE, decode
+from ndvr.models.layers.thumbprint_refine import refine
 
 N_KEYS = 6
 N_PROPOSALS = 8
@@ -24,7 +25,8 @@ class Prepared:
     keys: torch.Tensor  # (K,) frames that propose
     full: torch.Tensor  # (8, T, D)
     crops: torch.Tensor  # (K, B, D)
-    fine: torch.Tensor  # (T, 16, p)
+    smooth: torch.Tensor  # (T, S, S), for sampling at half the resolution
+    grid: torch.Tensor  # (T, n, n): whole pictures as they are compared
 
 
 def thumbnails(codes: torch.Tensor) -> torch.Tensor:
@@ -54,19 +56,21 @@ def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> tor
 
 
 def prepare(signature: torch.Tensor) -> Prepared:
+    """Everything of one video that does not depend on the other."""
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (SIDE, SIDE))
     t = len(weight)
     k = min(N_KEYS, t)
     keys = ((torch.arange(k) + 0.5) * t / k).long()
-    # prefer informative frames
-    whole = verify.box_theta(0, 1, 0, 1)
+    smooth = verify.blur(images, 1)
+    grid = verify.sample(smooth, torch.eye(2, 3)[None])[0][0]
     return Prepared(
-        images,
-        weight,
-        keys,
-        search.full_descriptors(images),
-        search.crop_descriptors(images[keys]),
-        verify.local_contrast(verify.sample(images, whole)),
+        images=images,
+        smooth=smooth,
+        weight=weight,
+        keys=keys,
+        full=search.full_descriptors(images),
+        crops=search.crop_descriptors(images[keys]),
+        grid=grid,
     )
 
 
@@ -100,35 +104,55 @@ def _large() -> torch.Tensor:
     return torch.nonzero((length[v] > 0.6) & (length[h] > 0.6))[:, 0]
 
 
-def verify_matrix(a: Prepared, b: Prepared, box: int, turn: int) -> torch.Tensor:
+def windows(box: torch.Tensor) -> torch.Tensor:
+    """Affine windows (P, 2, 3) of boxes (P,)."""
     v, h, _ = search.boxes()
     table = search.intervals()
-    theta = verify.box_theta(
-        float(table[v[box], 0]), float(table[v[box], 1]), float(table[h[box], 0]), float(table[h[box], 1])
-    )
-    cut = verify.local_contrast(verify.sample(a.images, theta))
-    other = (
-        b.fine
-        if turn == 0
-        else verify.local_contrast(search.turn(verify.sample(b.images, verify.box_theta(0, 1, 0, 1)), turn))
-    )
-    return verify.agreement(cut, other) * a.weight[:, None] * b.weight
+    (top, height), (left, width) = table[v[box], :2].T, table[h[box], :2].T
+    zero = torch.zeros_like(top)
+    rows = [width, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
+    return torch.stack(rows, 1).unflatten(1, (2, 3))
 
 
-def evidence(matrix: torch.Tensor) -> torch.Tensor:
+def place(a: Prepared, b: Prepared) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Verified placements of b in a: scores and (Ta, Tb) matrices."""
+    box, turn, _ = propose(a, b)
+    crops = a.crops[:, box].transpose(0, 1) * a.weight[a.keys][:, None]  # (P, K, D)
+    sims = crops @ (b.full[turn] * b.weight[:, None]).transpose(1, 2)  # (P, K, Tb)
+    value, when = sims.max(2)
+    k = min(3, value.shape[1])
+    best = value.topk(k, dim=1).indices  # (P, k)
+    theta = windows(box)
+    narrow = theta[:, [0, 1], [0, 1]].amax(1)[:, None, None, None] < 0.6
+    index = a.keys[best]
+    source = torch.where(narrow, a.images[index], a.smooth[index])
+    template = torch.stack(
+        [search.turn(b.grid[w], int(g)) for w, g in zip(when.gather(1, best), turn, strict=True)]
+    )
+    theta, _ = refine(source, template, theta)
+    found = []
+    for p in range(len(theta)):
+        cut, inside = verify.sample(a.images if narrow[p] else a.smooth, theta[p : p + 1])
+        fa = verify.local_contrast(cut[0], inside[0])
+        fb = verify.local_contrast(search.turn(b.grid, int(turn[p])))
+        found.append(evidence(fa, fb, a.weight, b.weight))
+    return found
+
+
+def evidence(fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Score of one placement and its matrix."""
+    matrix = verify.agreement(fa, fb) * wa[:, None] * wb
     m = min(6, *matrix.shape)
-    rows = matrix.amax(1).topk(m).values.mean()
-    columns = matrix.amax(0).topk(m).values.mean()
-    return torch.minimum(rows, columns)
+    j = matrix.argmax(1)
+    rows = verify.robust_agreement(fa, fb[j]) * wa * wb[j]
+    i = matrix.argmax(0)
+    columns = verify.robust_agreement(fa[i], fb) * wa[i] * wb
+    return torch.minimum(rows.topk(m).values.mean(), columns.topk(m).values.mean()), matrix
 
 
 def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     """The score of the best verified placement and its (Ta, Tb) agreement of frames."""
-    found = []
-    for x, y in ((a, b), (b, a)):
-        for box, turn, _ in zip(*(z.tolist() for z in propose(x, y)), strict=True):
-            matrix = verify_matrix(x, y, box, turn)
-            found.append((evidence(matrix), matrix if x is a else matrix.T))
+    found = place(a, b) + [(score, matrix.T) for score, matrix in place(b, a)]
     return max(found, key=lambda pair: float(pair[0]))
 
 

@@ -10,8 +10,8 @@ import torch
 from ndvr.models.layers.thumbprint_codes import SIDE
 
 COARSE = 8  # frequencies per axis compared while searching
-_LENGTHS = (1.0, 0.87, 0.75, 0.65, 0.56, 0.49, 0.42, 0.36, 0.31, 0.27)
-_STEP = 0.13  # of the box: neighbouring boxes differ by this
+_LENGTHS = (1.0, 0.82, 0.67, 0.55, 0.45, 0.37, 0.3)
+_STEP = 0.15  # of the box: neighbouring boxes differ by this
 N_TURNS = 8  # the symmetries of a square: bit 0 left-right, bit 1 upside-down, bit 2 transposed
 _NOISE = 1.5  # grey levels of whitened detail that quantisation and re-encoding may add
 
@@ -38,14 +38,14 @@ def intervals() -> torch.Tensor:
 def boxes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Indices (B,), (B,) of the vertical and horizontal interval of each box, and (B,) its group by size.
 
-    Sides in any proportion up to 1.35, or one side nearly whole (vertical cuts, stripes, stacks).
+    Sides in any proportion up to 1.5, or one side whole (vertical cuts, stripes, stacks).
     """
     table = intervals()
     kind = table[:, 2].long()
     v, h = torch.meshgrid(torch.arange(len(table)), torch.arange(len(table)), indexing="ij")
     v, h = v.flatten(), h.flatten()
-    near = (kind[v] - kind[h]).abs() <= 1
-    wide = torch.minimum(kind[v], kind[h]) <= 1
+    near = (kind[v] - kind[h]).abs() <= 2
+    wide = torch.minimum(kind[v], kind[h]) == 0
     keep = near | wide
     v, h = v[keep], h[keep]
     return v, h, kind[v] * len(_LENGTHS) + kind[h]
