@@ -121,6 +121,8 @@ def _only_tasks(protocol: Protocol, names: Sequence[str]) -> Protocol:
 
 def _count(scores: Scores, protocol: Protocol) -> Counts:
     """Both walks over the scores."""
+    import numpy as np
+
     from ndvr.benchmarks.rank import Counts, evaluated
     from ndvr.operators.rank_counts import survey, tally
 
@@ -130,15 +132,19 @@ def _count(scores: Scores, protocol: Protocol) -> Counts:
     seen = {video for video, scored in zip(surveyed.videos.ids, surveyed.scored) if scored}
     attempted = scores.videos or {}
     database = protocol.database if protocol.database is not None else frozenset(seen | attempted.keys())
+    order = surveyed.videos.order()
+    ranked = np.fromiter((video in database for video in surveyed.videos.ids), bool, len(order))
     groups = {frozenset(evaluated(task, surveyed)) for task in protocol.tasks if task.only is None}
     tallies, (pooled, at_least) = tally(
-        scores, surveyed, _right_for_any(protocol.tasks), database=database, groups=list(groups)
+        scores, surveyed, _right_for_any(protocol.tasks), order=order, ranked=ranked, groups=list(groups)
     )
     return Counts(
         surveyed=surveyed,
         tallies=tallies,
         pooled=pooled,
         at_least=dict(zip(groups, at_least)),
+        order=order,
+        ranked=ranked,
         database=database,
         available=(seen | {video for video, status in attempted.items() if status == "done"}) & database,
     )

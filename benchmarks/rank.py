@@ -39,6 +39,8 @@ class Counts:
     tallies: Mapping[str, Tally]
     pooled: np.ndarray  # (G,) thresholds, rising
     at_least: Mapping[frozenset[str], np.ndarray]  # queries of a task -> (G,) unlabelled pairs at or above each
+    order: np.ndarray  # (V,) place of each video among the sorted ids
+    ranked: np.ndarray  # (V,) bool: is in the database
     database: Set[str]
     available: Set[str]
 
@@ -97,10 +99,7 @@ class _Placer:
     def __init__(self, protocol: Protocol, task: Task, counts: Counts):
         self.protocol, self.task, self.counts = protocol, task, counts
         self.videos = counts.surveyed.videos
-        self.order = self.videos.order()
-        self.kind = np.full(len(self.videos), _WRONG, np.int8)
-        outside = [i for i, video in enumerate(self.videos.ids) if video not in counts.database]
-        self.kind[outside] = _IGNORED
+        self.kind = np.where(counts.ranked, _WRONG, _IGNORED).astype(np.int8)
         self.kind[self.videos.of(task.excluded)] = _IGNORED
         self.base = self.kind.copy()
 
@@ -127,10 +126,10 @@ class _Placer:
         codes, scores = counts.surveyed.labelled[query]
         kinds = self._kinds(query, codes)
         right, wrong = kinds == _RIGHT, kinds == _WRONG
-        best_first = np.lexsort((self.order[codes[right]], -scores[right]))
+        best_first = np.lexsort((counts.order[codes[right]], -scores[right]))
         right_codes, right_scores = codes[right][best_first], scores[right][best_first]
         above, tied, before = _labelled_wrong(
-            right_scores, self.order[right_codes], scores[wrong], self.order[codes[wrong]]
+            right_scores, counts.order[right_codes], scores[wrong], counts.order[codes[wrong]]
         )
         wrong_found = int(wrong.sum())
         if task.only is None:

@@ -32,8 +32,9 @@ class Codes:
     def of(self, ids: Set[str] | list[str]) -> np.ndarray:
         """Codes of ids, (N,) int64; ids never seen get the next ones."""
         code = self._code
-        found = [code.setdefault(i, len(code)) for i in ids]
-        if len(code) > len(self.ids):
+        found = list(map(code.get, ids))
+        if None in found:
+            found = [code.setdefault(i, len(code)) for i in ids]
             self.ids.extend(list(code)[len(self.ids) :])
         return np.array(found, np.int64)
 
@@ -113,19 +114,18 @@ def tally(
     surveyed: Survey,
     right: Mapping[str, Set[str]],
     *,
-    database: Set[str] | None,
+    order: np.ndarray,
+    ranked: np.ndarray,
     groups: list[Set[str]],
 ) -> tuple[dict[str, Tally], tuple[np.ndarray, list[np.ndarray]]]:
     """Walk again: a tally for each query, and for each group of queries the pooled counts.
 
     right     query -> videos that are right for any task, a subset of the labels the survey was given
-    database  ids that are ranked at all; None for every video that has a score
+    order     place of each video among the sorted ids (V,), as `Codes.order`
+    ranked    videos that are ranked at all, (V,) bool
     returns   also (thresholds (G,) rising, for each group: unlabelled pairs with a score of at least that (G,))
     """
-    order = surveyed.videos.order()
-    known = np.ones(len(order), bool)
-    if database is not None:
-        known = np.fromiter((video in database for video in surveyed.videos.ids), bool, len(order))
+    known = ranked.copy()
     gaps = {}
     for query, videos in right.items():
         codes, values = surveyed.labelled[query]
