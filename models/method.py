@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,14 @@ class Method(ABC):
         """What is compared: (T, *feature_shape) as stored, T >= 1 -> any tensor. Default: the features."""
         return features
 
+    def digest(self, network: torch.nn.Module, part: str) -> str:
+        """What identifies the weights behind `part` ("embed" or "similarity"); override to leave out the other part."""
+        digest = hashlib.sha256()
+        for key, value in sorted(network.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.ndim else b"")
+        return digest.hexdigest()
+
     @abstractmethod
     def similarities(
         self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]
@@ -58,7 +67,14 @@ class Model:
     """A method with its weights, on numpy arrays; the one place that knows device and inference mode."""
 
     def __init__(
-        self, name: str, method: Method, network: torch.nn.Module, *, options: Options, device: str, weights: str
+        self,
+        name: str,
+        method: Method,
+        network: torch.nn.Module,
+        *,
+        options: Options,
+        device: str,
+        weights: str,
     ):
         self.name, self.method, self.card, self.options = name, method, method.card, options
         self.device = torch.device(device)
@@ -73,6 +89,10 @@ class Model:
     @property
     def view(self) -> View:
         return self.method.view(self.options)
+
+    def digest(self, part: str) -> str:
+        """Identifies the weights behind `part`, "embed" or "similarity": equal digests, equal numbers."""
+        return self.method.digest(self.network, part)
 
     @torch.inference_mode()
     def embed(self, windows: np.ndarray) -> np.ndarray:
@@ -124,4 +144,6 @@ class Model:
         return self.method.matrix(self.network, query, target).float().cpu().numpy()
 
     def __repr__(self) -> str:
-        return f"Model({self.name}, weights={self.weights}, features={self.card.feature_shape}, {self.device})"
+        return (
+            f"Model({self.name}, weights={self.weights}, features={self.card.feature_shape}, {self.device})"
+        )

@@ -164,30 +164,28 @@ class Library:
                 found[entry.video_id] = entry
         return dict(sorted(found.items()))
 
-    def read(self, config: str, ids: Iterable[str] | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """(video_id, start_s (T,), features (T, *feature_shape)) of every done video, shard by shard.
+    def read(self, entries: Iterable[Entry]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """(video_id, start_s (T,), features (T, *feature_shape)) of the entries that have features, shard by shard.
 
-        Videos whose pieces lie in several shards come last. The order depends on the library only.
+        Videos whose pieces lie in several shards come last. The order depends on the entries only.
         """
-        about = self.configs[config]
-        wanted = None if ids is None else set(ids)
-        entries = [
-            entry for key, entry in self.entries(config).items() if entry.pieces and (not wanted or key in wanted)
-        ]
         by_shard: dict[str, list[Entry]] = {}
         scattered = []
         for entry in entries:
+            if not entry.pieces:
+                continue
             shards = {piece["shard"] for piece in entry.pieces}
             by_shard.setdefault(shards.pop(), []).append(entry) if len(shards) == 1 else scattered.append(entry)
         for shard, mine in sorted(by_shard.items()):
-            columns = self._shard(shard, about)
+            columns = self._shard(shard)
             for entry in mine:
                 yield entry.video_id, *_join([_slice(columns, piece) for piece in entry.pieces])
         for entry in scattered:
-            parts = [_slice(self._shard(piece["shard"], about), piece) for piece in entry.pieces]
+            parts = [_slice(self._shard(piece["shard"]), piece) for piece in entry.pieces]
             yield entry.video_id, *_join(parts)
 
-    def _shard(self, shard: str, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
+        about = self.configs[shard.partition("/")[0]]
         table = pq.read_table(self.path / SHARDS / shard, columns=["start_s", "feature"])
         column = table["feature"].combine_chunks()
         if pa.types.is_fixed_size_binary(column.type):

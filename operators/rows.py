@@ -27,6 +27,7 @@ LEDGER = pa.schema(
         ("shard", pa.string()),
         ("shard_row", pa.int64()),
         ("embed_s", pa.float64()),
+        ("write_s", pa.float64()),
         # an end row: what became of the video
         ("status", pa.string()),
         ("error_class", pa.string()),

@@ -120,9 +120,7 @@ class Sandbox:
         self._log.seek(max(0, self._log.seek(0, 2) - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         said = f": {lines[-1][:200]}" if lines else ""
-        if any(
-            word in line for line in lines for word in ("bad_alloc", "MemoryError", "Cannot allocate memory")
-        ):
+        if any(word in line for line in lines for word in ("bad_alloc", "MemoryError", "Cannot allocate memory")):
             return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return DecodeError("crash", f"the decoder process died ({name}){said}")

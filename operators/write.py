@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -32,7 +34,10 @@ class Write:
         for config in sorted({row["config"] for row in rows}):
             mine = [row for row in rows if row["config"] == config and row["kind"] == "piece" and row["data"]]
             if mine:
+                began = time.monotonic()
                 self._shard(config, f"{rows[0]['run']}-{name}.parquet", mine)
+                for row in mine:
+                    row["write_s"] = (time.monotonic() - began) / len(mine)
         now = datetime.now(timezone.utc)
         for row in rows:
             row["finished"] = now
@@ -60,7 +65,7 @@ class Write:
                 "start_s": pa.array(np.concatenate([row["start_s"] for row in rows])),
                 "feature": features,
             }
-        ).replace_schema_metadata({"ndvr": about["json"]})
+        ).replace_schema_metadata({"ndvr": json.dumps(about, sort_keys=True)})
         per_group = max(1, ROW_GROUP_BYTES // (size * dtype.itemsize))
         # Features are noise to a general compressor (half floats: 1 to 15 %), so only ids and times are compressed.
         codec = {"video_id": "zstd", "start_s": "zstd", "feature": "none"}

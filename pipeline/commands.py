@@ -1,0 +1,155 @@
+"""The commands of the pipeline: each one is a Python function with the same arguments and defaults.
+
+Imports inside the functions keep `ndvr --help` instant.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+METHOD_HELP = "Method by name; `ndvr methods` lists them."
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}")
+        pairs[key] = rest
+    return pairs
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Only what the user set; the defaults are written once, in the function."""
+    return {key: value for key, value in settings.items() if value not in (None, (), {})}
+
+
+option_option = click.option(
+    "--option", "options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Setting of a method, repeatable."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+address_option = click.option("--address", metavar="ADDR", help="Ray cluster to join; default: this machine.")
+
+
+@click.command()
+@click.argument("videos")
+@click.argument("library")
+@click.option("--method", "methods", multiple=True, help=f"{METHOD_HELP} Repeatable. Default: thumbprint.")
+@click.option(
+    "--weights",
+    multiple=True,
+    callback=_pairs,
+    metavar="METHOD=WEIGHTS",
+    help="Published name, path, or random[:SEED] (tests only). Default: the method's published weights.",
+)
+@option_option
+@click.option("--decoder", help="auto (PyAV, then decord), pyav or decord. Default: auto.")
+@click.option("--retry", help="Try these failures again: classes separated by commas, e.g. timeout,io, or all.")
+@click.option("--decode-workers", type=click.IntRange(1), help="Videos decoded at once. Default: one per CPU.")
+@click.option("--embed-workers", type=click.IntRange(1), help="Models at work. Default: one per GPU, or per 4 CPUs.")
+@click.option("--stall-s", type=float, help="Kill a decoder that makes no progress for this long. Default: 30.")
+@click.option("--memory-gb", type=float, help="Kill a decoder that needs more. Default: 4.")
+@address_option
+@quiet_option
+@json_option
+def extract(videos: str, library: str, **settings: Any) -> None:
+    """Extract features of VIDEOS into LIBRARY, streaming; running again continues.
+
+    VIDEOS is a folder, a text list ("id path" a line), a CSV or Parquet table (video_id, uri), or one video.
+    LIBRARY is a folder of Parquet shards. Exit code 0: all done; 1: some videos failed; 2: wrong usage.
+    """
+    from ndvr.operators.decode import Limits
+    from ndvr.operators.errors import ERROR_CLASSES
+    from ndvr.pipeline import extract as run
+    from ndvr.pipeline.summary import summary_text
+
+    as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
+    retry = settings.pop("retry")
+    classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
+    limits = Limits(**_given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("memory_gb")))
+    summary = run.extract(videos, library, limits=limits, **_given(retry=classes, **settings), progress=not quiet)
+    click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
+    if summary.failed:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("queries")
+@click.argument("database")
+@click.argument("scores")
+@click.option("--method", help=f"{METHOD_HELP} Default: thumbprint.")
+@click.option("--weights", help="Published name, path, or random[:SEED] (tests only).")
+@option_option
+@click.option("--config", help="Configuration, when a library holds several of the method.")
+@click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
+@click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
+@click.option("--workers", type=click.IntRange(1), help="Cells computed at once. Default: one per GPU, or per CPU.")
+@address_option
+@quiet_option
+@json_option
+def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Score every video of library QUERIES against every video of library DATABASE into folder SCORES.
+
+    The two may be the same library. A killed run continues.
+    """
+    from ndvr.pipeline import similarity as run
+
+    done = run.similarity(queries, database, scores, **_given(**settings), progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(done.to_json()))
+        return
+    if not done.trained:
+        click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
+    click.echo(
+        f"{done.pairs:,} scores of {done.queries:,} queries x {done.videos:,} videos by {done.method} in {done.scores} "
+        f"({done.seconds:.1f} s, {done.pairs / max(done.seconds, 1e-9):,.0f} pairs/s)"
+    )
+    for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
+        if count:
+            click.echo(f"{count:,} {what} have no features; {done.scores} lists them with the reason")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--method", help=f"{METHOD_HELP} Default: thumbprint.")
+@click.option("--weights", help="Published name, path, or random[:SEED] (tests only).")
+@option_option
+@click.option("--plot", metavar="PNG", help="Draw the frame-to-frame similarities.")
+@json_option
+def compare(a: str, b: str, as_json: bool, **settings: Any) -> None:
+    """Compare two videos, A and B, without Ray: the score, and a picture of where they agree."""
+    from ndvr.pipeline import compare as run
+
+    result = run.compare(a, b, **_given(**settings))
+    click.echo(json.dumps(result.to_json(), ensure_ascii=False) if as_json else result.text())
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def methods(name: str | None, as_json: bool) -> None:
+    """List the methods, or everything about one NAME: paper, view, feature, weights, options."""
+    from ndvr.pipeline import listing
+
+    click.echo(json.dumps(listing.as_json(name)) if as_json else listing.as_text(name))
+
+
+@click.command()
+@click.argument("library")
+@click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
+@json_option
+def show(library: str, failures: bool, as_json: bool) -> None:
+    """Say what LIBRARY holds: configurations, videos, windows, bytes, failures."""
+    from ndvr.pipeline import show as run
+
+    view = run.show(library)
+    if as_json:
+        click.echo(json.dumps(view.to_json(failures=failures), ensure_ascii=False))
+    else:
+        click.echo(view.text(failures=failures))

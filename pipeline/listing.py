@@ -1,0 +1,73 @@
+"""What methods there are, told from their cards alone: no torch, no network, instant."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+from ndvr import models
+from ndvr.models.card import Card
+
+
+def _bytes_per_s(card: Card) -> float:
+    width = {"uint8": 1, "float16": 2, "float32": 4}[card.feature_dtype]
+    return prod(card.feature_shape) * width * card.view.windows_per_s
+
+
+def _one(name: str) -> dict[str, Any]:
+    card = models.card(name)
+    view = {"kind": type(card.view).__name__, "window_shape": list(card.view.window_shape), **asdict(card.view)}
+    about = asdict(card) | {"name": name, "view": view, "bytes_per_s": _bytes_per_s(card)}
+    return about | {"feature_shape": list(card.feature_shape), "needs_weights": bool(card.weights)}
+
+
+def as_json(name: str | None = None) -> Any:
+    """Everything on the cards: one method's, or a list of all."""
+    return _one(name) if name else [_one(each) for each in models.names()]
+
+
+def as_text(name: str | None = None) -> str:
+    """A table of all methods, or one method's card."""
+    if name:
+        return _card_text(name, models.card(name))
+    rows = [("method", "title", "looks at", "feature", "KB/s", "weights")]
+    for each in models.names():
+        card = models.card(each)
+        rows.append(
+            (
+                each,
+                card.title,
+                f"{type(card.view).__name__} {card.view.windows_per_s:g}/s",
+                f"{' x '.join(map(str, card.feature_shape))} {card.feature_dtype}",
+                f"{_bytes_per_s(card) / 1000:.1f}",
+                ", ".join(card.weights) or "none needed",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", "ndvr methods NAME tells more: paper, options, where weights are"])
+
+
+def _card_text(name: str, card: Card) -> str:
+    view = card.view
+    lines = [
+        f"{name}: {card.title}",
+        f"paper       {card.paper}",
+        f"view        {view}",
+        f"window      {' x '.join(map(str, view.window_shape))} uint8, {view.windows_per_s:g} a second of video",
+        f"feature     {' x '.join(map(str, card.feature_shape))} {card.feature_dtype}, "
+        f"{_bytes_per_s(card) / 1000:.1f} KB a second of video",
+        f"scores      {card.range[0]:g} to {card.range[1]:g}, {'' if card.symmetric else 'not '}symmetric",
+    ]
+    for title, files in (("weights", card.weights), ("needs", card.requires)):
+        for key, file in files.items():
+            checksum = f"sha256 {file.sha256}" if file.sha256 else "no checksum published"
+            lines.append(f"{title:<11} {key}: {file.url} ({checksum})")
+    if not card.weights:
+        lines.append("weights     none needed")
+    for key, option in card.options.items():
+        choices = f" ({' | '.join(map(str, option.choices))})" if option.choices else ""
+        changes = "features" if option.part == "embed" else "scores only"
+        lines.append(f"option      {key}={option.default}{choices}: {option.help} [changes {changes}]")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""What one method is run with: its configuration, as recorded beside the features it makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ndvr import models
+from ndvr.models.card import Card, View
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
+
+# Raise when the same settings give other features than before: a change of frame picking, resizing, rounding.
+FEATURES_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A method, its weights and its options, chosen by the user."""
+
+    method: str
+    weights: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def card(self) -> Card:
+        return models.card(self.method)
+
+    @property
+    def view(self) -> View:
+        """What the method is shown under these options."""
+        return models.get(self.method).view(self.options)
+
+    def load(self, device: str, *parts: str) -> Model:
+        """The model, with what `parts` ("embed", "similarity") need."""
+        return models.load(self.method, self.weights, device, parts=parts, **self.options)
+
+
+def choose(
+    methods: tuple[str, ...], weights: dict[str, str] | None = None, options: dict[str, Any] | None = None
+) -> dict[str, Setting]:
+    """Settings by method. An option goes to every chosen method that has it, and must fit at least one."""
+    if not methods:
+        raise ValueError(f"no method given; choose one of {', '.join(models.names())}")
+    weights, options = weights or {}, options or {}
+    cards = {method: models.card(method) for method in methods}
+    if stray := set(weights) - set(cards):
+        raise ValueError(
+            f"weights given for {', '.join(sorted(stray))}, which is not among --method {', '.join(cards)}"
+        )
+    for key in options:
+        if not any(key in card.options for card in cards.values()):
+            known = sorted({name for card in cards.values() for name in card.options})
+            raise ValueError(f"unknown option {key!r} of {', '.join(cards)}; known: {', '.join(known) or 'none'}")
+    return {
+        method: Setting(
+            method=method,
+            weights=weights.get(method),
+            options=card.resolve({key: value for key, value in options.items() if key in card.options}),
+        )
+        for method, card in cards.items()
+    }
+
+
+def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
+    """The configuration: everything that decides the features, and `name`, which is a hash of it."""
+    card = setting.card
+    about = {
+        "method": setting.method,
+        "weights": model.weights,
+        "weights_digest": model.digest("embed"),
+        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
+        "view": {"kind": type(model.view).__name__, **asdict(model.view)},
+        "feature_shape": list(card.feature_shape),
+        "feature_dtype": card.feature_dtype,
+        "decoder": decoder,
+        "features_version": FEATURES_VERSION,
+    }
+    # Paths and labels may change without the features changing; the digest is what counts.
+    decisive = {key: value for key, value in about.items() if key not in ("weights", "options")}
+    text = json.dumps(decisive, sort_keys=True)
+    return about | {
+        "name": f"{setting.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
+        "trained": model.trained,
+        "windows_per_s": model.view.windows_per_s,
+    }

@@ -1,0 +1,39 @@
+"""The operators as Ray actors: what each one sets up where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from ndvr.operators.decode import Decode, Job, Limits
+from ndvr.pipeline.settings import Setting
+
+PIECES_PER_BATCH = 8  # of up to 8 MB each; enough windows of short videos to fill a GPU
+
+
+class DecodeActor:
+    """A decoder with its child process."""
+
+    def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str, limits: Limits):
+        self._decode = Decode(jobs=jobs, run=run, decoder=decoder, limits=limits)
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        yield from self._decode(videos)
+
+
+class EmbedActor:
+    """All models of the run, on this worker's GPU if it was given one."""
+
+    def __init__(self, *, settings: dict[str, Setting], threads: int):
+        import torch
+
+        from ndvr.operators.embed import Embed
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.set_num_threads(threads)
+        models = {method: setting.load(device, "embed") for method, setting in settings.items()}
+        self._embed = Embed(models, windows_per_batch=256 if device == "cuda" else 32)
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        return self._embed(pieces)
