@@ -180,7 +180,7 @@ def open_decord(path: str) -> Stream:
 def _decord_reason(error: Exception) -> str:
     """Its message without the time, the C++ file and the video's path."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"^\[[\d:]+\] \S+ |Error reading .*", "", lines[-1]).strip()[:160] or "not a video"
+    return re.sub(r"^\[[\d:]+\] \S+ |Error reading .*", "", lines[-1]).strip()[:90] or "not a video"
 
 
 def _decord_frames(reader, count: int, stream: Stream) -> Iterator[Frame]:

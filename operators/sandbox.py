@@ -94,7 +94,7 @@ class Sandbox:
             return
         self.close()
         ours, theirs = socket.socketpair()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
         with theirs:
             self._child = subprocess.Popen(
                 [

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndvr.operators.decode import Decode, Job, Limits
+from ndvr.operators.decode import Job, Limits
 from ndvr.operators.library import CONFIGS, Library, write_json
 from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.pipeline.plan import Plan, count_failures, make_plan

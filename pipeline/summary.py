@@ -22,8 +22,9 @@ def summary_text(summary: Summary) -> str:
         lines.append(f"ignored {sum(summary.ignored.values()):,} files that are no videos by name ({kinds})")
     if summary.seconds:
         lines.append(
-            f"{summary.seconds:.1f} s: {found['videos_per_s']:,.1f} videos/s, {found['frames_per_s']:,.0f} frames decoded/s, "
-            f"{found['windows_per_s']:,.0f} windows/s ({', '.join(summary.methods)})"
+            f"{summary.seconds:.1f} s: {found['videos_per_s']:,.1f} videos/s, "
+            f"{found['frames_per_s']:,.0f} frames decoded/s, {found['windows_per_s']:,.0f} windows/s "
+            f"({', '.join(summary.methods)})"
         )
         shares = ", ".join(f"{stage} {share:.0%}" for stage, share in found["stage_share"].items())
         lines.append(f"busy time by stage: {shares}")
