@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ndvr.benchmarks.evaluation import Coverage, Evaluation
-    from ndvr.benchmarks.protocol import Protocol, Task
+    from ndvr.benchmarks.evaluation import Evaluation
+    from ndvr.benchmarks.protocol import Protocol
     from ndvr.benchmarks.rank import Counts
     from ndvr.benchmarks.truth import Siblings
     from ndvr.operators.score_files import Scores
@@ -63,6 +62,7 @@ def evaluate(
 
 def evaluate_protocol(scores: Scores, protocol: Protocol) -> Evaluation:
     """Evaluate opened scores against a protocol made by hand or by one of the dataset files."""
+    from ndvr.benchmarks.coverage import coverage_of
     from ndvr.benchmarks.evaluation import Evaluation
     from ndvr.benchmarks.rank import task_result
 
@@ -77,7 +77,7 @@ def evaluate_protocol(scores: Scores, protocol: Protocol) -> Evaluation:
         benchmark=protocol.name,
         convention=protocol.convention,
         tasks=results,
-        coverage=_coverage(scores, protocol, counts),
+        coverage=coverage_of(scores, protocol, counts),
         n_pairs=counts.surveyed.n_pairs,
         database_sha256=_digest(counts.database),
         queries_sha256=_digest(used),
@@ -136,7 +136,7 @@ def _count(scores: Scores, protocol: Protocol) -> Counts:
     ranked = np.fromiter((video in database for video in surveyed.videos.ids), bool, len(order))
     groups = {frozenset(evaluated(task, surveyed)) for task in protocol.tasks if task.only is None}
     tallies, (pooled, at_least) = tally(
-        scores, surveyed, _right_for_any(protocol.tasks), order=order, ranked=ranked, groups=list(groups)
+        scores, surveyed, protocol.right_for_any(), order=order, ranked=ranked, groups=list(groups)
     )
     return Counts(
         surveyed=surveyed,
@@ -150,14 +150,6 @@ def _count(scores: Scores, protocol: Protocol) -> Counts:
     )
 
 
-def _right_for_any(tasks: Sequence[Task]) -> dict[str, set[str]]:
-    right: dict[str, set[str]] = {}
-    for task in tasks:
-        for query, videos in task.relevant.items():
-            right.setdefault(query, set()).update(videos)
-    return right
-
-
 def _no_common_query(scores: Scores, protocol: Protocol, ids: Sequence[str], rows: Sequence[int]) -> str:
     scored = sorted(query for query, n in zip(ids, rows) if n)
     if not scored:
@@ -165,35 +157,6 @@ def _no_common_query(scores: Scores, protocol: Protocol, ids: Sequence[str], row
     return (
         f"no query of {scores.name} (such as {scored[0]!r}) has a truth in {protocol.name} "
         f"(which asks about {min(protocol.queries)!r}): the ids must be written the same way"
-    )
-
-
-def _coverage(scores: Scores, protocol: Protocol, counts: Counts) -> Coverage:
-    from ndvr.benchmarks.evaluation import Coverage, Share
-
-    surveyed, database = counts.surveyed, counts.database
-    right = _right_for_any(protocol.tasks)
-    scored_queries = {query for query, n in zip(surveyed.queries.ids, surveyed.rows) if n}
-    seen = {video for video, scored in zip(surveyed.videos.ids, surveyed.scored) if scored}
-    missing_pairs, expected_pairs = {}, 0
-    for query, videos in right.items():
-        videos = videos if protocol.ranks_query else videos - {query}
-        codes = surveyed.labelled[query][0]
-        scored = {surveyed.videos.ids[code] for code in codes}
-        expected_pairs += len(videos)
-        missing_pairs |= {f"{query} -> {video}": "" for video in videos - scored}
-
-    def share(expected: Iterable[str], scored: set[str], attempted: dict[str, str] | None) -> Share:
-        known = attempted or {}
-        missing = {i: known.get(i, "" if attempted is None else "never attempted") for i in expected if i not in scored}
-        return Share(expected=len(list(expected)), scored=len(list(expected)) - len(missing), missing=missing)
-
-    return Coverage(
-        queries=share(right, scored_queries, scores.queries),
-        positives=Share(expected=expected_pairs, scored=expected_pairs - len(missing_pairs), missing=missing_pairs),
-        videos=share(database, seen, scores.videos),
-        queries_without_truth=len(scored_queries - right.keys()),
-        videos_outside_database=len(seen - database),
     )
 
 
@@ -229,9 +192,5 @@ def _digest(ids: Iterable[str]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")
 def command(scores: str, *, by: tuple[str, ...], per_query: bool, as_json: bool, **settings: Any) -> None:
     """mAP, micro-AP, tie interval and coverage of SCORES."""
-    try:
-        result = evaluate(scores, by=by or None, **settings)
-    except (ValueError, FileNotFoundError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+    result = evaluate(scores, by=by or None, **settings)
     click.echo(json.dumps(result.to_json(per_query=per_query), indent=1) if as_json else result.table())

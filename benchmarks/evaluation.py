@@ -74,12 +74,13 @@ class Coverage:
     queries: Share
     positives: Share
     videos: Share
+    pairs: Share  # of every evaluated query with every scored video
     queries_without_truth: int  # scored queries that no row of the truth names
     videos_outside_database: int  # scored videos that are not in the id list, and so are not ranked
 
     @property
     def complete(self) -> bool:
-        return all(part.expected == part.scored for part in (self.queries, self.positives, self.videos))
+        return all(part.expected == part.scored for part in (self.queries, self.positives, self.videos, self.pairs))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,6 +88,7 @@ class Coverage:
             "queries": self.queries.to_json(),
             "positives": self.positives.to_json(),
             "videos": self.videos.to_json(),
+            "pairs": self.pairs.to_json(),
             "queries_without_truth": self.queries_without_truth,
             "videos_outside_database": self.videos_outside_database,
         }

@@ -54,10 +54,13 @@ def _coverage_lines(evaluation: Evaluation) -> list[str]:
         lines = ["Coverage is incomplete. A query without scores is left out of the means; a right video without a"]
         lines += ["score counts as never found. 'if lost left': lost videos leave the id list. 'could be': the means"]
         lines += ["over all queries with the missing right videos never found, and ranked on top."]
+        if coverage.pairs.scored < coverage.pairs.expected:
+            lines += ["Pairs without a score are not ranked: wrong videos among them make every number too high."]
         for name, share in (
             ("queries", coverage.queries),
             ("right pairs", coverage.positives),
             ("videos", coverage.videos),
+            ("pairs of these queries and videos", coverage.pairs),
         ):
             lines.append(f"  {name}: {_part(share.scored, share.expected)} scored{_examples(share)}")
     if coverage.queries_without_truth:

@@ -47,6 +47,14 @@ class Protocol:
     def queries(self) -> frozenset[str]:
         return frozenset().union(*(task.relevant for task in self.tasks))
 
+    def right_for_any(self) -> Sets:
+        """query -> videos that are right in some task."""
+        out: dict[str, set[str]] = {}
+        for task in self.tasks:
+            for query, videos in task.relevant.items():
+                out.setdefault(query, set()).update(videos)
+        return {query: frozenset(videos) for query, videos in out.items()}
+
     def labels(self) -> Sets:
         """query -> every video that some task says something about; the query itself among them."""
         out: dict[str, set[str]] = {query: {query} for query in self.queries}

@@ -8,6 +8,7 @@ Counts add up, so the order of rows, files and workers cannot matter; comparison
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ import pyarrow as pa
 from ndvr.operators.pair_set import PairSet
 from ndvr.operators.score_files import ScoreBatch, Scores
 
+_KEPT_IDS = 1 << 22  # of dictionaries met before: some 100 MB
+
 
 class Codes:
     """Consecutive integers for ids, in order of appearance."""
@@ -24,7 +27,8 @@ class Codes:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self._code: dict[str, int] = {}
-        self._last: tuple[pa.Array, np.ndarray] | None = None
+        self._known: dict[int, tuple[pa.Array, np.ndarray]] = {}
+        self._n_known = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -39,10 +43,15 @@ class Codes:
         return np.array(found, np.int64)
 
     def of_array(self, ids: pa.Array) -> np.ndarray:
-        """The same for an arrow array; consecutive row groups usually share their dictionary, so it is kept."""
-        if self._last is None or not self._last[0].equals(ids):
-            self._last = ids, self.of(ids.to_pylist())
-        return self._last[1]
+        """The same for an arrow array; row groups and cells of a grid share dictionaries, so codes are kept."""
+        key = zlib.crc32(ids.buffers()[-1] or b"", len(ids))  # only a hint: equality decides
+        if key in self._known and self._known[key][0].equals(ids):
+            return self._known[key][1]
+        codes = self.of(ids.to_pylist())
+        if self._n_known < _KEPT_IDS:
+            self._known[key] = ids, codes
+            self._n_known += len(ids)
+        return codes
 
     def order(self) -> np.ndarray:
         """Place of each code among the sorted ids, (len,): the tie rule compares these."""

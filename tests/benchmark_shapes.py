@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from click.testing import CliRunner
 
 from ndvr.benchmarks.evaluate import command
+from ndvr.pipeline.cli import Commands
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -82,7 +83,14 @@ def truth_file(path, *rows, columns="query_id,video_id,relation,edit"):
     return path
 
 
+class Evaluate(Commands):
+    """`ndvr` with this one command, whether or not the package's entry points are installed."""
+
+    def get_command(self, context, name):
+        return command
+
+
 def evaluate_command(*args):
     """(exit code, stdout, stderr) of `ndvr evaluate`."""
-    result = CliRunner().invoke(command, [str(arg) for arg in args])
+    result = CliRunner().invoke(Evaluate(), ["evaluate", *map(str, args)])
     return result.exit_code, result.stdout, result.stderr

@@ -176,7 +176,8 @@ def test_coverage_tells_what_is_missing_and_what_it_could_change(tmp_path):
     coverage = result.to_json()["coverage"]
     assert coverage["queries"] == {"expected": 2, "scored": 1, "missing": 1, "missing_ids": {"r": "failed"}}
     assert coverage["videos"] == {"expected": 3, "scored": 2, "missing": 1, "missing_ids": {"b": "failed"}}
-    assert (coverage["positives"]["expected"], coverage["positives"]["scored"]) == (3, 1)
+    missing = {"q -> b": "failed", "r -> a": "query failed"}
+    assert coverage["positives"] == {"expected": 3, "scored": 1, "missing": 2, "missing_ids": missing}
     task = result.tasks["overall"]
     assert task.map == pytest.approx(1 / 4)  # a at rank 2 of two right ones
     assert task.map_available == pytest.approx(1 / 2)  # b leaves the id list
@@ -184,6 +185,13 @@ def test_coverage_tells_what_is_missing_and_what_it_could_change(tmp_path):
     assert task.possible_high == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
     assert "b (failed)" in result.table()
     assert "could be" in result.table()
+
+
+def test_an_unfinished_grid_of_pairs_is_told(tmp_path):
+    truth = truth_file(tmp_path / "truth.csv", "q,a,copy,x", "r,b,copy,x")
+    result = evaluate(ranking("q", "a", "b", "c") | ranking("r", "r", "b"), truth=truth)
+    assert result.to_json()["coverage"]["pairs"] == {"expected": 7, "scored": 4, "missing": 3, "missing_ids": {}}
+    assert "make every number too high" in result.table()
 
 
 def test_complete_scores_say_so(tmp_path):
