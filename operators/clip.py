@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,7 @@ class Clip:
     def at_rate(self, fps: Fraction) -> Clip:
         """The same at another frame rate, by repeating or leaving out frames."""
         count = round(len(self.frames) / self.fps * fps)
-        picks = np.minimum(
-            (np.arange(count) * float(self.fps / fps) + 1e-6).astype(int), len(self.frames) - 1
-        )
+        picks = np.minimum((np.arange(count) * float(self.fps / fps) + 1e-6).astype(int), len(self.frames) - 1)
         return replace(self, frames=self.frames[picks], fps=fps)
 
     def __repr__(self) -> str:
@@ -62,10 +61,11 @@ def read_clip(path: str | Path) -> Clip:
         video.codec_context.thread_count = 1
         fps = video.average_rate
         sound = next(iter(container.streams.audio), None)
+        converter = VideoReformatter()
         to_float = av.AudioResampler(format="fltp")
         for frame in container.decode(*(stream for stream in (video, sound) if stream)):
             if isinstance(frame, av.VideoFrame):
-                frames.append(frame.to_ndarray(format="rgb24"))
+                frames.append(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
             else:
                 chunks += [piece.to_ndarray() for piece in to_float.resample(frame)]
     if not chunks:
@@ -81,9 +81,7 @@ def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
     """Sound played `factor` times faster at the same pitch, as FFmpeg's atempo does."""
     layout = "mono" if len(audio) == 1 else "stereo"
     graph = av.filter.Graph()
-    source = graph.add_abuffer(
-        format="fltp", sample_rate=rate_hz, layout=layout, time_base=Fraction(1, rate_hz)
-    )
+    source = graph.add_abuffer(format="fltp", sample_rate=rate_hz, layout=layout, time_base=Fraction(1, rate_hz))
     steps = [
         graph.add("atempo", str(factor)),
         graph.add("aformat", "sample_fmts=fltp"),

@@ -22,16 +22,23 @@ def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def look_up(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The texture at float32 positions in pixels, repeated without end; bilinear."""
-    height, width = texture.shape[:2]
-    return cv2.remap(
-        texture, np.mod(x, width, dtype=np.float32), np.mod(y, height, dtype=np.float32), cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )  # fmt: skip
+    """The texture at positions in pixels within +-30000, repeated without end; bilinear."""
+    x, y = (part.astype(np.float32, copy=False) for part in (x, y))
+    return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def cover(picture: np.ndarray, strip: np.ndarray, mask: np.ndarray) -> None:
+    """Copy the strip over the picture in place where the (H, W) uint8 mask is not 0."""
+    cv2.copyTo(strip, mask, picture)
+
+
+def brighten(picture: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """The picture plus int16 amounts of the same shape, held within 0 to 255."""
+    return cv2.add(picture, amount, dtype=cv2.CV_8U)
 
 
 def view_of(picture: np.ndarray, size: tuple[int, int], *, centre, zoom: float = 1.0, turn: float = 0.0):
-    """What a camera above `centre` (x, y) sees in a picture of `size`, `zoom` times larger, turned by radians."""
+    """What a camera above `centre` (x, y) sees, `size` pixels, `zoom` times larger, turned by radians."""
     cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
     x, y = centre
     matrix = np.array(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 _NTSC = Fraction(1000, 1001)
 _SAMPLES_PER_CHUNK = 4096
@@ -117,9 +118,12 @@ class _Pictures:
         self.stream.pix_fmt = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
         if codec == "mjpeg":
             self.stream.pix_fmt = "yuvj420p"  # FFmpeg's encoder refuses studio range
+        # Frame.reformat sets up a new converter for every frame, which costs more than converting.
+        self.converter = VideoReformatter()
 
     def encode(self, frame: np.ndarray, time_s: Fraction) -> None:
-        picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=self.stream.pix_fmt)
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        picture = self.converter.reformat(picture, format=self.stream.pix_fmt, threads=1)
         picture.time_base = self.clock
         picture.pts = round((time_s + self.start_s) / self.clock)
         self.container.mux(self.stream.encode(picture))
@@ -139,7 +143,9 @@ class _Sound:
         self.container, self.samples, self.rate_hz, self.done = container, samples, rate_hz, 0
         self.layout = "mono" if len(samples) == 1 else "stereo"
         stream_rate_hz = 48000 if codec == "libopus" else rate_hz
-        self.stream = container.add_stream(codec, rate=stream_rate_hz, layout=self.layout)
+        # The default search of FFmpeg's AAC encoder takes longer than a small picture does.
+        settings = {"aac_coder": "fast"} if codec == "aac" else {}
+        self.stream = container.add_stream(codec, rate=stream_rate_hz, layout=self.layout, options=settings)
         if codec == "wmav2":
             self.stream.bit_rate = 128_000  # its default is refused at 44.1 kHz
 

@@ -47,7 +47,7 @@ def read_number(frame: np.ndarray, *, seen: tuple[float, float] = (1.0, 1.0)) ->
     """The number in a decoded, resized (H, W, 3) or (H, W) picture; ValueError when there is none.
 
     `seen` is the centred part of the source's (width, height) that the picture shows: (42 / 64, 42 / 48)
-    after a 224 crop of 256 from 64 x 48. A block is judged by the mean of its middle: works at 48 x 32 and less.
+    after a 224 crop of 256 from 64 x 48. A block is judged by the mean of its middle: 24 x 18 will do.
     """
     luma = frame.mean(axis=2) if frame.ndim == 3 else np.asarray(frame, float)
     height, width = luma.shape
