@@ -1,0 +1,41 @@
+"""What tests share: one Ray for the session, and the optional larger material beside the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test is a failure: CI has what they need")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and item.config.getoption("--fail-on-skip"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and --fail-on-skip was given: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real media, annotations and full reference numbers, when they lie beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder `shared` beside the project")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A real Ray on this machine, started once."""
+    import ray
+
+    from ndvr.pipeline import cluster
+
+    yield cluster.join()
+    ray.shutdown()
