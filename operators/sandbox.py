@@ -28,6 +28,7 @@ from typing import Any
 
 from ndvr.operators.errors import DecodeError, NoPicture
 
+START_S = 120.0
 BEAT_S = 0.5  # signs of life are sent no more often
 
 
@@ -56,9 +57,9 @@ class Sandbox:
 
         DecodeError and NoPicture raised inside are raised here, any other exception as a DecodeError(crash).
         """
-        self._start()
         finished = False
         try:
+            self._start()
             yield from self._messages(args)
             finished = True
         except (EOFError, ConnectionError, BrokenPipeError):
@@ -112,6 +113,10 @@ class Sandbox:
                 stderr=self._log,
             )
         self._pipe = Connection(ours.detach())
+        # Importing takes seconds on a busy machine; that must not count as a stalled decoder.
+        if not self._pipe.poll(START_S):
+            raise DecodeError("timeout", f"the decoder process did not start within {START_S:g} s")
+        self._pipe.recv()
 
     def _death(self) -> DecodeError:
         """What a child that is gone died of."""
@@ -158,6 +163,7 @@ def _child_main(fd: int, serve: str, memory_gb: float, parent: int) -> None:
     pipe = Connection(fd)
     module, _, function = serve.partition(":")
     generator = getattr(importlib.import_module(module), function)
+    pipe.send(("ready", None))
     last_beat = time.monotonic()
 
     def beat() -> None:
