@@ -25,7 +25,8 @@ def low(sources, rng) -> Edited:
 
 
 def scale(sources, rng) -> Edited:
-    size = tuple(even(side * rng.uniform(0.45, 0.7)) for side in sources[0].size)
+    factor = rng.uniform(0.45, 0.7)
+    size = tuple(even(side * factor) for side in sources[0].size)
     return _each(sources[0], lambda frame: draw.resize(frame, size))
 
 

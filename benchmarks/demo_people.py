@@ -52,7 +52,8 @@ def presenter(rng: np.random.Generator, width: int, height: int) -> Scene:
         x, y = rng.uniform(0, width), rng.uniform(0, height * 0.6)
         box = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * rng.uniform(0.1, 0.3, 2) * (width, height)
         draw.polygon(studio, box + (x, y), tx.colour(rng))
-    skin, coat, hair = tx.colour(rng, 130, 230), tx.colour(rng, 20, 180), tx.colour(rng, 10, 120)
+    skin = tuple(int(part) for part in np.array([225, 178, 148]) * rng.uniform(0.45, 1.1))
+    coat, hair = tx.colour(rng, 20, 180), tx.colour(rng, 10, 120)
     size, place = min(width, height) * rng.uniform(0.16, 0.24), rng.uniform(0.3, 0.7)
     ticker, bar = " ".join(rng.choice(WORDS, 60)), tx.colour(rng, 20, 150)
 

@@ -34,6 +34,7 @@ _SIZES = ((384, 216), (320, 180), (320, 240), (426, 240), (216, 384), (320, 180)
 _RATES = (25, 30, 25, Fraction(30000, 1001), 25, 24, 12, 25)
 # Fewer kinds than originals: some videos look alike and are no copies of each other, as in a real collection.
 _KINDS = tuple(SCENES)[:13]
+_PRESET = "superfast"  # still with B-frames and CABAC, as files in the wild; a third faster than veryfast
 _VERSION = 1  # raise it when the same seed makes other videos
 
 
@@ -84,7 +85,9 @@ def make_videos(
 
     copies      None: each of the 21 edits three times for 20 originals, in proportion for others
     duration_s  the shortest and longest original; a copy made of several is longer
-    workers     threads, None: one for each core; the decoded pictures do not depend on it
+    workers     threads, None: one for each core, at most 8 (a copy holds up to 0.5 GB while it is made); threads
+                will do, as encoders and OpenCV let go of the interpreter, and need no import guard in the caller's
+                script. The decoded pictures do not depend on their number.
 
     Truth ids are paths relative to `folder`. What was finished with the same settings is left as it is; a folder
     with a demo of other settings is refused.
@@ -101,7 +104,7 @@ def make_videos(
     edits = _plan_copies(seed, films, wanted)
     rows: dict[int, list[dict]] = {}
     total, done = len(films) + len(edits), 0
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         for make, jobs in ((_make_original, films), (_make_copy, edits)):
             running = {pool.submit(make, folder, job, seed): job for job in jobs}
             for future in as_completed(running):
@@ -174,6 +177,7 @@ def _make_original(folder: Path, job: Original, seed: int) -> list:
         audio=soundtrack(sounds, job.sound, duration_s=float(n_frames / job.fps), rate_hz=rate_hz),
         rate_hz=rate_hz,
         crf=21,
+        preset=_PRESET,
     )
     return []
 
@@ -183,7 +187,13 @@ def _make_copy(folder: Path, job: Copy, seed: int) -> list[dict]:
     edited = EDITS[job.edit]([read_clip(folder / source.video_id) for source in job.sources], rng)
     clip = edited.clip
     write_video(
-        folder / job.video_id, clip.frames, fps=clip.fps, audio=clip.audio, rate_hz=clip.rate_hz, crf=edited.crf
+        folder / job.video_id,
+        clip.frames,
+        fps=clip.fps,
+        audio=clip.audio,
+        rate_hz=clip.rate_hz,
+        crf=edited.crf,
+        preset=_PRESET,
     )
     return [_row(job, relation) for relation in edited.relations]
 
@@ -193,7 +203,9 @@ def _row(job: Copy, relation: Relation) -> dict:
     q, v, source = facts.pop("q"), facts.pop("v"), facts.pop("source")
     times = zip(("q_start", "q_end", "v_start", "v_end"), (*q, *v))
     ids = {"query_id": job.video_id, "video_id": job.sources[source].video_id}
-    return facts | ids | {"edit": job.edit, "origin": "demo"} | {name: round(time_s, 2) for name, time_s in times}
+    return (
+        facts | ids | {"edit": job.edit, "origin": "demo"} | {name: round(float(time_s), 2) for name, time_s in times}
+    )
 
 
 def _write_truth(path: Path, rows: Iterable[dict]) -> None:
