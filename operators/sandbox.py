@@ -77,12 +77,13 @@ class Sandbox:
         waited_s = 0.0
         while True:
             began = time.monotonic()
-            if not self._pipe.poll(min(self.stall_s, self.total_s - waited_s)):
-                raise DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed")
-            kind, value = self._pipe.recv()
+            heard = self._pipe.poll(min(self.stall_s, max(0.0, self.total_s - waited_s)))
             waited_s += time.monotonic() - began
             if waited_s >= self.total_s:
                 raise DecodeError("timeout", f"not finished after {self.total_s:g} s; the decoder was killed")
+            if not heard:
+                raise DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed")
+            kind, value = self._pipe.recv()
             if kind == "end":
                 return
             if kind == "raised":

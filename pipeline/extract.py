@@ -208,7 +208,7 @@ class _Run:
             method: Job(view=setting.view, config=self.configs[method]["name"])
             for method, setting in self.chosen.items()
         }
-        n_decode = self.decode_workers or have.cpus
+        n_decode = min(len(todo), self.decode_workers or have.cpus)
         n_embed = self.embed_workers or have.gpus or max(1, have.cpus // 4)
         per_block = -(-len(todo) // MOST_BLOCKS)
         blocks = [pa.Table.from_pylist(todo[start : start + per_block]) for start in range(0, len(todo), per_block)]

@@ -1,0 +1,130 @@
+"""What holds for every method, found by listing the folder: a new method is tested without writing a test."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ndvr import models
+
+METHODS = models.names()
+
+
+def loaded(name: str, part: tuple[str, ...] = ("embed", "similarity")) -> models.Model:
+    return models.load(name, "random" if models.card(name).weights else None, parts=part)
+
+
+def windows_of(model, count: int, seed: int = 0) -> np.ndarray:
+    """A moving picture: blurred noise that drifts, so that neighbours are alike and others are not."""
+    rng = np.random.default_rng(seed)
+    shape = model.view.window_shape
+    height, width = shape[0], shape[1]
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2 + count, *shape[2:]), dtype=np.uint8)
+    fine = coarse.repeat(8, axis=0).repeat(8, axis=1)
+    return np.stack([fine[:height, 2 * k : 2 * k + width] for k in range(count)])
+
+
+def signature_of(model, count: int, seed: int = 0):
+    return model.signature(model.embed(windows_of(model, count, seed)))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def model(request):
+    return loaded(request.param)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_card_read_from_source_is_the_card_of_the_method(name):
+    assert models.card(name) == models.get(name).card
+    assert all(field.name in vars(models.card(name)) for field in dataclasses.fields(models.card(name)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_published_files_name_their_address(name):
+    card = models.card(name)
+    for file in [*card.weights.values(), *card.requires.values()]:
+        assert file.url.startswith(("http://", "https://"))
+        assert file.sha256 is None or len(file.sha256) == 64
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if models.card(name).weights])
+def test_random_weights_say_that_they_are_untrained(name):
+    assert not loaded(name, ("similarity",)).trained
+
+
+def test_features_have_the_shape_and_type_on_the_card(model):
+    features = model.embed(windows_of(model, 3))
+    assert features.shape == (3, *model.card.feature_shape)
+    assert features.dtype == np.dtype(model.card.feature_dtype)
+
+
+def test_no_windows_give_no_features(model):
+    assert model.embed(windows_of(model, 1)[:0]).shape == (0, *model.card.feature_shape)
+
+
+def test_a_feature_depends_on_its_window_only(model):
+    windows = windows_of(model, 4)
+    together = model.embed(windows).astype(np.float32)
+    alone = np.concatenate([model.embed(windows[k : k + 1]) for k in range(4)]).astype(np.float32)
+    # Stored as half floats: one unit in the last place around 0.1.
+    np.testing.assert_allclose(together, alone, atol=2e-4)
+
+
+def test_windows_of_another_shape_are_refused_naming_both(model):
+    with pytest.raises(ValueError, match=f"{model.name} expects windows of shape"):
+        model.embed(np.zeros((2, 5, 5, 3), np.uint8))
+
+
+def test_features_of_another_width_are_refused_naming_both(model):
+    with pytest.raises(ValueError, match=f"{model.name} expects features of shape"):
+        model.signature(np.zeros((2, 7), np.float32))
+
+
+def test_scores_are_finite_and_in_range_for_every_length(model):
+    signatures = [signature_of(model, count, seed=count) for count in (1, 2, 3, 5, 9)]
+    low, high = model.card.range
+    for query in signatures:
+        scores = model.similarities(query, signatures)
+        assert scores.shape == (5,) and np.isfinite(scores).all()
+        assert (scores >= low - 1e-5).all() and (scores <= high + 1e-5).all()
+
+
+def test_batched_scores_equal_those_one_by_one(model):
+    targets = [signature_of(model, count, seed=count) for count in (1, 7, 4, 12, 4)]
+    query = signature_of(model, 6, seed=4)
+    together = model.similarities(query, targets)
+    alone = [model.similarity(query, target) for target in targets]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(model.similarities(query, targets[::-1])[::-1], together, atol=1e-5)
+
+
+def test_a_symmetric_method_is_symmetric(model):
+    if model.card.symmetric:
+        a, b = signature_of(model, 6, seed=1), signature_of(model, 9, seed=2)
+        assert model.similarity(a, b) == pytest.approx(model.similarity(b, a), abs=1e-5)
+
+
+def test_nothing_to_compare_with_gives_no_scores(model):
+    assert model.similarities(signature_of(model, 4), []).shape == (0,)
+
+
+def test_equal_settings_have_equal_digests(model):
+    again = loaded(model.name)
+    for part in ("embed", "similarity"):
+        assert model.digest(part) == again.digest(part)
+
+
+def test_the_picture_of_a_pair_has_a_cell_for_every_pair_of_windows(model):
+    matrix = model.matrix(signature_of(model, 5, seed=1), signature_of(model, 8, seed=2))
+    assert matrix.shape == (5, 8) and np.isfinite(matrix).all()
+
+
+def test_an_unknown_method_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match=f"unknown method 'nonesuch'; choose one of .*{METHODS[0]}"):
+        models.card("nonesuch")
+
+
+def test_an_unknown_option_and_a_wrong_choice_are_named():
+    card = models.card(METHODS[0])
+    with pytest.raises(ValueError, match="unknown option 'colour'"):
+        card.resolve({"colour": "blue"})
