@@ -16,7 +16,12 @@ from ndvr.operators.clip import Clip
 
 def _each(source: Clip, change: Callable[[np.ndarray], np.ndarray], **relation) -> Edited:
     """The same change made to every frame."""
-    clip = replace(source, frames=np.stack([change(frame) for frame in source.frames]))
+    first = change(source.frames[0])
+    frames = np.empty((len(source.frames), *first.shape), np.uint8)
+    frames[0] = first
+    for i in range(1, len(frames)):
+        frames[i] = change(source.frames[i])
+    clip = replace(source, frames=frames)
     return whole(clip, source, **relation)
 
 
