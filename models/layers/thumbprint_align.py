@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,46 +13,64 @@ from ndvr.models.layers.thumbprint_codes import SIDE, decode
 from ndvr.models.layers.thumbprint_refine import refine
 
 N_KEYS = 6
+MAX_KEYS = 24
 N_PROPOSALS = 8
+N_VERIFIED = 3
+N_PAIRS = 3
+N_EVIDENCE = 8
+NEAR = 4
+PRIOR = 9.0
 FLAT = 2.0  # grey levels of contrast at which a frame counts half
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a comparison needs of one video. T frames, K key frames, B boxes."""
+    """What a comparison needs of one video. T frames, K key frames, B boxes, D coarse numbers."""
 
     images: torch.Tensor  # (T, S, S)
-    weight: torch.Tensor  # (T,) in [0, 1): 0 is a flat frame
-    keys: torch.Tensor  # (K,) frames that propose
-    full: torch.Tensor  # (8, T, D)
-    crops: torch.Tensor  # (K, B, D)
     smooth: torch.Tensor  # (T, S, S), for sampling at half the resolution
     grid: torch.Tensor  # (T, n, n): whole pictures as they are compared
+    weight: torch.Tensor  # (T,) in [0, 1): 0 is a flat frame
+    keys: torch.Tensor  # (K,) frames that propose
+    spectra: torch.Tensor  # (T, D)
+    probes: torch.Tensor  # (8, T, D)
+    crops: torch.Tensor  # (K, B, D)
+    strength: torch.Tensor  # (K, B)
 
 
 def thumbnails(codes: torch.Tensor) -> torch.Tensor:
-    """(T, 512) uint8 -> (T, 1 + S * S): the weight of a frame, then its picture in the box that all frames share."""
+    """(T, 512) uint8 -> (T, 1 + S * S): the weight of a frame, then its picture in the box its shot shares."""
     images, box, contrast = decode(codes)
     weight = contrast**2 / (contrast**2 + FLAT**2)
-    busy = weight > 0.5
-    if busy.any():
-        first = box[busy][:, [0, 2]].quantile(0.1, dim=0)
-        last = box[busy][:, [1, 3]].quantile(0.9, dim=0)
-        images = _rebox(images, box, torch.stack([first[0], last[0], first[1], last[1]]))
+    images = _rebox(images, box, _shot_boxes(box, weight > 0.5))
     return torch.cat([weight[:, None], images.flatten(1)], 1)
 
 
+def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
+    """The box that holds the pictures of the frames around each: (T, 4), (T,) bool -> (T, 4).
+
+    A dark moment must not look like a border; a clip inside a longer video has borders of its own.
+    """
+    near = torch.arange(len(box))[:, None] + torch.arange(-NEAR, NEAR + 1)
+    near = near.clamp(0, len(box) - 1)
+    around = torch.where(busy[near][..., None], box[near], torch.nan)  # (T, 2 * NEAR + 1, 4)
+    low = around[..., [0, 2]].nanquantile(0.15, dim=1, interpolation="nearest")
+    high = around[..., [1, 3]].nanquantile(0.85, dim=1, interpolation="nearest")
+    shared = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
+    return torch.where(shared.isnan(), box, shared)
+
+
 def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-    """Pictures cut or extended from their own boxes (T, 4) to the shared one (4,)."""
+    """Pictures cut or extended from their own boxes (T, 4) to those to show (T, 4)."""
 
     def matrix(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
-        centre = (torch.arange(SIDE) + 0.5) / SIDE
-        at = start + centre * (stop - start)  # window pixels
-        at = ((at[None] - a[:, None]) / (b - a)[:, None] * SIDE - 0.5).clamp(0, SIDE - 1)
+        centre = (torch.arange(SIDE)[None] + 0.5) / SIDE
+        at = start[:, None] + centre * (stop - start)[:, None]  # window pixels
+        at = ((at - a[:, None]) / (b - a)[:, None] * SIDE - 0.5).clamp(0, SIDE - 1)
         return (1 - (at[:, :, None] - torch.arange(SIDE)).abs()).clamp(min=0)
 
-    rows = matrix(box[:, 0], box[:, 1], shared[0], shared[1])
-    columns = matrix(box[:, 2], box[:, 3], shared[2], shared[3])
+    rows = matrix(box[:, 0], box[:, 1], shared[:, 0], shared[:, 1])
+    columns = matrix(box[:, 2], box[:, 3], shared[:, 2], shared[:, 3])
     return rows @ images @ columns.transpose(1, 2)
 
 
@@ -59,106 +78,173 @@ def prepare(signature: torch.Tensor) -> Prepared:
     """Everything of one video that does not depend on the other."""
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (SIDE, SIDE))
     t = len(weight)
-    k = min(N_KEYS, t)
+    k = min(max(N_KEYS, t // 40), MAX_KEYS, t)
     keys = ((torch.arange(k) + 0.5) * t / k).long()
     smooth = verify.blur(images, 1)
-    grid = verify.sample(smooth, torch.eye(2, 3)[None])[0][0]
+    spectra, probes = search.full_spectra(images)
+    crops, strength = search.crop_spectra(images[keys])
     return Prepared(
         images=images,
         smooth=smooth,
+        grid=verify.sample(smooth, torch.eye(2, 3)[None])[0][0],
         weight=weight,
         keys=keys,
-        full=search.full_descriptors(images),
-        crops=search.crop_descriptors(images[keys]),
-        grid=grid,
+        spectra=spectra * weight[:, None],
+        probes=probes * weight[:, None],
+        crops=crops,
+        strength=strength * weight[keys, None],
     )
 
 
-def propose(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Best placements of b's whole pictures in boxes of a: box index, turn, coarse score, (P,) each."""
-    v, h, group = search.boxes()
-    n_groups = int(group.max()) + 1
-    crops = a.crops.transpose(0, 1) * a.weight[a.keys][:, None]  # (B, K, D)
-    scores = []
-    for g in range(search.N_TURNS):
-        full = b.full[g] * b.weight[:, None]
-        x = crops if g < 2 else crops[_large()]
-        s = (x.flatten(0, 1) @ full.T).amax(1).unflatten(0, x.shape[:2])  # (B, K)
-        s = s.topk((s.shape[1] + 1) // 2, dim=1).values.mean(1)
-        if g >= 2:
-            s = torch.full((len(v),), -1.0).index_copy(0, _large(), s)
-        scores.append(s)
-    scores = torch.stack(scores)  # (8, B)
-    best = torch.full((search.N_TURNS, n_groups), -1.0).scatter_reduce(
-        1, group.expand(search.N_TURNS, -1), scores, "amax"
-    )
-    top = best.flatten().topk(N_PROPOSALS)
-    turn, grp = top.indices // n_groups, top.indices % n_groups
-    masked = torch.where(group[None] == grp[:, None], scores[turn], torch.tensor(-2.0))
-    return masked.argmax(1), turn, top.values
+@dataclass(frozen=True)
+class Proposal:
+    """b's whole picture, turned, may appear in a window of a; seen at these pairs of frames."""
+
+    score: float
+    swapped: bool  # a is the second video
+    theta: torch.Tensor  # (2, 3)
+    turn: int
+    a_at: torch.Tensor  # (N_PAIRS,) frames
+    b_at: torch.Tensor
 
 
-def _large() -> torch.Tensor:
-    v, h, _ = search.boxes()
-    length = search.intervals()[:, 1]
-    return torch.nonzero((length[v] > 0.6) & (length[h] > 0.6))[:, 0]
+def _pairs(value: torch.Tensor, at: torch.Tensor, when: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The N_PAIRS best frames (repeated where there are fewer): values, frames of a, frames of b, (n,) each."""
+    k = min(N_PAIRS, len(value))
+    best = value.topk(k).indices[torch.arange(N_PAIRS) % k]
+    return at[best], when[best]
 
 
-def windows(box: torch.Tensor) -> torch.Tensor:
-    """Affine windows (P, 2, 3) of boxes (P,)."""
-    v, h, _ = search.boxes()
-    table = search.intervals()
-    (top, height), (left, width) = table[v[box], :2].T, table[h[box], :2].T
-    zero = torch.zeros_like(top)
-    rows = [width, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
-    return torch.stack(rows, 1).unflatten(1, (2, 3))
-
-
-def place(a: Prepared, b: Prepared) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Verified placements of b in a: scores and (Ta, Tb) matrices."""
-    box, turn, _ = propose(a, b)
-    crops = a.crops[:, box].transpose(0, 1) * a.weight[a.keys][:, None]  # (P, K, D)
-    sims = crops @ (b.full[turn] * b.weight[:, None]).transpose(1, 2)  # (P, K, Tb)
-    value, when = sims.max(2)
-    k = min(3, value.shape[1])
-    best = value.topk(k, dim=1).indices  # (P, k)
-    theta = windows(box)
-    narrow = theta[:, [0, 1], [0, 1]].amax(1)[:, None, None, None] < 0.6
-    index = a.keys[best]
-    source = torch.where(narrow, a.images[index], a.smooth[index])
-    template = torch.stack(
-        [search.turn(b.grid[w], int(g)) for w, g in zip(when.gather(1, best), turn, strict=True)]
-    )
-    theta, _ = refine(source, template, theta)
+def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
+    """Whole picture on whole picture, all frames, the two best turns."""
     found = []
-    for p in range(len(theta)):
-        cut, inside = verify.sample(a.images if narrow[p] else a.smooth, theta[p : p + 1])
-        fa = verify.local_contrast(cut[0], inside[0])
-        fb = verify.local_contrast(search.turn(b.grid, int(turn[p])))
-        found.append(evidence(fa, fb, a.weight, b.weight))
+    for g in range(search.N_TURNS):
+        value, when = (a.spectra @ b.probes[g].T).max(1)
+        m = min(N_PAIRS * 2, *(len(value), len(b.weight)))
+        found.append((float(value.topk(m).values.mean()), g, value, when))
+    found.sort(key=lambda f: -f[0])
+    frames = torch.arange(len(a.weight))
+    return [
+        Proposal(score, False, torch.eye(2, 3), g, *_pairs(value, frames, when)) for score, g, value, when in found[:2]
+    ]
+
+
+def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
+    """b's whole picture in a box of a's key frames."""
+    _, _, group = search.boxes()
+    large = search.large_boxes()
+    t = len(b.weight)
+    upright = (a.crops.flatten(0, 1) @ b.probes[:2].flatten(0, 1).T).unflatten(1, (2, t)).amax(2)
+    upright = upright.unflatten(0, a.crops.shape[:2]) * a.strength[..., None]  # (K, B, 2)
+    turned = (a.crops[:, large].flatten(0, 1) @ b.probes[2:].flatten(0, 1).T).unflatten(1, (6, t)).amax(2)
+    turned = turned.unflatten(0, (len(a.keys), len(large))) * a.strength[:, large, None]  # (K, L, 6)
+    half = (len(a.keys) + 1) // 2
+    half = min(half, 4)
+    upright = upright.topk(half, dim=0).values.mean(0).T  # (2, B)
+    turned = turned.topk(half, dim=0).values.mean(0).T
+    n_groups = int(group.max()) + 1
+    best = torch.full((8, n_groups), -1.0)
+    best[:2].scatter_reduce_(1, group.expand(2, -1), upright, "amax")
+    best[2:].scatter_reduce_(1, group[large].expand(6, -1), turned, "amax")
+    top = best.flatten().topk(N_PROPOSALS)
+    found = []
+    for score, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        g, member = index // n_groups, index % n_groups
+        if g < 2:
+            box = torch.where(group == member, upright[g], -2.0).argmax()
+        else:
+            box = large[torch.where(group[large] == member, turned[g - 2], -2.0).argmax()]
+        value, when = ((a.crops[:, box] * a.strength[:, box, None]) @ b.probes[g].T).max(1)
+        found.append(Proposal(score, swapped, search.windows(box[None])[0], g, *_pairs(value, a.keys, when)))
     return found
 
 
-def evidence(fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor]]:
+    """Proposals with the agreement they reach on their pairs of frames and their window then, best first."""
+    sources, templates = [], []
+    for p in proposals:
+        x, y = (b, a) if p.swapped else (a, b)
+        sources.append((x.images if _is_narrow(p) else x.smooth)[p.a_at])
+        templates.append(search.turn(y.grid[p.b_at], p.turn))
+    sources, templates = torch.stack(sources), torch.stack(templates)  # (P, n, S, S), (P, n, GRID, GRID)
+    start = torch.stack([p.theta for p in proposals])
+    both = torch.stack([start, refine(sources, templates, start)])  # (2, P, 2, 3)
+    goal = verify.local_contrast(templates)
+    agreement = []
+    for theta in both:
+        seen, inside = verify.sample_own(sources, theta)
+        found = verify.agreement_of_pairs(verify.local_contrast(seen, inside[:, None]), goal)[1]
+        agreement.append(found.mean(1))
+    value, which = torch.stack(agreement).max(0)
+    theta = both[which, torch.arange(len(proposals))]
+    return [(float(value[i]), proposals[i], theta[i]) for i in value.argsort(descending=True).tolist()]
+
+
+def _is_narrow(p: Proposal) -> bool:
+    """Whether the window is so small that the source must not be smoothed before sampling."""
+    return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
+
+
+def evidence(
+    fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Score of one placement and its matrix."""
     matrix = verify.agreement(fa, fb) * wa[:, None] * wb
-    m = min(6, *matrix.shape)
-    j = matrix.argmax(1)
-    rows = verify.robust_agreement(fa, fb[j]) * wa * wb[j]
-    i = matrix.argmax(0)
-    columns = verify.robust_agreement(fa[i], fb) * wa[i] * wb
-    return torch.minimum(rows.topk(m).values.mean(), columns.topk(m).values.mean()), matrix
+    j, i = matrix.argmax(1), matrix.argmax(0)
+    rows = _nats(fa, fb[j], wa * wb[j], len(fb))
+    columns = _nats(fb, fa[i], wb * wa[i], len(fa))
+    return torch.minimum(rows, columns), matrix
+
+
+def _nats(own: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, n_tried: int) -> torch.Tensor:
+    """Evidence of the best frames of a video against their best partners, in nats: a scalar.
+
+    A correlation r of two pictures with n degrees of freedom is worth -n / 2 log(1 - r^2), less log(n_tried)
+    for the choice of the partner; frames that look alike count once.
+    """
+    plain, best = verify.agreement_of_pairs(own, other)
+    n = verify.freedom(own, other)
+    # The best 12 of 16 independent normal numbers average 0.42 standard deviations above all.
+    best = best - 0.42 * torch.sqrt(16 / n.clamp(min=16))
+    nats = torch.maximum(_information(plain * weight, n), _information(best * weight, 0.75 * n)) - math.log(n_tried)
+    top = nats.topk(min(N_EVIDENCE, len(nats)))
+    frames = own[top.indices]
+    alike = verify.agreement(frames, frames).square()
+    alike.fill_diagonal_(1.0)
+    return top.values.clamp(min=0).mean() * (len(frames) ** 2 / alike.sum())
+
+
+def _information(r: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    r = r.clamp(0, 0.97)
+    return -0.5 * n * torch.log1p(-r * r)
 
 
 def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     """The score of the best verified placement and its (Ta, Tb) agreement of frames."""
-    found = place(a, b) + [(score, matrix.T) for score, matrix in place(b, a)]
+    proposals = propose_whole(a, b) + propose_boxes(a, b, False) + propose_boxes(b, a, True)
+    proposals.sort(key=lambda p: -p.score)
+    found = []
+    for _, p, theta in refined(a, b, proposals[:N_PROPOSALS])[:N_VERIFIED]:
+        x, y = (b, a) if p.swapped else (a, b)
+        cut, inside = verify.sample(x.images if _is_narrow(p) else x.smooth, theta[None])
+        fx = verify.local_contrast(cut[0], inside[0])
+        fy = verify.local_contrast(search.turn(y.grid, p.turn))
+        score, matrix = evidence(fx, fy, x.weight, y.weight)
+        away = float((theta - torch.eye(2, 3)).abs().max()) / 0.15 if p.turn == 0 else 1.0
+        nats = score - PRIOR * min(away, 1.0)
+        found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
     return max(found, key=lambda pair: float(pair[0]))
 
 
 def compare(a: Prepared, b: Prepared) -> torch.Tensor:
     """The score, a scalar in [0, 1]."""
-    return best(a, b)[0].clamp(0, 1)
+    return calibrated(best(a, b)[0])
+
+
+def calibrated(nats: torch.Tensor) -> torch.Tensor:
+    """Evidence in nats -> [0, 1]; a half at 12 nats, which chance does not reach."""
+    positive = 3 * torch.nn.functional.softplus(nats / 3)
+    return positive / (positive + 12)
 
 
 def best_matrix(a: Prepared, b: Prepared) -> torch.Tensor:

@@ -70,31 +70,32 @@ def _search_basis() -> torch.Tensor:
 
 
 @cache
-def _coarse_weights() -> torch.Tensor:
+def _squared_weights() -> torch.Tensor:
+    """(C * C,): amplitudes of natural pictures fall with 1 / frequency, so differences there count as much."""
     f = torch.arange(COARSE).float()
-    radius = torch.sqrt(f[:, None] ** 2 + f[None] ** 2)
-    return radius * (radius < COARSE)
+    square = f[:, None] ** 2 + f[None] ** 2
+    return (square * (square < COARSE**2)).flatten()
 
 
-def _normalise(spectra: torch.Tensor) -> torch.Tensor:
-    """Whitened, unit length but for pictures with next to no detail: (..., C, C) -> (..., C * C)."""
-    values = (spectra * _coarse_weights().to(spectra.device)).flatten(-2)
-    size = values.square().sum(-1, keepdim=True)
-    return values / torch.sqrt(size + COARSE**2 * _NOISE**2)
+def _strength(spectra: torch.Tensor) -> torch.Tensor:
+    """One over the length of a whitened spectrum, bounded where there is next to no detail: (..., D) -> (...)."""
+    weights = _squared_weights().to(spectra.device)
+    return torch.rsqrt((spectra * spectra) @ weights + COARSE**2 * _NOISE**2)
 
 
-def crop_descriptors(images: torch.Tensor) -> torch.Tensor:
-    """Every box of every picture: (K, S, S) -> (K, B, C * C)."""
+def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every box of every picture: (K, S, S) -> (K, B, D) and its strength (K, B)."""
     basis = _search_basis().to(images.device)
     spectra = basis @ images @ basis.T  # (K, I*C, I*C)
     n = len(intervals())
     spectra = spectra.unflatten(2, (n, COARSE)).unflatten(1, (n, COARSE)).transpose(2, 3)  # (K, I, I, C, C)
     v, h, _ = boxes()
-    return _normalise(spectra[:, v, h])
+    spectra = spectra[:, v, h].flatten(2)
+    return spectra, _strength(spectra)
 
 
-def full_descriptors(images: torch.Tensor) -> torch.Tensor:
-    """Whole pictures under each turn: (T, S, S) -> (8, T, C * C)."""
+def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whole pictures: (T, S, S) -> as boxes (T, D), and under each turn (8, T, D), whitened, of unit length."""
     one = torch.ones(1, device=images.device)
     basis = box_basis(one * 0, one, COARSE)[0]
     spectra = basis @ images @ basis.T  # (T, C, C)
@@ -104,4 +105,25 @@ def full_descriptors(images: torch.Tensor) -> torch.Tensor:
         x = spectra.transpose(1, 2) if g & 4 else spectra
         x = x * sign if g & 1 else x
         turned.append(x * sign[:, None] if g & 2 else x)
-    return _normalise(torch.stack(turned))
+    spectra = spectra.flatten(1)
+    probes = torch.stack(turned).flatten(2) * _squared_weights().to(images.device)
+    strength = _strength(spectra)[:, None]
+    return spectra * strength, probes * strength
+
+
+@cache
+def large_boxes() -> torch.Tensor:
+    """Boxes that take most of the picture; the others are not tried upside-down or sideways."""
+    v, h, _ = boxes()
+    length = intervals()[:, 1]
+    return torch.nonzero((length[v] > 0.6) & (length[h] > 0.6))[:, 0]
+
+
+def windows(box: torch.Tensor) -> torch.Tensor:
+    """Affine windows (P, 2, 3) of boxes (P,), in the coordinates of `grid_sample`."""
+    v, h, _ = boxes()
+    table = intervals()
+    (top, height), (left, width) = table[v[box], :2].T, table[h[box], :2].T
+    zero = torch.zeros_like(top)
+    rows = [width, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
+    return torch.stack(rows, 1).unflatten(1, (2, 3))

@@ -7,10 +7,10 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-GRID = 24  # pixels per side at which cut pictures are compared
+GRID = 32  # pixels per side at which cut pictures are compared
 _BLOCKS = 4  # per side
 _KEEP = 12  # of 16 blocks: the rest may be covered by a logo, a caption, another picture
-_NOISE = 4.0  # grey levels of detail that count as nothing
+NOISE = 3.0  # grey levels of detail that count as nothing
 
 
 @cache
@@ -20,7 +20,7 @@ def _smoother(n: int, radius: int) -> torch.Tensor:
     return torch.zeros(n, n).scatter_add_(1, at, torch.full(at.shape, 1 / (2 * radius + 1)))
 
 
-def blur(x: torch.Tensor, radius: int = 3) -> torch.Tensor:
+def blur(x: torch.Tensor, radius: int = 2) -> torch.Tensor:
     """(..., n, n) -> (..., n, n)."""
     smoother = _smoother(x.shape[-1], radius).to(x.device)
     return smoother @ x @ smoother.T
@@ -28,30 +28,53 @@ def blur(x: torch.Tensor, radius: int = 3) -> torch.Tensor:
 
 def sample(images: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures seen through affine windows: (T, S, S), (P, 2, 3) -> (P, T, GRID, GRID), inside (P, GRID, GRID)."""
-    n = len(theta)
-    grid = F.affine_grid(theta, [n, 1, GRID, GRID], align_corners=False)
-    seen = F.grid_sample(images.expand(n, -1, -1, -1), grid, align_corners=False, padding_mode="border")
+    return sample_own(images.expand(len(theta), -1, -1, -1), theta)
+
+
+def sample_own(images: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each window on its own pictures: (P, K, S, S), (P, 2, 3) -> (P, K, GRID, GRID), inside (P, GRID, GRID)."""
+    grid = F.affine_grid(theta, [len(theta), 1, GRID, GRID], align_corners=False)
+    seen = F.grid_sample(images, grid, align_corners=False, padding_mode="border")
     return seen, (grid.abs().amax(-1) < 1.02).float()
 
 
+def _per_block(x: torch.Tensor) -> torch.Tensor:
+    """Sums over blocks: (..., n, n) -> (..., 4, 4)."""
+    n = x.shape[-1] // _BLOCKS
+    return x.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n)).sum((-1, -3))
+
+
 def local_contrast(x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
-    """Detail over its local strength, in blocks of unit length: (..., n, n) -> (..., 16, n * n / 16)."""
+    """Detail over its local strength, of unit length in each block: (..., n, n) -> the same."""
     detail = x - blur(x)
-    detail = detail / torch.sqrt(blur(detail * detail) + _NOISE**2)
+    detail = detail / torch.sqrt(blur(detail * detail) + NOISE**2)
     if inside is not None:
         detail = detail * inside
     n = x.shape[-1] // _BLOCKS
-    blocks = detail.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n)).transpose(-3, -2)
-    blocks = blocks.flatten(-2).flatten(-3, -2)
-    size = blocks.square().sum(-1, keepdim=True)
-    return blocks / torch.sqrt(size + 0.1 * n * n)
+    strength = torch.rsqrt(_per_block(detail * detail) + 0.1 * n * n)
+    return detail * strength.repeat_interleave(n, -1).repeat_interleave(n, -2)
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Mean correlation over all blocks: (..., Ta, 16, p), (..., Tb, 16, p) -> (..., Ta, Tb)."""
-    return a.flatten(-2) @ b.flatten(-2).transpose(-1, -2) / a.shape[-2]
+    """Mean correlation over all blocks, every frame with every frame: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
+    return a.flatten(1) @ b.flatten(1).T / _BLOCKS**2
 
 
-def robust_agreement(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Mean correlation over the best blocks of pairs: (..., 16, p) twice -> (...)."""
-    return (a * b).sum(-1).topk(_KEEP, dim=-1).values.mean(-1)
+def agreement_of_pairs(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean correlation over all blocks and over the best ones: (..., n, n) twice -> (...), (...)."""
+    blocks = _per_block(a * b).flatten(-2)
+    return blocks.mean(-1), blocks.topk(_KEEP, dim=-1).values.mean(-1)
+
+
+def freedom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How many independent numbers the correlation of two pictures rests on: (T, n, n) twice -> (T,).
+
+    Unrelated stationary fields of power spectra P and Q correlate by chance with variance
+    sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
+    Stripes and lone edges have few, and match anything; foliage has many.
+    """
+    p, q = (torch.fft.fft2(x).abs().square().flatten(1) for x in (a, b))
+    spectral = p.sum(1) * q.sum(1) / ((p * q).sum(1) + 1e-9)
+    e, f = (_per_block(x * x).flatten(1) for x in (a, b))
+    spatial = e.sum(1) * f.sum(1) / ((e * f).sum(1) * _BLOCKS**2 + 1e-9)
+    return spectral * spatial.clamp(max=1.0)
