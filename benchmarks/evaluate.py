@@ -81,6 +81,7 @@ def evaluate_protocol(scores: Scores, protocol: Protocol) -> Evaluation:
         n_pairs=counts.surveyed.n_pairs,
         database_sha256=_digest(counts.database),
         queries_sha256=_digest(used),
+        protocol=protocol,
         notes=protocol.notes,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ndvr.benchmarks.protocol import Protocol
+
 FORMAT = "ndvr-evaluation/1"
 _SHOWN_IDS = 20  # of each list of missing ids; the counts are always whole
 
@@ -109,6 +111,7 @@ class Evaluation:
     n_pairs: int
     database_sha256: str  # over the sorted ids, one a line
     queries_sha256: str  # of the queries that were evaluated
+    protocol: Protocol = field(repr=False)
     notes: tuple[str, ...] = ()
 
     def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
