@@ -30,3 +30,8 @@ class Progress:
         shown = {"failed": self._failed, **numbers} if self._failed else numbers
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(count)
+
+    def follow(self, done: int, total: int, name: str) -> None:
+        """For work that counts by itself: `done` of `total`, `name` is the latest."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)

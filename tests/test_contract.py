@@ -10,7 +10,7 @@ from ndvr import models
 METHODS = models.names()
 
 
-def loaded(name: str, part: tuple[str, ...] = ("embed", "similarity")) -> models.Model:
+def loaded(name: str, part: tuple[str, ...] = ("embed", "similarity")):
     return models.load(name, "random" if models.card(name).weights else None, parts=part)
 
 
