@@ -47,8 +47,12 @@ def serve(
     beat: Callable[[], None], path: str, views: dict[str, View], decoder: str
 ) -> Iterator[Piece | dict[str, Any]]:
     """Runs in the child: pieces as they are cut, then what was decoded."""
+    began = time.process_time()
     for item in cut(path, views, decoder, heartbeat=beat):
-        yield _facts(path, item) if isinstance(item, Stream) else item
+        if isinstance(item, Stream):
+            yield _facts(path, item) | {"decode_s": time.process_time() - began}
+        else:
+            yield item
 
 
 def _facts(path: str, stream: Stream) -> dict[str, Any]:
@@ -125,7 +129,7 @@ class Decode:
                 }
                 if error.kind in ("io", "empty", "oom"):
                     break  # no other decoder will fare better
-        facts["decode_s"] = time.monotonic() - began
+        facts.setdefault("decode_s", time.monotonic() - began)  # of a failure: how long it kept us waiting
         rows = []
         for method, (pieces, windows) in counts.items():
             last = {"kind": "end", "piece": pieces, "windows_count": windows, "uri": video["uri"]}

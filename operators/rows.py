@@ -41,7 +41,7 @@ LEDGER = pa.schema(
         ("damaged", pa.int64()),  # packets without a frame
         ("partial", pa.bool_()),  # pictures were lost on the way: damaged packets, or the end is missing
         ("duration_s", pa.float64()),
-        ("decode_s", pa.float64()),
+        ("decode_s", pa.float64()),  # CPU seconds
         ("finished", pa.timestamp("ms", tz="UTC")),
     ]
 )

@@ -72,3 +72,13 @@ def test_cluster_yaml_is_what_ray_accepts():
     resources = [kind["resources"] for kind in config["available_node_types"].values()]
     assert any(each.get("GPU") for each in resources), "no node type has a GPU"
     assert any(each.get("CPU") and not each.get("GPU") for each in resources), "no node type is for decoding"
+
+
+def test_every_folder_with_code_is_packaged():
+    import configparser
+
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    packages = {name.strip() for name in setup["options"]["packages"].split(",")}
+    folders = {path.parent.relative_to(ROOT) for path in FILES}
+    assert packages == {".".join(["ndvr", *folder.parts]) for folder in folders}
