@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from ndvr.models.layers import thumbprint_search as search
 from ndvr.models.layers import thumbprint_verify as verify
 from ndvr.models.layers.thumbprint_codes import SIDE, decode
+from ndvr.models.layers.thumbprint_evidence import evidence
 from ndvr.models.layers.thumbprint_refine import refine
 
 N_KEYS = 6
@@ -17,7 +17,6 @@ MAX_KEYS = 24
 N_PROPOSALS = 8
 N_VERIFIED = 3
 N_PAIRS = 3
-N_EVIDENCE = 8
 NEAR = 4
 PRIOR = 9.0
 FLAT = 2.0  # grey levels of contrast at which a frame counts half
@@ -104,6 +103,7 @@ class Proposal:
     swapped: bool  # a is the second video
     theta: torch.Tensor  # (2, 3)
     turn: int
+    sign: int  # -1: as a negative
     a_at: torch.Tensor  # (N_PAIRS,) frames
     b_at: torch.Tensor
 
@@ -116,17 +116,17 @@ def _pairs(value: torch.Tensor, at: torch.Tensor, when: torch.Tensor) -> tuple[t
 
 
 def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
-    """Whole picture on whole picture, all frames, the two best turns."""
+    """Whole picture on whole picture, all frames: as it is, mirrored, negative, and the best other turn."""
+    frames = torch.arange(len(a.weight))
+    m = min(N_PAIRS * 2, len(a.weight), len(b.weight))
     found = []
     for g in range(search.N_TURNS):
-        value, when = (a.spectra @ b.probes[g].T).max(1)
-        m = min(N_PAIRS * 2, *(len(value), len(b.weight)))
-        found.append((float(value.topk(m).values.mean()), g, value, when))
-    found.sort(key=lambda f: -f[0])
-    frames = torch.arange(len(a.weight))
-    return [
-        Proposal(score, False, torch.eye(2, 3), g, *_pairs(value, frames, when)) for score, g, value, when in found[:2]
-    ]
+        similarity = a.spectra @ b.probes[g].T
+        for sign in (1, -1) if g == 0 else (1,):
+            value, when = (sign * similarity).max(1)
+            score = float(value.topk(m).values.mean())
+            found.append(Proposal(score, False, torch.eye(2, 3), g, sign, *_pairs(value, frames, when)))
+    return found[:3] + [max(found[3:], key=lambda p: p.score)]
 
 
 def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
@@ -155,7 +155,7 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
         else:
             box = large[torch.where(group[large] == member, turned[g - 2], -2.0).argmax()]
         value, when = ((a.crops[:, box] * a.strength[:, box, None]) @ b.probes[g].T).max(1)
-        found.append(Proposal(score, swapped, search.windows(box[None])[0], g, *_pairs(value, a.keys, when)))
+        found.append(Proposal(score, swapped, search.windows(box[None])[0], g, 1, *_pairs(value, a.keys, when)))
     return found
 
 
@@ -165,17 +165,18 @@ def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[f
     for p in proposals:
         x, y = (b, a) if p.swapped else (a, b)
         sources.append((x.images if _is_narrow(p) else x.smooth)[p.a_at])
-        templates.append(search.turn(y.grid[p.b_at], p.turn))
+        templates.append(search.turn(y.grid[p.b_at], p.turn) * p.sign)
     sources, templates = torch.stack(sources), torch.stack(templates)  # (P, n, S, S), (P, n, GRID, GRID)
     start = torch.stack([p.theta for p in proposals])
     both = torch.stack([start, refine(sources, templates, start)])  # (2, P, 2, 3)
-    goal = verify.local_contrast(templates)
-    agreement = []
-    for theta in both:
-        seen, inside = verify.sample_own(sources, theta)
-        found = verify.agreement_of_pairs(verify.local_contrast(seen, inside[:, None]), goal)[1]
-        agreement.append(found.mean(1))
-    value, which = torch.stack(agreement).max(0)
+    agreement = torch.zeros(2, len(proposals))
+    for scale in range(len(verify.SCALES)):
+        goal = verify.local_contrast(templates, scale)
+        for i, theta in enumerate(both):
+            seen, inside = verify.sample_own(sources, theta)
+            found = verify.local_contrast(seen, scale, inside[:, None])
+            agreement[i] += verify.agreement_of_pairs(found, goal)[1].mean(1)
+    value, which = agreement.max(0)
     theta = both[which, torch.arange(len(proposals))]
     return [(float(value[i]), proposals[i], theta[i]) for i in value.argsort(descending=True).tolist()]
 
@@ -185,52 +186,23 @@ def _is_narrow(p: Proposal) -> bool:
     return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
 
 
-def evidence(
-    fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score of one placement and its matrix."""
-    matrix = verify.agreement(fa, fb) * wa[:, None] * wb
-    j, i = matrix.argmax(1), matrix.argmax(0)
-    rows = _nats(fa, fb[j], wa * wb[j], len(fb))
-    columns = _nats(fb, fa[i], wb * wa[i], len(fa))
-    return torch.minimum(rows, columns), matrix
-
-
-def _nats(own: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, n_tried: int) -> torch.Tensor:
-    """Evidence of the best frames of a video against their best partners, in nats: a scalar.
-
-    A correlation r of two pictures with n degrees of freedom is worth -n / 2 log(1 - r^2), less log(n_tried)
-    for the choice of the partner; frames that look alike count once.
-    """
-    plain, best = verify.agreement_of_pairs(own, other)
-    n = verify.freedom(own, other)
-    # The best 12 of 16 independent normal numbers average 0.42 standard deviations above all.
-    best = best - 0.42 * torch.sqrt(16 / n.clamp(min=16))
-    nats = torch.maximum(_information(plain * weight, n), _information(best * weight, 0.75 * n)) - math.log(n_tried)
-    top = nats.topk(min(N_EVIDENCE, len(nats)))
-    frames = own[top.indices]
-    alike = verify.agreement(frames, frames).square()
-    alike.fill_diagonal_(1.0)
-    return top.values.clamp(min=0).mean() * (len(frames) ** 2 / alike.sum())
-
-
-def _information(r: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    r = r.clamp(0, 0.97)
-    return -0.5 * n * torch.log1p(-r * r)
-
-
 def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     """The score of the best verified placement and its (Ta, Tb) agreement of frames."""
-    proposals = propose_whole(a, b) + propose_boxes(a, b, False) + propose_boxes(b, a, True)
-    proposals.sort(key=lambda p: -p.score)
+    boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
+    boxed.sort(key=lambda p: -p.score)
+    proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
     found = []
-    for _, p, theta in refined(a, b, proposals[:N_PROPOSALS])[:N_VERIFIED]:
+    for _, p, theta in refined(a, b, proposals)[:N_VERIFIED]:
         x, y = (b, a) if p.swapped else (a, b)
         cut, inside = verify.sample(x.images if _is_narrow(p) else x.smooth, theta[None])
-        fx = verify.local_contrast(cut[0], inside[0])
-        fy = verify.local_contrast(search.turn(y.grid, p.turn))
-        score, matrix = evidence(fx, fy, x.weight, y.weight)
-        away = float((theta - torch.eye(2, 3)).abs().max()) / 0.15 if p.turn == 0 else 1.0
+        turned = search.turn(y.grid, p.turn) * p.sign
+        judged = []
+        for scale in range(len(verify.SCALES)):
+            fx = verify.local_contrast(cut[0], scale, inside[0])
+            fy = verify.local_contrast(turned, scale)
+            judged.append(evidence(fx, fy, x.weight, y.weight))
+        score, matrix = max(judged, key=lambda pair: float(pair[0]))
+        away = float((theta - torch.eye(2, 3)).abs().max()) / 0.15 if p.turn == 0 and p.sign > 0 else 1.0
         nats = score - PRIOR * min(away, 1.0)
         found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
     return max(found, key=lambda pair: float(pair[0]))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ndvr.models.layers.thumbprint_verify import GRID, NOISE, blur
 
-_STEPS = 5
+_RADII = (5, 5, 3, 3, 2, 2)  # of the neighbourhood that detail stands out from: coarse detail first
 _DAMPING = 0.02
 
 
@@ -20,6 +20,15 @@ def _slopes(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([images, dx, dy], -3)
 
 
+def _detail(x: torch.Tensor, radius: int) -> torch.Tensor:
+    """Channels (P, K, C, n, n) less their surroundings, over the local strength of the first."""
+    if radius > 2:
+        x = blur(x, radius // 2)
+    x = x - blur(x, radius)
+    power = torch.rsqrt(blur(x[:, :, :1].square(), radius) + NOISE**2)
+    return x * power
+
+
 def refine(source: torch.Tensor, template: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
     """Better windows (P, 2, 3) for (P, K, S, S), (P, K, GRID, GRID), (P, 2, 3); a window is shared by its K pairs.
 
@@ -27,21 +36,16 @@ def refine(source: torch.Tensor, template: torch.Tensor, theta: torch.Tensor) ->
     """
     p, k = source.shape[:2]
     channels = _slopes(source).flatten(1, 2)  # (P, K*3, S, S)
-    goal = template - blur(template)
-    goal_power = blur(goal * goal) + NOISE**2
-    goal = goal * torch.rsqrt(goal_power)  # (P, K, n, n)
     at = F.affine_grid(torch.eye(2, 3, device=theta.device)[None], [1, 1, GRID, GRID], align_corners=False)
     at = torch.cat([at.flatten(0, 2), torch.ones(GRID * GRID, 1, device=theta.device)], 1).T  # (3, n*n)
-    for _ in range(_STEPS):
+    for radius in _RADII:
+        goal = _detail(template[:, :, None], radius)  # (P, K, 1, n, n)
         grid = F.affine_grid(theta, [p, 1, GRID, GRID], align_corners=False)
         seen = F.grid_sample(channels, grid, align_corners=False, padding_mode="border")
-        seen = seen.unflatten(1, (k, 3))  # (P, K, 3, n, n)
-        detail = seen - blur(seen)
-        power = blur(detail[:, :, 0].square()) + NOISE**2
-        detail = detail * torch.rsqrt(power)[:, :, None]
-        weight = blur(detail[:, :, 0] * goal).clamp(min=0.05)  # (P, K, n, n), about the local correlation
-        error = (goal - detail[:, :, 0]).flatten(-2)
-        slope = detail[:, :, 1:].flatten(-2)  # (P, K, 2, n*n)
+        seen = _detail(seen.unflatten(1, (k, 3)), radius)  # (P, K, 3, n, n)
+        weight = blur(seen[:, :, 0] * goal[:, :, 0], radius).clamp(min=0.05)  # about the local correlation
+        error = (goal - seen)[:, :, 0].flatten(-2)
+        slope = seen[:, :, 1:].flatten(-2)  # (P, K, 2, n*n)
         jacobian = (slope[:, :, :, None] * at).flatten(2, 3)  # (P, K, 6, n*n), rows of theta
         pulled = jacobian * weight.flatten(-2)[:, :, None]
         jacobian, pulled = (x.transpose(1, 2).flatten(2) for x in (jacobian, pulled))  # (P, 6, K*n*n)

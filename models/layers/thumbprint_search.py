@@ -70,17 +70,22 @@ def _search_basis() -> torch.Tensor:
 
 
 @cache
-def _squared_weights() -> torch.Tensor:
-    """(C * C,): amplitudes of natural pictures fall with 1 / frequency, so differences there count as much."""
+def _weights() -> torch.Tensor:
+    """(C, C): amplitudes of natural pictures fall with 1 / frequency; times this they count alike."""
     f = torch.arange(COARSE).float()
-    square = f[:, None] ** 2 + f[None] ** 2
-    return (square * (square < COARSE**2)).flatten()
+    radius = torch.sqrt(f[:, None] ** 2 + f[None] ** 2)
+    return radius * (radius < COARSE)
 
 
-def _strength(spectra: torch.Tensor) -> torch.Tensor:
-    """One over the length of a whitened spectrum, bounded where there is next to no detail: (..., D) -> (...)."""
-    weights = _squared_weights().to(spectra.device)
-    return torch.rsqrt((spectra * spectra) @ weights + COARSE**2 * _NOISE**2)
+def _evened(spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spectra (..., C, C) with the root of each whitened amplitude, and one over their lengths (...).
+
+    Without the root, a smooth patch is two or three numbers and matches any other. The length is bounded
+    below, for patches with next to no detail.
+    """
+    x = spectra * _weights().to(spectra.device)
+    x = x * torch.rsqrt(x.abs() + 1e-6)
+    return x, torch.rsqrt((x * x).sum((-1, -2)) + COARSE**2 * _NOISE)
 
 
 def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,8 +95,8 @@ def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     n = len(intervals())
     spectra = spectra.unflatten(2, (n, COARSE)).unflatten(1, (n, COARSE)).transpose(2, 3)  # (K, I, I, C, C)
     v, h, _ = boxes()
-    spectra = spectra[:, v, h].flatten(2)
-    return spectra, _strength(spectra)
+    spectra, strength = _evened(spectra[:, v, h])
+    return spectra.flatten(2), strength
 
 
 def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,16 +104,15 @@ def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     one = torch.ones(1, device=images.device)
     basis = box_basis(one * 0, one, COARSE)[0]
     spectra = basis @ images @ basis.T  # (T, C, C)
+    spectra, strength = _evened(spectra)
     sign = torch.where(torch.arange(COARSE, device=images.device) % 2 == 1, -1.0, 1.0)
     turned = []
     for g in range(N_TURNS):
         x = spectra.transpose(1, 2) if g & 4 else spectra
         x = x * sign if g & 1 else x
         turned.append(x * sign[:, None] if g & 2 else x)
-    spectra = spectra.flatten(1)
-    probes = torch.stack(turned).flatten(2) * _squared_weights().to(images.device)
-    strength = _strength(spectra)[:, None]
-    return spectra * strength, probes * strength
+    probes = torch.stack(turned).flatten(2) * strength[:, None]
+    return probes[0], probes
 
 
 @cache

@@ -20,7 +20,7 @@ def _smoother(n: int, radius: int) -> torch.Tensor:
     return torch.zeros(n, n).scatter_add_(1, at, torch.full(at.shape, 1 / (2 * radius + 1)))
 
 
-def blur(x: torch.Tensor, radius: int = 2) -> torch.Tensor:
+def blur(x: torch.Tensor, radius: int) -> torch.Tensor:
     """(..., n, n) -> (..., n, n)."""
     smoother = _smoother(x.shape[-1], radius).to(x.device)
     return smoother @ x @ smoother.T
@@ -44,10 +44,15 @@ def _per_block(x: torch.Tensor) -> torch.Tensor:
     return x.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n)).sum((-1, -3))
 
 
-def local_contrast(x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+SCALES = ((0, 2), (1, 5))  # smoothing before, and radius that detail stands out from: fine, coarse
+
+
+def local_contrast(x: torch.Tensor, scale: int, inside: torch.Tensor | None = None) -> torch.Tensor:
     """Detail over its local strength, of unit length in each block: (..., n, n) -> the same."""
-    detail = x - blur(x)
-    detail = detail / torch.sqrt(blur(detail * detail) + NOISE**2)
+    before, radius = SCALES[scale]
+    x = blur(x, before) if before else x
+    detail = x - blur(x, radius)
+    detail = detail / torch.sqrt(blur(detail * detail, radius) + NOISE**2)
     if inside is not None:
         detail = detail * inside
     n = x.shape[-1] // _BLOCKS
@@ -73,8 +78,18 @@ def freedom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
     Stripes and lone edges have few, and match anything; foliage has many.
     """
-    p, q = (torch.fft.fft2(x).abs().square().flatten(1) for x in (a, b))
-    spectral = p.sum(1) * q.sum(1) / ((p * q).sum(1) + 1e-9)
-    e, f = (_per_block(x * x).flatten(1) for x in (a, b))
-    spatial = e.sum(1) * f.sum(1) / ((e * f).sum(1) * _BLOCKS**2 + 1e-9)
-    return spectral * spatial.clamp(max=1.0)
+    p, q, e, f = _profiles(a, b)
+    return (p * q).sum(1).add(1e-9).reciprocal() * (1 / ((e * f).sum(1) * _BLOCKS**2 + 1e-9)).clamp(max=1.0)
+
+
+def freedom_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """`freedom` of every frame with every frame: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
+    p, q, e, f = _profiles(a, b)
+    return (p @ q.T).add(1e-9).reciprocal() * (1 / ((e @ f.T) * _BLOCKS**2 + 1e-9)).clamp(max=1.0)
+
+
+def _profiles(a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+    """Shares of power by frequency, then of energy by block, of both: (Ta, F), (Tb, F), (Ta, 16), (Tb, 16)."""
+    spectral = [torch.fft.fft2(x).abs().square().flatten(1) for x in (a, b)]
+    spatial = [_per_block(x * x).flatten(1) for x in (a, b)]
+    return [x / (x.sum(1, keepdim=True) + 1e-9) for x in spectral + spatial]
