@@ -45,7 +45,12 @@ class Method(ABC):
         return features
 
     def digest(self, network: torch.nn.Module, part: str) -> str:
-        """What identifies the weights behind `part` ("embed" or "similarity"); override to leave out the other part."""
+        """What identifies the weights behind `part`, "embed" or "similarity".
+
+        Of a `ModuleDict` with one network per part, that part alone counts; override for any other division.
+        """
+        if isinstance(network, torch.nn.ModuleDict) and part in network:
+            network = network[part]
         digest = hashlib.sha256()
         for key, value in sorted(network.state_dict().items()):
             digest.update(key.encode())
@@ -53,9 +58,7 @@ class Method(ABC):
         return digest.hexdigest()
 
     @abstractmethod
-    def similarities(
-        self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]
-    ) -> torch.Tensor:
+    def similarities(self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
 
     def matrix(self, network: torch.nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -144,6 +147,4 @@ class Model:
         return self.method.matrix(self.network, query, target).float().cpu().numpy()
 
     def __repr__(self) -> str:
-        return (
-            f"Model({self.name}, weights={self.weights}, features={self.card.feature_shape}, {self.device})"
-        )
+        return f"Model({self.name}, weights={self.weights}, features={self.card.feature_shape}, {self.device})"

@@ -1,0 +1,74 @@
+"""The similarity network shared by S2VS, ViSiL and DnS: prepare regions, compare frames, compare videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.backends import cudnn
+
+from ndvr.models.layers import chamfer, strips
+from ndvr.models.layers.attention import Attention, Binarisation, NormalisedAttention
+from ndvr.models.layers.comparator import Comparator
+
+
+class SimilarityHead(nn.Module):
+    """Signatures and scores of region features; parameter names are the authors'.
+
+    attention   how region vectors are weighted: "mlp", "normalised" or not at all
+    binary      compare signs instead of vectors
+    symmetric   average both directions wherever Chamfer similarity is taken
+    comparator  the CNN; None, or `whole` False, compares frame similarities as they are
+    """
+
+    def __init__(
+        self,
+        dims: int = 512,
+        *,
+        attention: Literal["mlp", "normalised"] | None = "mlp",
+        binary: bool = False,
+        symmetric: bool = False,
+        comparator: Comparator | None = None,
+        whole: bool = True,
+    ):
+        super().__init__()
+        if attention:
+            self.attention = Attention(dims) if attention == "mlp" else NormalisedAttention(dims)
+        if binary:
+            self.binarization = Binarisation(dims)
+        if comparator is not None:
+            self.visil_head = comparator
+        self.symmetric, self.whole = symmetric, whole
+        self.scale = 1 / dims if binary else 1.0
+
+    def signature(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, R, D) -> (T', R, D): repeated until there are 4 (1 -> 4, 3 -> 6), then weighted or binarised."""
+        while len(features) < 4:
+            features = torch.cat([features, features])
+        if hasattr(self, "attention"):
+            features = self.attention(features)
+        return self.binarization(features) if hasattr(self, "binarization") else features
+
+    def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Scores (V,) of a query signature against V target signatures of any lengths, each video as a whole."""
+        with exact_convolutions():
+            comparator = getattr(self, "visil_head", None) if self.whole else None
+            if comparator is not None and not comparator.packs:
+                return torch.stack([self.one_by_one(query, target) for target in targets])
+            return strips.similarities(query, targets, comparator, symmetric=self.symmetric, scale=self.scale)
+
+    def one_by_one(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The score of a pair as the papers write it, on the whole matrix at once."""
+        cells = self.visil_head(self.matrix(query, target)[None, None])[0, 0].clamp(-1, 1)
+        return chamfer.of_matrix(cells, symmetric=self.symmetric)
+
+    def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Frame-to-frame similarities (Tq, Tt) of two signatures."""
+        return chamfer.frame_rows(query, [target], symmetric=self.symmetric, scale=self.scale).t()
+
+
+def exact_convolutions():
+    """A context in which CUDA convolutions keep float32; by default they drop to TF32's ten bits, about 1e-3."""
+    return cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)

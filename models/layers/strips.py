@@ -1,0 +1,175 @@
+"""One query against many targets of any lengths: their matrices go through the comparator as one picture.
+
+Targets lie below each other in a strip (rows: target frames, columns: query frames), each starting at a multiple of
+four and followed by at least one empty cell (four rows):
+
+    target a, 10 frames   rows  0..9    the comparator halves twice: 10 -> 5 -> 2 rows of output
+    empty                 rows 10..11
+    target b,  7 frames   rows 12..18   7 -> 3 -> 1
+    empty                 rows 19..19
+
+Empty rows are set to zero again before every convolution, and so are rows of which the pooling saw only one half
+(row 18 above): every target meets the same zeros as if it were alone, and the score is the same. The authors'
+padded batches keep those half rows and give other scores. What does not fit is cut into tiles which overlap by the
+comparator's reach, so the memory needed does not grow with the matrix and nothing is averaged over pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ndvr.models.layers.chamfer import frame_rows
+from ndvr.models.layers.comparator import CELL, HALO, Comparator
+
+# The first convolution makes 128 bytes of each cell of a strip: 16 MiB on a CPU.
+STRIP_CELLS = {"cpu": 1 << 17, "cuda": 1 << 22}
+TILE_FRAMES = 1024
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames [start, stop) of a video, of whose rows of output `keep` count, after the first `skip`."""
+
+    start: int
+    stop: int
+    skip: int
+    keep: int
+
+
+def spans(n_frames: int, limit: int, *, cell: int = CELL, halo: int = HALO) -> list[Span]:
+    """Cut a video into overlapping spans of at most about `limit` frames; together their outputs are the whole's."""
+    n_cells = n_frames // cell
+    if n_frames <= limit:
+        return [Span(0, n_frames, 0, n_cells)]
+    step = max(1, (limit - 2 * halo) // cell)
+    found = []
+    for first in range(0, n_cells, step):
+        last = min(first + step, n_cells)
+        start = max(0, first * cell - halo)
+        stop = n_frames if last == n_cells else min(n_frames, last * cell + halo)
+        found.append(Span(start, stop, first - start // cell, last - first))
+    return found
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One span of target number `target`; its first output cell is the `cell`-th of all targets'."""
+
+    target: int
+    span: Span
+    cell: int
+
+
+def similarities(
+    query: torch.Tensor,
+    targets: Sequence[torch.Tensor],
+    comparator: Comparator | None,
+    *,
+    symmetric: bool = False,
+    scale: float = 1.0,
+    tile_frames: int = TILE_FRAMES,
+) -> torch.Tensor:
+    """Scores (V,) of query (Tq, R, D) against V targets (T_v, R, D), equal to one by one up to float rounding.
+
+    Without a comparator the frame similarities are compared as they are. `scale` multiplies frame similarities.
+    """
+    cell, halo = (CELL, HALO) if comparator else (1, 0)
+    if min(len(query), *(len(target) for target in targets)) < cell:
+        raise ValueError(f"the comparator needs signatures of at least {cell} windows; `signature` repeats short ones")
+    n_cells = np.array([len(target) // cell for target in targets])
+    firsts = np.concatenate([[0], np.cumsum(n_cells)])
+    owner = torch.as_tensor(np.repeat(np.arange(len(targets)), n_cells), device=query.device)
+    pieces = []
+    for number, target in enumerate(targets):
+        first = firsts[number]
+        for span in spans(len(target), tile_frames, cell=cell, halo=halo):
+            pieces.append(Piece(number, span, int(first)))
+            first += span.keep
+    best_in_query = query.new_full((int(firsts[-1]),), -torch.inf)
+    total = query.new_zeros(len(targets))
+    for rows in spans(len(query), tile_frames, cell=cell, halo=halo):
+        part = query[rows.start : rows.stop]
+        best = query.new_full((len(targets), rows.keep), -torch.inf)  # per target and query cell
+        for strip in _strips(pieces, len(part), query.device.type, cell):
+            cells = _cells(part, targets, strip, comparator, symmetric=symmetric, scale=scale)
+            cells = cells[:, rows.skip : rows.skip + rows.keep]
+            index = torch.as_tensor(_ranges([p.cell for p in strip], [p.span.keep for p in strip]), device=query.device)
+            best.scatter_reduce_(0, owner[index][:, None].expand_as(cells), cells, "amax")
+            if symmetric:
+                best_in_query[index] = torch.maximum(best_in_query[index], cells.amax(1))
+        total += best.sum(1)
+    forward = total / (len(query) // cell)
+    if not symmetric:
+        return forward
+    sums = torch.zeros_like(forward).index_add_(0, owner, best_in_query)
+    return (forward + sums / torch.as_tensor(n_cells, device=query.device)) / 2
+
+
+def _strips(pieces: Sequence[Piece], n_query: int, device: str, cell: int) -> Iterator[list[Piece]]:
+    """Pieces in order, as many at a time as make a strip of the device's size."""
+    limit = STRIP_CELLS.get(device, STRIP_CELLS["cuda"]) // n_query
+    strip, n_rows = [], 0
+    for piece in pieces:
+        rows = piece.span.stop - piece.span.start + cell
+        if strip and n_rows + rows > limit:
+            yield strip
+            strip, n_rows = [], 0
+        strip.append(piece)
+        n_rows += rows
+    if strip:
+        yield strip
+
+
+def _ranges(starts: Sequence[int], counts: Sequence[int]) -> np.ndarray:
+    """[s, s + 1, ..., s + n - 1] of each start and count, joined."""
+    starts, counts = np.asarray(starts), np.asarray(counts)
+    return np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+
+
+def _cells(
+    query: torch.Tensor,
+    targets: Sequence[torch.Tensor],
+    strip: Sequence[Piece],
+    comparator: Comparator | None,
+    *,
+    symmetric: bool,
+    scale: float,
+) -> torch.Tensor:
+    """What counts of the comparator's output, clipped to [-1, 1]: (sum of keep, query cells)."""
+    parts = [targets[piece.target][piece.span.start : piece.span.stop] for piece in strip]
+    frames = frame_rows(query, parts, symmetric=symmetric, scale=scale)
+    lengths = np.array([len(part) for part in parts])
+    if comparator is None:
+        starts = np.cumsum(lengths) - lengths
+        output = frames
+    else:
+        slots = (lengths // CELL + 1) * CELL
+        starts = np.cumsum(slots) - slots
+        picture = query.new_zeros(int(slots.sum()), len(query))
+        picture[torch.as_tensor(_ranges(starts, lengths), device=query.device)] = frames
+        output = compare(comparator, picture, starts=starts, lengths=lengths).clamp_(-1, 1)
+        starts = starts // CELL
+    kept = _ranges(starts + [piece.span.skip for piece in strip], [piece.span.keep for piece in strip])
+    return output[torch.as_tensor(kept, device=query.device)]
+
+
+def compare(comparator: Comparator, picture: torch.Tensor, *, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """The comparator over a strip (S, Tq), targets in rows: (S // 4, Tq // 4), unclipped; empty rows mean nothing."""
+    # The kernels are turned, since the strip is: rows are target frames here, query frames in the authors' code.
+    convolutions = (comparator.conv1, comparator.conv2, comparator.conv3)
+    layers = [(conv.weight.transpose(2, 3), conv.bias) for conv in convolutions]
+    x = picture[None, None]
+    for shift, (weight, bias) in enumerate(layers[:2], start=1):
+        x = functional.conv2d(x, weight, bias, padding=1)
+        x = functional.max_pool2d(x, 2, 2).relu_()  # the same as pooling after, on a quarter of the cells
+        empty = np.ones(x.shape[2], bool)
+        empty[_ranges(starts >> shift, lengths >> shift)] = False
+        x.index_fill_(2, torch.as_tensor(np.flatnonzero(empty), device=x.device), 0.0)
+    weight, bias = layers[2]
+    x = functional.conv2d(x, weight, bias, padding=1).relu_()
+    return functional.conv2d(x, comparator.fconv.weight, comparator.fconv.bias)[0, 0]

@@ -1,0 +1,257 @@
+"""Weight files: find them, fetch them, check them, read them without running anything they contain."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import pickle
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import torch
+
+from ndvr.models.card import File
+
+State = dict[str, torch.Tensor]
+
+_CHUNK_BYTES = 1 << 20
+# Without these, scores of random networks lie so close together that a wrong one would pass unnoticed.
+_GAINS = {
+    "fconv.weight": 6,
+    "attention.transform.weight": 20,
+    "visil_head.conv1.weight": 3,
+    "visil_head.conv1.0.weight": 3,
+    "video_comperator.conv1.weight": 3,
+}
+_OFFSETS = {"running_mean": 0.1, "mean": 0.01, "bias": 0.05, "in_proj_bias": 0.05}  # drawn around zero
+_STALL_TIMEOUT_S = 30  # without a byte; a slow server is fine, a dead one is not
+
+
+class WeightsError(ValueError):
+    """A weight file is absent, damaged, or of something else. The message says what to do."""
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Where weight files are kept: `cache`, else $XDG_CACHE_HOME/ndvr, else ~/.cache/ndvr."""
+    if cache:
+        return Path(cache).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ndvr"
+
+
+def fetch(file: File, *, cache: str | Path | None = None) -> Path:
+    """The path of a published file, downloaded from its url or a mirror unless the cache has it.
+
+    The checksum is tested wherever the file comes from; a file appears under its name only when it is whole.
+    """
+    path = cache_folder(cache) / file.name
+    if path.exists():
+        if not _matches(found := _sha256(path), file.sha256):
+            raise WeightsError(
+                f"{path} is not {file.name}: its sha256 is {found}, expected {file.sha256}; "
+                f"delete it to have it fetched again from {file.url}"
+            )
+        return path
+    failures = []
+    for url in (file.url, *file.mirrors):
+        try:
+            _download(url, path, file.sha256)
+            return path
+        except (URLError, OSError, WeightsError) as error:
+            failures.append(f"{url} ({getattr(error, 'reason', None) or error})")
+    raise WeightsError(
+        f"cannot get {file.name} from {' or '.join(failures)}; fetch it yourself "
+        f"({f'sha256 {file.sha256}' if file.sha256 else 'its authors give no checksum'}) and put it at {path}"
+    )
+
+
+def _download(url: str, path: Path, sha256: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    try:
+        digest, n_bytes = hashlib.sha256(), 0
+        request = Request(url, headers={"User-Agent": "ndvr"})
+        with os.fdopen(handle, "wb") as target, urlopen(request, timeout=_STALL_TIMEOUT_S) as source:
+            while block := source.read(_CHUNK_BYTES):
+                target.write(block)
+                digest.update(block)
+                n_bytes += len(block)
+            promised = source.headers.get("Content-Length")
+            target.flush()
+            os.fsync(target.fileno())
+        if promised is not None and n_bytes != int(promised):
+            raise WeightsError(f"the transfer ended after {n_bytes} of {promised} bytes")
+        if not _matches(digest.hexdigest(), sha256):
+            raise WeightsError(f"it has sha256 {digest.hexdigest()}, expected {sha256}")
+        os.chmod(name, 0o644)  # mkstemp makes it private; a cache may be shared
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        while block := source.read(_CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _matches(found: str, expected: str | None) -> bool:
+    # torch hub puts the first eight digits into file names, often all that is known: a prefix will do.
+    return expected is None or found.startswith(expected.lower())
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
+
+    Nothing in the file is run: anything else in it is refused by name.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"no such file: {path}")
+    try:
+        # The authors' training scripts store their command line beside the weights, as a Namespace.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path} {_why_unreadable(path, error)}") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+    return content
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """The cause in words, from the file's first bytes and torch's complaint."""
+    foreign = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+    if foreign:
+        return f"wants to run code when loaded ({foreign[1]}); refused, as weight files hold tensors only"
+    with path.open("rb") as source:
+        start = source.read(8)
+    if not start:
+        return "is empty; fetch it again"
+    if start.startswith(b"PK"):
+        return "is cut short or damaged (its zip directory cannot be read); fetch it again"
+    if start.lstrip()[:1] in (b"<", b"{"):
+        return "is a web page or text, not a torch file; was the download answered by an error page?"
+    return "is cut short or not a torch file; fetch it again"
+
+
+def state_of(content: Mapping[str, Any]) -> State:
+    """The tensors of a checkpoint: those under "model" where a training script wrapped them, else all of it."""
+    inner = content.get("model", content)
+    if not isinstance(inner, Mapping):
+        raise WeightsError(f'the entry "model" is a {type(inner).__name__}, not a dictionary of tensors')
+    strange = [key for key, value in inner.items() if not isinstance(value, (torch.Tensor, np.ndarray))]
+    if strange or not inner:
+        what = f"entries that are not tensors: {_some(strange)}" if strange else "no tensors"
+        raise WeightsError(f"not a dictionary of weights: it has {what}")
+    return {str(key): torch.as_tensor(value) for key, value in inner.items()}
+
+
+def load_into(module: torch.nn.Module, state: Mapping[str, torch.Tensor], *, source: str) -> None:
+    """Put `state` into `module`, in float32; every key must be there, wanted, and of the right shape.
+
+    Counters of batch normalisation are optional: files from before torch 0.4.1 have none and inference needs none.
+    """
+    wanted = module.state_dict()
+    counters = {key for key in {*wanted, *state} if key.endswith("num_batches_tracked")}
+    problems = []
+    if missing := sorted(wanted.keys() - state.keys() - counters):
+        problems.append(f"it lacks {_some(missing)}")
+    if unexpected := sorted(state.keys() - wanted.keys() - counters):
+        problems.append(f"it has {_some(unexpected)} that do not belong here")
+    for key in sorted(wanted.keys() & state.keys()):
+        if state[key].shape != wanted[key].shape:
+            problems.append(f"{key} has shape {tuple(state[key].shape)}, expected {tuple(wanted[key].shape)}")
+    if problems:
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems[:4])}")
+    ready = {key: torch.zeros(wanted[key].shape, dtype=wanted[key].dtype) for key in counters & wanted.keys()}
+    for key in wanted.keys() - counters:
+        value = state[key].detach().to("cpu", torch.float32, copy=True).contiguous()
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{source} is damaged: {key} has values that are not finite")
+        ready[key] = value
+    module.load_state_dict(ready, assign=True)
+    module.requires_grad_(False)
+
+
+def _some(keys: Iterable[str]) -> str:
+    keys = list(keys)
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def seed_of(weights: Any) -> int | None:
+    """7 for "random:7", 0 for "random", None for anything else."""
+    if not isinstance(weights, str) or weights.split(":", 1)[0] != "random":
+        return None
+    _, colon, seed = weights.partition(":")
+    if colon and not seed.isdecimal():
+        raise ValueError(f"weights {weights!r}: write random or random:SEED with a whole number")
+    return int(seed or 0)
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """One generator per name, so that numbers depend neither on order nor on what else is drawn."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def seeded(module: torch.nn.Module, seed: int) -> State:
+    """Reproducible noise for every tensor of a module, scaled so that signals neither vanish nor explode.
+
+    Each key has its own stream, so a tensor does not depend on which others exist. Weights of a backbone below
+    `cnn.` are drawn under that name wherever the backbone sits. Constants (zero-rank counters apart) are drawn too.
+    """
+    return {key: _noise(key, tuple(value.shape), seed) for key, value in module.state_dict().items()}
+
+
+def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    _, _, leaf = key.rpartition(".")
+    name = key[key.index("cnn.") :] if "cnn." in key else key
+    z = stream(seed, name).standard_normal(shape)
+    if leaf == "num_batches_tracked":
+        z = np.zeros(shape)
+    elif leaf == "running_var":
+        z = 1 + 0.1 * np.abs(z)
+    elif leaf in _OFFSETS:
+        z = z * _OFFSETS[leaf]
+    elif leaf == "W":
+        z = z / np.sqrt(shape[0])
+    elif leaf == "centroids":
+        z = z / np.sqrt(shape[1])
+    elif len(shape) == 4:
+        z = z * np.sqrt(2 / np.prod(shape[1:]))
+    elif len(shape) == 2:
+        z = z * np.sqrt(1 / shape[1])
+    elif len(shape) == 1:
+        z = 1 + 0.1 * z
+    for ending, gain in _GAINS.items():
+        z = z * gain if key.endswith(ending) else z
+    return torch.from_numpy(np.asarray(z, np.float32))
+
+
+def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | None = None) -> tuple[State, str]:
+    """Tensors and a name for error texts, from a published name, a path or a mapping; None is the first published."""
+    if isinstance(weights, Mapping):
+        return state_of(weights), "the given mapping"
+    if weights is None:
+        weights = next(iter(published))
+    if weights in published:
+        path = fetch(published[weights], cache=cache)
+    else:
+        path = Path(weights).expanduser()
+        if not path.exists():
+            names = ", ".join([*published, "random", "random:SEED"])
+            raise WeightsError(f"weights {str(weights)!r}: neither a file nor one of {names}")
+    try:
+        return state_of(read(path)), str(path)
+    except WeightsError as error:
+        raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error

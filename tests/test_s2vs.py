@@ -1,0 +1,237 @@
+"""S2VS gives the numbers of the authors' code, however the work is cut."""
+
+import dataclasses
+from pathlib import Path
+
+import golden_inputs
+import numpy as np
+import pytest
+import torch
+
+from ndvr import models
+from ndvr.models import weights as files
+from ndvr.models.layers import chamfer, head, strips
+from ndvr.models.layers.comparator import Comparator
+from ndvr.models.layers.limac import region_vectors
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "s2vs.npz")
+SCORE_ATOL = 2e-5  # what separates two float32 implementations of the same network
+FEATURE_ATOL = 1e-6
+
+# Variant -> (seed of its weights, how the head is built, how its comparator is built).
+VARIANTS = {
+    "att": (101, {}, {}),
+    "none": (101, {"attention": None}, {}),
+    "sym_att": (101, {"symmetric": True}, {}),
+    "bin": (102, {"attention": None, "binary": True}, {}),
+    "att_bn": (107, {}, {"batch_norm": True}),
+    "attnorm": (108, {"attention": "normalised"}, {}),
+}
+
+
+def seeded_head(variant: str, *, pooling: bool = True, **changes) -> head.SimilarityHead:
+    seed, options, comparator = VARIANTS[variant]
+    network = head.SimilarityHead(comparator=Comparator(pooling=pooling, **comparator), **(options | changes)).eval()
+    files.load_into(network, files.seeded(network, seed), source=f"random:{seed}")
+    return network
+
+
+@pytest.fixture(scope="module")
+def clips() -> dict[str, torch.Tensor]:
+    return {clip: torch.from_numpy(features) for clip, features in golden_inputs.region_features().items()}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load("s2vs", "random:101", parts=("similarity",))
+
+
+def long_clip(length: int, seed: int = 0) -> torch.Tensor:
+    """A smooth walk through feature space: neighbours alike, like a video."""
+    rng = np.random.default_rng(seed)
+    steps = rng.standard_normal((length, 9, 512)) + 2 * rng.standard_normal((9, 512))
+    return torch.nn.functional.normalize(torch.from_numpy(steps).float(), dim=-1)
+
+
+def scores(network: head.SimilarityHead, clips: dict[str, torch.Tensor]) -> np.ndarray:
+    with torch.inference_mode():
+        signatures = {clip: network.signature(features) for clip, features in clips.items()}
+        pairs = [pair.split("-") for pair in golden_inputs.PAIRS]
+        return np.array([network.similarities(signatures[q], [signatures[t]]).item() for q, t in pairs])
+
+
+def expected(variant: str, name: str) -> np.ndarray:
+    return np.array([GOLDEN[f"{variant}/{pair}/{name}"].item() for pair in golden_inputs.PAIRS])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scores_of_every_variant_are_the_authors(variant, clips):
+    np.testing.assert_allclose(scores(seeded_head(variant), clips), expected(variant, "sim"), atol=SCORE_ATOL)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scores_without_the_cnn_are_the_authors(variant, clips):
+    found = scores(seeded_head(variant, whole=False), clips)
+    np.testing.assert_allclose(found, expected(variant, "sim_features_only"), atol=SCORE_ATOL)
+
+
+@pytest.mark.parametrize("variant", ["att", "sym_att"])
+def test_scores_without_pooling_are_the_authors(variant, clips):
+    found = scores(seeded_head(variant, pooling=False), clips)
+    np.testing.assert_allclose(found, expected(variant, "sim_nopool"), atol=SCORE_ATOL)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_matrices_before_and_after_the_cnn_are_the_authors(variant, clips):
+    network = seeded_head(variant)
+    matrix = network.matrix(network.signature(clips["g"]), network.signature(clips["h"]))
+    np.testing.assert_allclose(matrix, GOLDEN[f"{variant}/g-h/f2f"], atol=FEATURE_ATOL)
+    cells = network.visil_head(matrix[None, None])[0, 0]
+    np.testing.assert_allclose(cells, GOLDEN[f"{variant}/g-h/head_pre"], atol=SCORE_ATOL)
+
+
+def test_attention_weights_and_binary_codes_are_the_authors(clips):
+    for variant in ("att", "attnorm"):
+        found = seeded_head(variant).attention.weights(clips["f"])[..., 0]
+        np.testing.assert_allclose(found, GOLDEN[f"{variant}/attw/f"], atol=FEATURE_ATOL)
+    np.testing.assert_array_equal(seeded_head("bin").signature(clips["e"]).numpy(), GOLDEN["bin/index/e"])
+
+
+@pytest.mark.parametrize("size", golden_inputs.STAGE_MAPS)
+def test_region_pooling_of_pictures_of_any_size_is_the_authors(size):
+    found = region_vectors(golden_inputs.stage_maps(size))
+    np.testing.assert_allclose(found, GOLDEN[f"pool/{size}"], atol=FEATURE_ATOL)
+
+
+@pytest.fixture(scope="module")
+def extractor_files(tmp_path_factory) -> dict[str, str]:
+    """A ResNet-50 file as torchvision's (with its classifier) and a PCA file as the authors', both seeded."""
+    folder = tmp_path_factory.mktemp("weights")
+    state = models.load("s2vs", "random:110", parts=("embed",)).network["embed"].state_dict()
+    resnet = {key.removeprefix("1.0.cnn."): value for key, value in state.items() if key.startswith("1.0.cnn.")}
+    torch.save(resnet | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, folder / "resnet50.pth")
+    torch.save(golden_inputs.pca(), folder / "pca.pth")
+    return {"backbone": str(folder / "resnet50.pth"), "pca": str(folder / "pca.pth")}
+
+
+@pytest.fixture(scope="module")
+def extractor(extractor_files):
+    return models.load("s2vs", parts=("embed",), **extractor_files)
+
+
+def test_features_of_frames_are_the_authors(extractor):
+    frames = golden_inputs.noise_frames()
+    normalise, (limac, _) = extractor.network["embed"]
+    with torch.inference_mode():
+        regions = limac(normalise(torch.from_numpy(frames)))
+    np.testing.assert_allclose(regions[:, :, ::16], GOLDEN["noise224/regions"], atol=FEATURE_ATOL)
+    features = extractor.embed(frames)
+    # Stored as half floats: numbers below 1/4 are 1.2e-4 apart.
+    np.testing.assert_allclose(features.astype(np.float32), GOLDEN["noise224/pca512"], atol=1.3e-4)
+    with torch.inference_mode():
+        exact = extractor.method.embed(extractor.network, torch.from_numpy(frames))
+    np.testing.assert_allclose(exact, GOLDEN["noise224/pca512"], atol=FEATURE_ATOL)
+
+
+def test_frames_to_score_is_the_same_with_the_extractor_in_the_mapping(extractor, extractor_files, model):
+    everything = {**extractor.network["embed"].state_dict(), **model.network["similarity"].state_dict()}
+    whole = models.load("s2vs", everything)
+    assert whole.digest("embed") == extractor.digest("embed")
+    assert whole.digest("similarity") == model.digest("similarity")
+    windows = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(whole.embed(windows), extractor.embed(windows))
+
+
+def test_embedding_changes_neither_windows_nor_weights(extractor):
+    frames = golden_inputs.noise_frames()
+    before, digest = frames.copy(), extractor.digest("embed")
+    np.testing.assert_array_equal(extractor.embed(frames), extractor.embed(frames))
+    np.testing.assert_array_equal(frames, before)
+    assert extractor.digest("embed") == digest
+
+
+def test_both_samplers_of_the_authors_can_be_asked_for():
+    card, method = models.card("s2vs"), models.get("s2vs")
+    ffmpeg, opencv = (method.view(card.resolve({"sampler": name})) for name in ("ffmpeg", "opencv"))
+    assert (ffmpeg.rule, ffmpeg.kernel, ffmpeg.resize, ffmpeg.crop, ffmpeg.fps) == ("ffmpeg", "swscale", 256, 224, 1)
+    assert opencv == dataclasses.replace(ffmpeg, rule="opencv", kernel="cubic")
+    assert method.view(card.resolve({})) == card.view == ffmpeg
+
+
+def test_many_targets_of_very_different_lengths_score_as_one_by_one(model):
+    targets = [model.signature(long_clip(n, n).numpy()) for n in (1, 4, 5, 6, 7, 8, 9, 30, 61, 112, 113, 250, 10, 10)]
+    for length in (3, 10, 47):
+        query = model.signature(long_clip(length, 99).numpy())
+        network = model.network["similarity"]
+        alone = [network.one_by_one(query, target).item() for target in targets]
+        np.testing.assert_allclose(model.similarities(query, targets), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["chamfer", "symmetric"])
+@pytest.mark.parametrize("tile_frames", [21, 24, 64])
+def test_tiles_score_as_the_whole(similarity, tile_frames, model):
+    model = models.load("s2vs", "random:101", parts=("similarity",), similarity=similarity)
+    network = model.network["similarity"]
+    query, targets = long_clip(83, 1), [long_clip(130, 2), long_clip(9, 3), long_clip(25, 4)]
+    found = strips.similarities(
+        query, targets, network.visil_head, symmetric=similarity == "symmetric", tile_frames=tile_frames
+    )
+    whole = [network.one_by_one(query, target) for target in targets]
+    np.testing.assert_allclose(found, torch.stack(whole), atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_frame_similarities_in_blocks_are_those_of_the_definition(monkeypatch, symmetric):
+    monkeypatch.setitem(chamfer.BLOCK_BYTES, "cpu", 81 * 13 * 4 * 3)  # three target frames at a time
+    query, targets = long_clip(13, 1), [long_clip(2, 2), long_clip(8, 3), long_clip(1, 4)]
+    products = torch.einsum("tod,upd->utop", query, torch.cat(targets))
+    wanted = products.amax(3).mean(2)
+    if symmetric:
+        wanted = (wanted + products.amax(2).mean(2)) / 2
+    np.testing.assert_allclose(chamfer.frame_rows(query, targets, symmetric=symmetric), wanted, atol=1e-6)
+
+
+def test_a_video_of_hours_needs_little_memory(model, tmp_path):
+    # 4 h of target against 40 min: the region products alone would take 11 GB at once. A strip takes about 0.1 GB.
+    assert max(span.stop - span.start for span in strips.spans(14_400, strips.TILE_FRAMES)) <= strips.TILE_FRAMES
+
+
+def test_short_videos_are_repeated_until_there_are_four_frames(model):
+    assert [len(model.signature(long_clip(n).numpy())) for n in (1, 2, 3, 4, 5)] == [4, 4, 6, 4, 5]
+
+
+def test_scores_depend_on_which_video_is_the_query_as_published(model, clips):
+    g, h = (model.signature(clips[clip].numpy()) for clip in "gh")
+    assert abs(model.similarity(g, h) - model.similarity(h, g)) > 0.01
+
+
+def test_the_comparator_can_be_left_out(clips):
+    model = models.load("s2vs", "random:101", parts=("similarity",), comparator="off")
+    g, h = (model.signature(clips[clip].numpy()) for clip in "gh")
+    assert model.similarity(g, h) == pytest.approx(GOLDEN["att/g-h/sim_features_only"].item(), abs=SCORE_ATOL)
+
+
+def test_random_weights_depend_on_the_seed_only():
+    digests = [models.load("s2vs", f"random:{s}", parts=("similarity",)).digest("similarity") for s in (7, 7, 8)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_all_reference_features_beside_the_project(shared, extractor):
+    reference = np.load(shared / "golden" / "s2vs" / "feature_extractor.npz")
+    for name in ("smooth224", "smooth240x320"):
+        with torch.inference_mode():
+            found = extractor.method.embed(extractor.network, torch.from_numpy(reference[f"in/{name}"]))
+        np.testing.assert_allclose(found, reference[f"s2vs_dns/{name}/pca512"], atol=FEATURE_ATOL)
+
+
+def test_all_reference_matrices_beside_the_project(shared, clips):
+    reference = np.load(shared / "golden" / "s2vs" / "s2vs_similarity.npz")
+    for variant in VARIANTS:
+        network = seeded_head(variant)
+        signatures = {clip: network.signature(features) for clip, features in clips.items()}
+        for pair in golden_inputs.PAIRS:
+            q, t = pair.split("-")
+            matrix = network.matrix(signatures[q], signatures[t])
+            np.testing.assert_allclose(matrix, reference[f"{variant}/{pair}/f2f"], atol=FEATURE_ATOL)
+            cells = network.visil_head(matrix[None, None])[0, 0]
+            np.testing.assert_allclose(cells, reference[f"{variant}/{pair}/head_pre"], atol=SCORE_ATOL)
