@@ -162,12 +162,14 @@ def _no_common_query(scores: Scores, protocol: Protocol, ids: Sequence[str], row
 
 
 def _read_ids(ids: str | Path | Iterable[str]) -> frozenset[str]:
+    from ndvr.benchmarks.protocol import read_ids
+
     if not isinstance(ids, (str, Path)):
         return frozenset(ids)
     path = Path(ids)
     if not path.is_file():
         raise FileNotFoundError(f"no id list {path}: give a text file with one id a line")
-    return frozenset(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return read_ids(path)
 
 
 def _digest(ids: Iterable[str]) -> str:

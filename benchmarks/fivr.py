@@ -7,10 +7,9 @@ or, for the 5K lists, from fivr_audio.json ({"5k": {"queries", "database"}, ...,
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ndvr.benchmarks.protocol import Protocol, Task
+from ndvr.benchmarks.protocol import Protocol, Task, read_annotation, read_ids
 
 DATASETS = ("fivr-200k", "fivr-5k")
 
@@ -27,63 +26,45 @@ CONVENTIONS = {
 }
 
 
-def protocol(name: str, annotations: Path, *, convention: str | None = None, hard: bool = False) -> Protocol:
+HAS_HARD = True
+
+
+def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
     """Queries and relevant sets, intersected with the database.
 
     hard  also ask every task without S2VS's easy duplicates (fivr_easy_duplicates.txt), as DSVR_h ...
     """
-    convention = convention or "s2vs"
-    if convention not in CONVENTIONS:
-        raise ValueError(f"unknown convention {convention!r} for {name}; choose one of {', '.join(CONVENTIONS)}")
     labels, queries, database = _read(name, annotations)
-    excluded = _ids(annotations / "fivr_easy_duplicates.txt") if hard else frozenset()
+    lists = {"": frozenset()} | ({"_h": read_ids(annotations / "fivr_easy_duplicates.txt")} if hard else {})
     tasks = []
-    for suffix, easy in [("", frozenset()), ("_h", excluded)][: 2 if hard else 1]:
+    for suffix, easy in lists.items():
         for task, parts in TASKS.items():
             relevant = {}
             for query in queries:
-                videos = database.intersection(video for part in parts for video in labels[query].get(part, ()))
-                if convention == "s2vs":
-                    videos -= {query}
                 if any(part in labels[query] for part in parts):
-                    relevant[query] = videos - easy  # may be empty: such a query only adds wrong pairs to micro-AP
+                    videos = database.intersection(video for part in parts for video in labels[query].get(part, ()))
+                    # May be empty: such a query has no AP, but its pairs are wrong ones of micro-AP.
+                    relevant[query] = videos - easy - ({query} if convention == "s2vs" else set())
             tasks.append(Task(name=task + suffix, relevant=relevant, excluded=easy))
-    return Protocol(
-        name=name,
-        convention=f"{convention}: {CONVENTIONS[convention]}",
-        tasks=tuple(tasks),
-        database=database,
-        lost_queries_leave=convention == "fivr",
-    )
+    return Protocol(name=name, tasks=tuple(tasks), database=database, lost_queries_leave=convention == "fivr")
 
 
 def _read(name: str, folder: Path) -> tuple[dict[str, dict[str, list[str]]], list[str], frozenset[str]]:
     """(labels, queries, database) of the dataset."""
-    combined = folder / "fivr_audio.json"
-    bundle = json.loads(combined.read_text(encoding="utf-8")) if combined.exists() else None
-    if (folder / "annotation.json").exists():
-        labels = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
-    elif bundle:
+    source = "download it from github.com/MKLab-ITI/FIVR-200K (dataset/annotation.json)"
+    bundle = read_annotation(folder, "fivr_audio.json", source="") if (folder / "fivr_audio.json").exists() else None
+    if bundle and not (folder / "annotation.json").exists():
         labels = bundle["annotation"]
     else:
-        raise FileNotFoundError(
-            f"no annotation.json in {folder}: download it from github.com/MKLab-ITI/FIVR-200K (dataset/annotation.json)"
-        )
+        labels = read_annotation(folder, "annotation.json", source=source)
     if name == "fivr-200k":
-        return labels, sorted(labels), _ids(folder / "youtube_ids.txt")
-    if (folder / "fivr-5k-queries.txt").exists() or not bundle:
-        queries = sorted(_ids(folder / "fivr-5k-queries.txt"))
-        database = _ids(folder / "fivr-5k-database.txt")
-    else:
+        return labels, sorted(labels), read_ids(folder / "youtube_ids.txt")
+    if bundle and not (folder / "fivr-5k-queries.txt").exists():
         queries, database = sorted(bundle["5k"]["queries"]), frozenset(bundle["5k"]["database"])
+    else:
+        queries = sorted(read_ids(folder / "fivr-5k-queries.txt"))
+        database = read_ids(folder / "fivr-5k-database.txt")
     unknown = [query for query in queries if query not in labels]
     if unknown:
         raise ValueError(f"query {unknown[0]} of {name} has no entry in the annotation of {folder}: files do not match")
     return labels, queries, database
-
-
-def _ids(path: Path) -> frozenset[str]:
-    """The first word of every line."""
-    if not path.exists():
-        raise FileNotFoundError(f"no {path.name} in {path.parent}: the official id list is needed")
-    return frozenset(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())

@@ -1,18 +1,20 @@
 """A benchmark as data: which videos are right for which query, which are neither, and who is asked about what.
 
-A dataset is one file of this folder that assigns `DATASETS = ("name", ...)` and defines
-`protocol(name, annotations, *, convention=None, hard=False) -> Protocol`; it is found by listing the folder.
+A dataset is one file of this folder that assigns `DATASETS = ("name", ...)` and `CONVENTIONS = {"name": sentence}`,
+the first one the default, and defines `protocol(name, annotations, *, convention, hard) -> Protocol`. It is found by
+listing the folder.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Sets = dict[str, frozenset[str]]  # query -> videos
 
@@ -33,8 +35,8 @@ class Protocol:
     """All tasks of a benchmark and what they have in common."""
 
     name: str
-    convention: str  # one sentence: what a reader must know to compare numbers
     tasks: tuple[Task, ...]
+    convention: str = ""  # one sentence: what a reader must know to compare numbers
     database: frozenset[str] | None = None  # the id list; None: every video that was attempted or has a score
     ap: Literal["sum", "trapezoid", "steps"] = "sum"
     ranks_query: bool = False  # the query may stand in its own ranking
@@ -106,4 +108,26 @@ def load_protocol(name: str, annotations: str | Path, *, convention: str | None 
     if not folder.is_dir():
         raise FileNotFoundError(f"no annotation folder {folder}: give the folder with the official files of {name}")
     module = importlib.import_module(f"ndvr.benchmarks.{_owners()[name]}")
-    return module.protocol(name, folder, convention=convention, hard=hard)
+    conventions = module.CONVENTIONS
+    convention = convention or next(iter(conventions))
+    if convention not in conventions:
+        raise ValueError(f"unknown convention {convention!r} for {name}; choose one of {', '.join(conventions)}")
+    if hard and not getattr(module, "HAS_HARD", False):
+        raise ValueError(f"{name} has no hard variant: leave --hard out")
+    asked = module.protocol(name, folder, convention=convention, hard=hard)
+    return replace(asked, convention=f"{convention}: {conventions[convention]}")
+
+
+def read_annotation(folder: Path, name: str, *, source: str) -> Any:
+    """A JSON file of the folder; FileNotFoundError says where it comes from."""
+    path = folder / name
+    if not path.exists():
+        raise FileNotFoundError(f"no {name} in {folder}: {source}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """The first word of every line of an id list."""
+    if not path.exists():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}: the official id list is needed")
+    return frozenset(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())

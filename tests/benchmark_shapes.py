@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -94,3 +95,33 @@ def evaluate_command(*args):
     """(exit code, stdout, stderr) of `ndvr evaluate`."""
     result = CliRunner().invoke(Evaluate(), ["evaluate", *map(str, args)])
     return result.exit_code, result.stdout, result.stderr
+
+
+def write_grid(folder, queries, database, scores, *, queries_per_part=25, videos_per_part=65536, name="all"):
+    """Cells of a score grid; NaN stands for a pair without a score."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for q in range(0, len(queries), queries_per_part):
+        for v in range(0, len(database), videos_per_part):
+            cell = scores[q : q + queries_per_part, v : v + videos_per_part]
+            rows, columns = (index.ravel().astype(np.int32) for index in np.indices(cell.shape))
+            table = pa.table(
+                {
+                    "query_id": pa.DictionaryArray.from_arrays(rows, queries[q : q + queries_per_part]),
+                    "video_id": pa.DictionaryArray.from_arrays(columns, database[v : v + videos_per_part]),
+                    "score": cell.ravel(),
+                }
+            )
+            if np.isnan(cell).any():
+                table = table.filter(~np.isnan(cell.ravel()))
+            pq.write_table(
+                table, folder / f"{name}-{q:04d}-{v:06d}.parquet", compression="none", row_group_size=1 << 18
+            )
+    return folder
+
+
+def load_recipes(folder):
+    """recipes.py of the golden outputs: makes the seeded inputs of the official evaluators' runs."""
+    spec = importlib.util.spec_from_file_location("recipes", folder / "recipes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

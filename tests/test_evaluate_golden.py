@@ -4,15 +4,12 @@ Needs the annotation files and reference outputs in ../shared; the same rules ar
 test_evaluate.py.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from benchmark_shapes import evaluate_command
+from benchmark_shapes import evaluate_command, load_recipes, write_grid
 
 SHARED = Path(__file__).parents[2] / "shared"
 ANNOTATIONS = SHARED / "data" / "annotations"
@@ -26,32 +23,7 @@ VISUAL = ("DSVR", "CSVR", "ISVR")
 @pytest.fixture(scope="module")
 def recipes():
     """The module that makes the seeded inputs."""
-    spec = importlib.util.spec_from_file_location("recipes", GOLDEN / "recipes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def write_grid(folder, queries, database, scores, *, queries_per_part=25, videos_per_part=65536, name="all"):
-    """Cells of a score grid; NaN stands for a pair without a score."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for q in range(0, len(queries), queries_per_part):
-        for v in range(0, len(database), videos_per_part):
-            cell = scores[q : q + queries_per_part, v : v + videos_per_part]
-            rows, columns = (index.ravel().astype(np.int32) for index in np.indices(cell.shape))
-            table = pa.table(
-                {
-                    "query_id": pa.DictionaryArray.from_arrays(rows, queries[q : q + queries_per_part]),
-                    "video_id": pa.DictionaryArray.from_arrays(columns, database[v : v + videos_per_part]),
-                    "score": cell.ravel(),
-                }
-            )
-            if np.isnan(cell).any():
-                table = table.filter(~np.isnan(cell.ravel()))
-            pq.write_table(
-                table, folder / f"{name}-{q:04d}-{v:06d}.parquet", compression="none", row_group_size=1 << 18
-            )
-    return folder
+    return load_recipes(GOLDEN)
 
 
 def run(scores, dataset, *settings):
