@@ -9,13 +9,15 @@ import torch
 from ndvr.models.layers import thumbprint_search as search
 from ndvr.models.layers import thumbprint_verify as verify
 from ndvr.models.layers.thumbprint_codes import SIDE, decode
-from ndvr.models.layers.thumbprint_evidence import evidence
-from ndvr.models.layers.thumbprint_refine import refine
+from ndvr.models.layers.thumbprint_evidence import evidence, information
+from ndvr.models.layers.thumbprint_refine import refine, slopes
+from ndvr.models.layers.thumbprint_verify import GRID
 
 N_KEYS = 6
 MAX_KEYS = 24
 N_PROPOSALS = 8
-N_VERIFIED = 3
+N_CLOSE = 5
+N_VERIFIED = 2
 N_PAIRS = 3
 NEAR = 4
 PRIOR = 9.0
@@ -85,7 +87,7 @@ def prepare(signature: torch.Tensor) -> Prepared:
     return Prepared(
         images=images,
         smooth=smooth,
-        grid=verify.sample(smooth, torch.eye(2, 3)[None])[0][0],
+        grid=verify.see(smooth[None], torch.eye(2, 3)[None])[0][0],
         weight=weight,
         keys=keys,
         spectra=spectra * weight[:, None],
@@ -159,26 +161,38 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
     return found
 
 
-def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor]]:
-    """Proposals with the agreement they reach on their pairs of frames and their window then, best first."""
+def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
+    """The best proposals with their nats per pair of frames, window and scale: all roughly, then a few closely."""
+    rough = _tried(a, b, proposals, [p.theta for p in proposals], size=GRID // 2, radii=(3, 3, 2))
+    rough = rough[:N_CLOSE]
+    return _tried(a, b, [r[1] for r in rough], [r[2] for r in rough], size=GRID, radii=(3, 2, 2))
+
+
+def _tried(
+    a: Prepared, b: Prepared, proposals: list[Proposal], start: list[torch.Tensor], *, size: int, radii: tuple
+) -> list[tuple[float, Proposal, torch.Tensor, int]]:
+    """Windows after some steps of refinement, at `size` pixels per side, best first."""
     sources, templates = [], []
     for p in proposals:
         x, y = (b, a) if p.swapped else (a, b)
         sources.append((x.images if _is_narrow(p) else x.smooth)[p.a_at])
         templates.append(search.turn(y.grid[p.b_at], p.turn) * p.sign)
-    sources, templates = torch.stack(sources), torch.stack(templates)  # (P, n, S, S), (P, n, GRID, GRID)
-    start = torch.stack([p.theta for p in proposals])
-    both = torch.stack([start, refine(sources, templates, start)])  # (2, P, 2, 3)
-    agreement = torch.zeros(2, len(proposals))
+    channels, templates = slopes(torch.stack(sources)), torch.stack(templates)
+    if size < GRID:
+        templates = torch.nn.functional.avg_pool2d(templates, GRID // size)
+    first = torch.stack(start)
+    both = torch.cat([first, refine(channels, templates, first, radii)])  # (2 * P, 2, 3)
+    seen, inside = verify.see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
+    nats = []
     for scale in range(len(verify.SCALES)):
-        goal = verify.local_contrast(templates, scale)
-        for i, theta in enumerate(both):
-            seen, inside = verify.sample_own(sources, theta)
-            found = verify.local_contrast(seen, scale, inside[:, None])
-            agreement[i] += verify.agreement_of_pairs(found, goal)[1].mean(1)
-    value, which = agreement.max(0)
-    theta = both[which, torch.arange(len(proposals))]
-    return [(float(value[i]), proposals[i], theta[i]) for i in value.argsort(descending=True).tolist()]
+        goal = verify.local_contrast(templates, scale).repeat(2, 1, 1, 1)
+        found = verify.local_contrast(seen, scale, inside[:, None])
+        r, best = verify.agreement_of_pairs(found, goal)
+        nats.append(information(r, best, verify.freedom(found, goal)).mean(1))
+    nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
+    value, at = nats.flatten(0, 1).max(0)
+    order = value.argsort(descending=True, stable=True).tolist()
+    return [(float(value[i]), proposals[i], both[int(at[i]) % 2 * len(proposals) + i], int(at[i]) // 2) for i in order]
 
 
 def _is_narrow(p: Proposal) -> bool:
@@ -192,16 +206,12 @@ def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     boxed.sort(key=lambda p: -p.score)
     proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
     found = []
-    for _, p, theta in refined(a, b, proposals)[:N_VERIFIED]:
+    for _, p, theta, scale in refined(a, b, proposals)[:N_VERIFIED]:
         x, y = (b, a) if p.swapped else (a, b)
-        cut, inside = verify.sample(x.images if _is_narrow(p) else x.smooth, theta[None])
-        turned = search.turn(y.grid, p.turn) * p.sign
-        judged = []
-        for scale in range(len(verify.SCALES)):
-            fx = verify.local_contrast(cut[0], scale, inside[0])
-            fy = verify.local_contrast(turned, scale)
-            judged.append(evidence(fx, fy, x.weight, y.weight))
-        score, matrix = max(judged, key=lambda pair: float(pair[0]))
+        seen, inside = verify.see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
+        fx = verify.local_contrast(seen[0], scale, inside[0])
+        fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
+        score, matrix = evidence(fx, fy, x.weight, y.weight)
         away = float((theta - torch.eye(2, 3)).abs().max()) / 0.15 if p.turn == 0 and p.sign > 0 else 1.0
         nats = score - PRIOR * min(away, 1.0)
         found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))

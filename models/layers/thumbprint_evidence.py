@@ -10,6 +10,7 @@ from ndvr.models.layers import thumbprint_verify as verify
 
 N_BEST = 8  # frames that speak for a match in any order
 SPEEDS = (1.0, -1.0, 0.8, 1.25, 0.67, 1.5, 0.5, 2.0)  # frames of b per frame of a, played forward or backward
+FITTED = 5.0  # degrees of freedom that the fitted window takes away
 MAX_LINED = 160  # frames: longer videos are matched in any order only
 
 
@@ -18,45 +19,55 @@ def evidence(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,)."""
     matrix = verify.agreement(fa, fb) * wa[:, None] * wb
-    j, i = matrix.argmax(1), matrix.argmax(0)
-    rows = _any_order(fa, fb[j], wa * wb[j], len(fb))
-    columns = _any_order(fb, fa[i], wb * wa[i], len(fa))
+    freedom = verify.freedom_matrix(fa, fb)
+    alike = [verify.agreement(f, f).square().fill_diagonal_(1.0) for f in (fa, fb)]
+    rows = _any_order(fa, fb, matrix, freedom, alike[0])
+    columns = _any_order(fb, fa, matrix.T, freedom.T, alike[1])
     nats = torch.minimum(rows, columns)
     if max(matrix.shape) <= MAX_LINED:
-        nats = torch.maximum(nats, _in_order(fa, fb, matrix))
+        nats = torch.maximum(nats, _in_order(matrix, freedom, alike))
     return nats, matrix
 
 
-def _any_order(own: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, n_tried: int) -> torch.Tensor:
+def _any_order(
+    own: torch.Tensor, other: torch.Tensor, matrix: torch.Tensor, freedom: torch.Tensor, alike: torch.Tensor
+) -> torch.Tensor:
     """The best frames of a video against their best partners: a scalar.
 
-    A correlation r of two pictures with n degrees of freedom is worth -n / 2 log(1 - r^2), less log(n_tried)
-    for the choice of the partner; frames that look alike count once.
+    Every frame picks its partner, which costs the logarithm of their number; frames that look alike count once.
     """
-    plain, best = verify.agreement_of_pairs(own, other)
-    n = verify.freedom(own, other)
-    # The best 12 of 16 independent normal numbers average 0.42 standard deviations above all.
+    r, partner = matrix.max(1)
+    n = freedom.gather(1, partner[:, None])[:, 0]
+    _, best = verify.agreement_of_pairs(own, other[partner])
+    nats = information(r, best, n) - math.log(len(other))
+    top = nats.topk(min(N_BEST, len(nats)))
+    alike = alike[top.indices][:, top.indices]
+    return top.values.clamp(min=0).mean() * (len(alike) ** 2 / alike.sum())
+
+
+def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    """Nats of correlations of pictures with n degrees of freedom: -n / 2 log(1 - r^2).
+
+    r over all blocks, or over the best 12 of 16, whichever says more; the mean of the best 12 of 16 independent
+    normal numbers lies 0.42 standard deviations above that of all, which is taken off.
+    """
     best = best - 0.42 * torch.sqrt(16 / n.clamp(min=16))
-    nats = torch.maximum(_information(plain * weight, n), _information(best * weight, 0.75 * n))
-    top = (nats - math.log(n_tried)).topk(min(N_BEST, len(nats)))
-    frames = own[top.indices]
-    alike = verify.agreement(frames, frames).square()
-    alike.fill_diagonal_(1.0)
-    return top.values.clamp(min=0).mean() * (len(frames) ** 2 / alike.sum())
+    return torch.maximum(_information(r, n), _information(best, 0.75 * n))
 
 
 def _information(r: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
     r = r.clamp(0, 0.97)
-    return -0.5 * n * torch.log1p(-r * r)
+    return -0.5 * (n - FITTED).clamp(min=0) * torch.log1p(-r * r)
 
 
-def _in_order(fa: torch.Tensor, fb: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+def _in_order(matrix: torch.Tensor, freedom: torch.Tensor, alike: list[torch.Tensor]) -> torch.Tensor:
     """The best run of frames along a line of constant speed: a scalar. Weak agreement adds up over a run.
 
     By chance a frame pair is worth half a nat, which is taken off; the choice of the line costs its logarithm.
     """
-    nats = _information(matrix, verify.freedom_matrix(fa, fb)) - 0.5
-    nats = nats * torch.sqrt(_novelty(fa)[:, None] * _novelty(fb))
+    # One over the number of frames that look like this one; below 0.3 is chance.
+    novelty = [1 / torch.where(x > 0.09, x, 0.0).sum(1) for x in alike]
+    nats = (_information(matrix, freedom) - 0.5) * torch.sqrt(novelty[0][:, None] * novelty[1])
     ta, tb = nats.shape
     i = torch.arange(ta, device=nats.device)
     lines = []
@@ -68,11 +79,3 @@ def _in_order(fa: torch.Tensor, fb: torch.Tensor, matrix: torch.Tensor) -> torch
     total = torch.cat(lines).cumsum(1)  # (L, Ta)
     before = torch.cat([torch.zeros_like(total[:, :1]), total[:, :-1]], 1).cummin(1).values
     return ((total - before).max() - math.log(len(total))).clamp(min=0)
-
-
-def _novelty(f: torch.Tensor) -> torch.Tensor:
-    """One over the number of frames that look like this one: (T, n, n) -> (T,) in (0, 1]."""
-    alike = verify.agreement(f, f).square()
-    alike = torch.where(alike > 0.09, alike, 0.0)  # below is chance
-    alike.fill_diagonal_(1.0)
-    return 1 / alike.sum(1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ndvr.models.layers.thumbprint_verify import GRID, NOISE, blur
+from ndvr.models.layers.thumbprint_verify import NOISE, blur, see
 
-_RADII = (5, 5, 3, 3, 2, 2)  # of the neighbourhood that detail stands out from: coarse detail first
 _DAMPING = 0.02
 
 
-def _slopes(images: torch.Tensor) -> torch.Tensor:
+def slopes(images: torch.Tensor) -> torch.Tensor:
     """Picture, horizontal and vertical slope per unit of [-1, 1] coordinates: (..., S, S) -> (..., 3, S, S)."""
     half = images.shape[-1] / 4
     padded = F.pad(images.flatten(0, -3), (1, 1, 1, 1), mode="replicate").unflatten(0, images.shape[:-2])
@@ -25,30 +24,27 @@ def _detail(x: torch.Tensor, radius: int) -> torch.Tensor:
     if radius > 2:
         x = blur(x, radius // 2)
     x = x - blur(x, radius)
-    power = torch.rsqrt(blur(x[:, :, :1].square(), radius) + NOISE**2)
-    return x * power
+    return x * torch.rsqrt(blur(x[:, :, :1].square(), radius) + NOISE**2)
 
 
-def refine(source: torch.Tensor, template: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-    """Better windows (P, 2, 3) for (P, K, S, S), (P, K, GRID, GRID), (P, 2, 3); a window is shared by its K pairs.
+def refine(channels: torch.Tensor, template: torch.Tensor, theta: torch.Tensor, radii: tuple[int, ...]) -> torch.Tensor:
+    """Better windows (P, 2, 3) on (P, K, 3, S, S) of `slopes`, for (P, K, n, n); a window is shared by its K pairs.
 
-    Pixels count by how well their surroundings agree, so that a logo or another picture on top does not pull.
+    One step per radius, of the neighbourhood that detail stands out from. Pixels count by how well their
+    surroundings agree, so that a logo or another picture on top does not pull.
     """
-    p, k = source.shape[:2]
-    channels = _slopes(source).flatten(1, 2)  # (P, K*3, S, S)
-    at = F.affine_grid(torch.eye(2, 3, device=theta.device)[None], [1, 1, GRID, GRID], align_corners=False)
-    at = torch.cat([at.flatten(0, 2), torch.ones(GRID * GRID, 1, device=theta.device)], 1).T  # (3, n*n)
-    for radius in _RADII:
+    n = template.shape[-1]
+    at = F.affine_grid(torch.eye(2, 3, device=theta.device)[None], [1, 1, n, n], align_corners=False)
+    at = torch.cat([at.flatten(0, 2), torch.ones(n * n, 1, device=theta.device)], 1).T  # (3, n * n)
+    for radius in radii:
         goal = _detail(template[:, :, None], radius)  # (P, K, 1, n, n)
-        grid = F.affine_grid(theta, [p, 1, GRID, GRID], align_corners=False)
-        seen = F.grid_sample(channels, grid, align_corners=False, padding_mode="border")
-        seen = _detail(seen.unflatten(1, (k, 3)), radius)  # (P, K, 3, n, n)
+        seen = _detail(see(channels.flatten(1, 2), theta, n)[0].unflatten(1, channels.shape[1:3]), radius)
         weight = blur(seen[:, :, 0] * goal[:, :, 0], radius).clamp(min=0.05)  # about the local correlation
         error = (goal - seen)[:, :, 0].flatten(-2)
-        slope = seen[:, :, 1:].flatten(-2)  # (P, K, 2, n*n)
-        jacobian = (slope[:, :, :, None] * at).flatten(2, 3)  # (P, K, 6, n*n), rows of theta
+        slope = seen[:, :, 1:].flatten(-2)  # (P, K, 2, n * n)
+        jacobian = (slope[:, :, :, None] * at).flatten(2, 3)  # (P, K, 6, n * n), rows of theta
         pulled = jacobian * weight.flatten(-2)[:, :, None]
-        jacobian, pulled = (x.transpose(1, 2).flatten(2) for x in (jacobian, pulled))  # (P, 6, K*n*n)
+        jacobian, pulled = (x.transpose(1, 2).flatten(2) for x in (jacobian, pulled))  # (P, 6, K * n * n)
         normal = pulled @ jacobian.transpose(1, 2)
         push = pulled @ error.flatten(1)[..., None]
         ridge = normal.diagonal(dim1=1, dim2=2) * _DAMPING + 1e-3

@@ -84,8 +84,9 @@ def _evened(spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     below, for patches with next to no detail.
     """
     x = spectra * _weights().to(spectra.device)
-    x = x * torch.rsqrt(x.abs() + 1e-6)
-    return x, torch.rsqrt((x * x).sum((-1, -2)) + COARSE**2 * _NOISE)
+    size = x.abs()
+    strength = torch.rsqrt(size.sum((-1, -2)) + COARSE**2 * _NOISE)
+    return x.mul_(size.add_(1e-6).rsqrt_()), strength
 
 
 def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

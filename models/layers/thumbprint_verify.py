@@ -26,14 +26,9 @@ def blur(x: torch.Tensor, radius: int) -> torch.Tensor:
     return smoother @ x @ smoother.T
 
 
-def sample(images: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures seen through affine windows: (T, S, S), (P, 2, 3) -> (P, T, GRID, GRID), inside (P, GRID, GRID)."""
-    return sample_own(images.expand(len(theta), -1, -1, -1), theta)
-
-
-def sample_own(images: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each window on its own pictures: (P, K, S, S), (P, 2, 3) -> (P, K, GRID, GRID), inside (P, GRID, GRID)."""
-    grid = F.affine_grid(theta, [len(theta), 1, GRID, GRID], align_corners=False)
+def see(images: torch.Tensor, theta: torch.Tensor, n: int = GRID) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures through affine windows: (P, C, S, S), (P, 2, 3) -> (P, C, n, n), and where they are inside (P, n, n)."""
+    grid = F.affine_grid(theta, [len(theta), 1, n, n], align_corners=False)
     seen = F.grid_sample(images, grid, align_corners=False, padding_mode="border")
     return seen, (grid.abs().amax(-1) < 1.02).float()
 
@@ -78,18 +73,25 @@ def freedom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
     Stripes and lone edges have few, and match anything; foliage has many.
     """
-    p, q, e, f = _profiles(a, b)
-    return (p * q).sum(1).add(1e-9).reciprocal() * (1 / ((e * f).sum(1) * _BLOCKS**2 + 1e-9)).clamp(max=1.0)
+    p, e = profiles(a)
+    q, f = profiles(b)
+    return _freedom((p * q).sum(-1), (e * f).sum(-1))
 
 
 def freedom_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """`freedom` of every frame with every frame: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
-    p, q, e, f = _profiles(a, b)
-    return (p @ q.T).add(1e-9).reciprocal() * (1 / ((e @ f.T) * _BLOCKS**2 + 1e-9)).clamp(max=1.0)
+    p, e = profiles(a)
+    q, f = profiles(b)
+    return _freedom(p @ q.T, e @ f.T)
 
 
-def _profiles(a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
-    """Shares of power by frequency, then of energy by block, of both: (Ta, F), (Tb, F), (Ta, 16), (Tb, 16)."""
-    spectral = [torch.fft.fft2(x).abs().square().flatten(1) for x in (a, b)]
-    spatial = [_per_block(x * x).flatten(1) for x in (a, b)]
-    return [x / (x.sum(1, keepdim=True) + 1e-9) for x in spectral + spatial]
+def _freedom(spectral: torch.Tensor, spatial: torch.Tensor) -> torch.Tensor:
+    # Half of the spectrum stands for all of it: shares are twice as large, and half as many are summed.
+    return 2 / (spectral + 1e-9) / (spatial * _BLOCKS**2 + 1e-9).clamp(min=1.0)
+
+
+def profiles(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of power by frequency and of energy by block: (..., n, n) -> (..., F), (..., 16)."""
+    spectrum = torch.view_as_real(torch.fft.rfft2(x)).square().sum(-1).flatten(-2)
+    energy = _per_block(x * x).flatten(-2)
+    return spectrum / (spectrum.sum(-1, keepdim=True) + 1e-9), energy / (energy.sum(-1, keepdim=True) + 1e-9)
