@@ -84,6 +84,7 @@ def similarities(
     n_cells = np.array([len(target) // cell for target in targets])
     firsts = np.concatenate([[0], np.cumsum(n_cells)])
     owner = torch.as_tensor(np.repeat(np.arange(len(targets)), n_cells), device=query.device)
+    layers = turned(comparator) if comparator else None
     pieces = []
     for number, target in enumerate(targets):
         first = firsts[number]
@@ -96,7 +97,7 @@ def similarities(
         part = query[rows.start : rows.stop]
         best = query.new_full((len(targets), rows.keep), -torch.inf)  # per target and query cell
         for strip in _strips(pieces, len(part), query.device.type, cell):
-            cells = _cells(part, targets, strip, comparator, symmetric=symmetric, scale=scale)
+            cells = _cells(part, targets, strip, layers, symmetric=symmetric, scale=scale)
             cells = cells[:, rows.skip : rows.skip + rows.keep]
             index = torch.as_tensor(_ranges([p.cell for p in strip], [p.span.keep for p in strip]), device=query.device)
             best.scatter_reduce_(0, owner[index][:, None].expand_as(cells), cells, "amax")
@@ -135,7 +136,7 @@ def _cells(
     query: torch.Tensor,
     targets: Sequence[torch.Tensor],
     strip: Sequence[Piece],
-    comparator: Comparator | None,
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]] | None,
     *,
     symmetric: bool,
     scale: float,
@@ -144,7 +145,7 @@ def _cells(
     parts = [targets[piece.target][piece.span.start : piece.span.stop] for piece in strip]
     frames = frame_rows(query, parts, symmetric=symmetric, scale=scale)
     lengths = np.array([len(part) for part in parts])
-    if comparator is None:
+    if layers is None:
         starts = np.cumsum(lengths) - lengths
         output = frames
     else:
@@ -152,17 +153,30 @@ def _cells(
         starts = np.cumsum(slots) - slots
         picture = query.new_zeros(int(slots.sum()), len(query))
         picture[torch.as_tensor(_ranges(starts, lengths), device=query.device)] = frames
-        output = compare(comparator, picture, starts=starts, lengths=lengths).clamp_(-1, 1)
+        output = compare(layers, picture, starts=starts, lengths=lengths).clamp_(-1, 1)
         starts = starts // CELL
     kept = _ranges(starts + [piece.span.skip for piece in strip], [piece.span.keep for piece in strip])
     return output[torch.as_tensor(kept, device=query.device)]
 
 
-def compare(comparator: Comparator, picture: torch.Tensor, *, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-    """The comparator over a strip (S, Tq), targets in rows: (S // 4, Tq // 4), unclipped; empty rows mean nothing."""
-    # The kernels are turned, since the strip is: rows are target frames here, query frames in the authors' code.
-    convolutions = (comparator.conv1, comparator.conv2, comparator.conv3)
-    layers = [(conv.weight.transpose(2, 3), conv.bias) for conv in convolutions]
+def turned(comparator: Comparator) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The comparator's kernels and biases for strips, whose rows are target frames: theirs are query frames.
+
+    Channels come last in memory, which makes pooling ten times faster on a CPU, and pooling was half the time.
+    """
+    convolutions = (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv)
+    layout = torch.channels_last
+    return [(conv.weight.transpose(2, 3).contiguous(memory_format=layout), conv.bias) for conv in convolutions]
+
+
+def compare(
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    picture: torch.Tensor,
+    *,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+) -> torch.Tensor:
+    """`turned` layers over a strip (S, Tq): (S // 4, Tq // 4), unclipped; what comes out of empty rows is noise."""
     x = picture[None, None]
     for shift, (weight, bias) in enumerate(layers[:2], start=1):
         x = functional.conv2d(x, weight, bias, padding=1)
@@ -170,6 +184,5 @@ def compare(comparator: Comparator, picture: torch.Tensor, *, starts: np.ndarray
         empty = np.ones(x.shape[2], bool)
         empty[_ranges(starts >> shift, lengths >> shift)] = False
         x.index_fill_(2, torch.as_tensor(np.flatnonzero(empty), device=x.device), 0.0)
-    weight, bias = layers[2]
-    x = functional.conv2d(x, weight, bias, padding=1).relu_()
-    return functional.conv2d(x, comparator.fconv.weight, comparator.fconv.bias)[0, 0]
+    x = functional.conv2d(x, *layers[2], padding=1).relu_()
+    return functional.conv2d(x, *layers[3])[0, 0]
