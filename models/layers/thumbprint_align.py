@@ -14,9 +14,12 @@ from ndvr.models.layers.thumbprint_refine import refine, slopes
 from ndvr.models.layers.thumbprint_verify import GRID
 
 N_KEYS = 6
+MAX_DENSE = 48  # frames; of a longer video every second is searched
+MAX_FRAMES = 600  # longer videos are compared in parts, which bounds memory
 MAX_KEYS = 24
 N_PROPOSALS = 8
-N_CLOSE = 5
+MIN_COARSE = 0.33  # of a proposal: true ones have more
+N_CLOSE = 3
 N_VERIFIED = 2
 N_PAIRS = 3
 NEAR = 4
@@ -75,8 +78,12 @@ def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> tor
     return rows @ images @ columns.transpose(1, 2)
 
 
-def prepare(signature: torch.Tensor) -> Prepared:
-    """Everything of one video that does not depend on the other."""
+def prepare(signature: torch.Tensor) -> list[Prepared]:
+    """Everything of one video that does not depend on the other, in parts of MAX_FRAMES."""
+    return [_prepare(part) for part in signature.split(MAX_FRAMES)]
+
+
+def _prepare(signature: torch.Tensor) -> Prepared:
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (SIDE, SIDE))
     t = len(weight)
     k = min(max(N_KEYS, t // 40), MAX_KEYS, t)
@@ -131,15 +138,22 @@ def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
     return found[:3] + [max(found[3:], key=lambda p: p.score)]
 
 
+def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
+    """Over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few frames at a time."""
+    best = [
+        (crops.flatten(0, 1) @ part.flatten(0, 1).T).unflatten(1, part.shape[:2]).amax(2)
+        for part in probes.split(64, 1)
+    ]
+    return torch.stack(best).amax(0).unflatten(0, crops.shape[:2])
+
+
 def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
     """b's whole picture in a box of a's key frames."""
     _, _, group = search.boxes()
     large = search.large_boxes()
-    t = len(b.weight)
-    upright = (a.crops.flatten(0, 1) @ b.probes[:2].flatten(0, 1).T).unflatten(1, (2, t)).amax(2)
-    upright = upright.unflatten(0, a.crops.shape[:2]) * a.strength[..., None]  # (K, B, 2)
-    turned = (a.crops[:, large].flatten(0, 1) @ b.probes[2:].flatten(0, 1).T).unflatten(1, (6, t)).amax(2)
-    turned = turned.unflatten(0, (len(a.keys), len(large))) * a.strength[:, large, None]  # (K, L, 6)
+    probes = b.probes[:, :: 2 if len(b.weight) > MAX_DENSE else 1]
+    upright = _strongest(a.crops, probes[:2]) * a.strength[..., None]  # (K, B, 2)
+    turned = _strongest(a.crops[:, large], probes[2:]) * a.strength[:, large, None]  # (K, L, 6)
     half = (len(a.keys) + 1) // 2
     half = min(half, 4)
     upright = upright.topk(half, dim=0).values.mean(0).T  # (2, B)
@@ -151,6 +165,8 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
     top = best.flatten().topk(N_PROPOSALS)
     found = []
     for score, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        if score < MIN_COARSE:
+            break
         g, member = index // n_groups, index % n_groups
         if g < 2:
             box = torch.where(group == member, upright[g], -2.0).argmax()
@@ -200,8 +216,8 @@ def _is_narrow(p: Proposal) -> bool:
     return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
 
 
-def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
-    """The score of the best verified placement and its (Ta, Tb) agreement of frames."""
+def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nats of the best verified placement and its (Ta, Tb) correlations of frames."""
     boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
     boxed.sort(key=lambda p: -p.score)
     proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
@@ -218,17 +234,17 @@ def best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     return max(found, key=lambda pair: float(pair[0]))
 
 
-def compare(a: Prepared, b: Prepared) -> torch.Tensor:
-    """The score, a scalar in [0, 1]."""
-    return calibrated(best(a, b)[0])
+def compare(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+    """The score, a scalar in [0, 1]: that of the best parts."""
+    return calibrated(torch.stack([_best(x, y)[0] for x in a for y in b]).max())
+
+
+def best_matrix(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+    """(Ta, Tb) agreement of frames in [0, 1], under the best placement of each pair of parts."""
+    return torch.cat([torch.cat([_best(x, y)[1] for y in b], 1) for x in a]).clamp(0, 1)
 
 
 def calibrated(nats: torch.Tensor) -> torch.Tensor:
     """Evidence in nats -> [0, 1]; a half at 12 nats, which chance does not reach."""
     positive = 3 * torch.nn.functional.softplus(nats / 3)
     return positive / (positive + 12)
-
-
-def best_matrix(a: Prepared, b: Prepared) -> torch.Tensor:
-    """(Ta, Tb) agreement of frames under the best placement, in [0, 1]."""
-    return best(a, b)[1].clamp(0, 1)
