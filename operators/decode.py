@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from ndvr.models.card import View
 from ndvr.operators import decoders
-from ndvr.operators.decoders import Stream
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.rows import table
 from ndvr.operators.sandbox import Sandbox
+from ndvr.operators.stream import Stream
 from ndvr.operators.windows import Piece, cut
 
 

@@ -21,7 +21,14 @@ LONGEST_STILL_S = 600
 
 
 class Sampler(Protocol[F]):
-    """Picks windows out of a stream of frames; windows come as (time in seconds, frame)."""
+    """Picks windows out of a stream of frames; windows come as (time in seconds, frame).
+
+    With `skips`, frames for which `needs` is false may be left out of the stream and nothing changes.
+    """
+
+    skips: bool
+
+    def needs(self, time_s: Fraction, next_s: Fraction) -> bool: ...
 
     def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]: ...
 
@@ -34,6 +41,8 @@ class FfmpegSampler(Generic[F]):
     A constant-rate video of n frames at rate f gives floor(n * fps / f + 1/2) windows, possibly none.
     """
 
+    skips = True
+
     def __init__(self, fps: float):
         self.fps = Fraction(fps).limit_denominator(1000)
         self._next: int | None = None  # window that is not yet decided
@@ -42,6 +51,10 @@ class FfmpegSampler(Generic[F]):
 
     def _slot(self, time_s: Fraction) -> int:
         return floor(time_s * self.fps + Fraction(1, 2))
+
+    def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
+        """Whether a frame is the last of its slot; a window shows the last frame of a slot or of an earlier one."""
+        return self._next is None or self._slot(time_s) != self._slot(next_s)
 
     def _emit(self, until: int) -> Iterator[tuple[Fraction, F]]:
         assert self._next is not None and self._held is not None
@@ -70,10 +83,15 @@ class OpencvSampler(Generic[F]):
     every frame is a window.
     """
 
+    skips = False  # it counts frames
+
     def __init__(self, fps: float, rate: Fraction | None):
         if rate is None or rate <= 0 or rate > 144:
             rate = Fraction(25)
         self.step = max(1, round(rate / Fraction(fps).limit_denominator(1000)))
+
+    def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
+        return True
 
     def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]:
         if index % self.step == 0:

@@ -13,9 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from ndvr.models.card import View
-from ndvr.operators.decoders import Frame, Stream, open_video
+from ndvr.operators.decoders import open_video
 from ndvr.operators.picture import Picture
 from ndvr.operators.sampling import sampler
+from ndvr.operators.stream import Frame, Stream
 
 PIECE_BYTES = 8 << 20  # windows handed on together; bounds memory whatever the length of a video
 
@@ -73,6 +74,8 @@ def cut(
     """
     stream = open_video(path, decoder)
     cutters = [_Cutter(key, view, stream.rate) for key, view in views.items()]
+    if all(cutter.sampler.skips for cutter in cutters):
+        stream.needs = lambda time_s, next_s: any(cutter.sampler.needs(time_s, next_s) for cutter in cutters)
     first: Frame | None = None
     for frame in stream.frames:
         first = first or frame

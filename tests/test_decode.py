@@ -176,8 +176,11 @@ def test_odd_and_broken_files_end_as_measured(shared, decode):
         expected = "done" if frames or "vvc" in name else "other"
         if (end["status"] == "done") != (expected == "done"):
             wrong.append((name, frames, end["status"], end["message"]))
-        # A torn transport stream: ffmpeg also shows frames before the first key frame, PyAV does not.
-        elif end["status"] == "done" and frames and end["frames"] != frames and "loewe" not in name:
+        # A torn transport stream: ffmpeg also shows frames before the first key frame, PyAV does not. In a
+        # damaged file the frames left out are counted as packets, some of which would have given none.
+        elif end["status"] == "done" and frames and "loewe" not in name:
+            if abs(end["frames"] - frames) <= (0.1 * frames if name.startswith("broken") else 0):
+                continue
             wrong.append((name, frames, end["frames"]))
     assert not wrong
 

@@ -66,6 +66,19 @@ def test_one_pass_serves_several_views(tmp_path, monkeypatch):
     assert len(opened) == 1
 
 
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001), 12])
+def test_frames_that_no_window_needs_are_left_out_and_nothing_changes(tmp_path, fps):
+    clip = tmp_path / "clip.mp4"
+    numbered_clip(clip, n_frames=200, fps=fps, options={"bf": "3", "b-pyramid": "normal"})
+    every_frame = Frames(rule="opencv", kernel="cubic", resize=96, crop=96, squash=True)
+    lean = list(cut(str(clip), {"m": WHOLE}))
+    full = list(cut(str(clip), {"m": WHOLE, "all": every_frame}))  # this rule counts frames, so none is left out
+    assert lean[-1].skipped and not full[-1].skipped
+    assert lean[-1].decoded == full[-1].decoded == 200
+    both = [np.concatenate([item.windows for item in items[:-1] if item.key == "m"]) for items in (lean, full)]
+    np.testing.assert_array_equal(*both)
+
+
 def test_grey_windows_are_full_range_whatever_the_file_says(tmp_path):
     numbered_clip(tmp_path / "clip.mp4", n_frames=30, fps=25)
     view = Frames(fps=1, resize=96, crop=96, squash=True, grey=True, kernel="area")

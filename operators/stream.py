@@ -1,0 +1,57 @@
+"""An opened video: its frames in order, and what is known of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+
+from ndvr.operators.errors import DecodeError
+
+
+class Frame(NamedTuple):
+    """One decoded frame: its number, its time in seconds since the file's start, its picture."""
+
+    index: int
+    time_s: Fraction
+    picture: av.VideoFrame
+
+
+@dataclass
+class Stream:
+    """An opened video stream. Iterating `frames` fills in `decoded`, `errors` and `end_s`.
+
+    Set `needs` before iterating to leave out frames: it is asked with the time of a frame and of the next one.
+    A decoder may give frames that are not needed, and every frame comes out as if all had been decoded.
+    """
+
+    decoder: str  # name and version
+    rate: Fraction | None  # frames per second as the header says
+    duration_s: float | None  # as the header says
+    codec: str
+    frames: Iterator[Frame] = field(default_factory=lambda: iter(()), repr=False)
+    needs: Callable[[Fraction, Fraction], bool] | None = field(default=None, repr=False)
+    decoded: int = 0  # frames, those left out included
+    packets: int = 0  # that should give a frame
+    skipped: bool = False  # some frames were left out
+    errors: int = 0  # packets that gave no frame because they are damaged
+    end_s: Fraction = Fraction(0)  # when the last frame ends
+
+
+def check_readable(path: str) -> None:
+    """DecodeError(io) unless `path` is a regular, readable, non-empty file: a pipe would block for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise DecodeError("io", f"{error.strerror}: {path}") from error
+    if not stat.S_ISREG(mode):
+        raise DecodeError("io", f"not a regular file: {path}")
+    if not os.access(path, os.R_OK):
+        raise DecodeError("io", f"no permission to read {path}")
+    if os.path.getsize(path) == 0:
+        raise DecodeError("empty", f"zero bytes: {path}")
