@@ -195,5 +195,7 @@ def _digest(ids: Iterable[str]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")
 def command(scores: str, *, by: tuple[str, ...], per_query: bool, as_json: bool, **settings: Any) -> None:
     """mAP, micro-AP, tie interval and coverage of SCORES."""
+    if per_query and not as_json:
+        raise ValueError("--per-query needs --json: the table has one line a task")
     result = evaluate(scores, by=by or None, **settings)
     click.echo(json.dumps(result.to_json(per_query=per_query), indent=1) if as_json else result.table())

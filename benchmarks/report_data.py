@@ -10,7 +10,7 @@ import numpy as np
 
 from ndvr.benchmarks.evaluation import Evaluation
 from ndvr.benchmarks.protocol import Task
-from ndvr.operators.rank_counts import Codes
+from ndvr.operators.codes import Codes
 from ndvr.operators.score_files import open_scores
 
 Mark = Literal["right", "wrong", "neither"]

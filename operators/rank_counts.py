@@ -8,56 +8,14 @@ Counts add up, so the order of rows, files and workers cannot matter; comparison
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
+from ndvr.operators.codes import Codes
 from ndvr.operators.pair_set import PairSet
-from ndvr.operators.score_files import ScoreBatch, Scores
-
-_KEPT_IDS = 1 << 22  # of dictionaries met before: some 100 MB
-
-
-class Codes:
-    """Consecutive integers for ids, in order of appearance."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self._code: dict[str, int] = {}
-        self._known: dict[int, tuple[pa.Array, np.ndarray]] = {}
-        self._n_known = 0
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def of(self, ids: Set[str] | list[str]) -> np.ndarray:
-        """Codes of ids, (N,) int64; ids never seen get the next ones."""
-        code = self._code
-        found = list(map(code.get, ids))
-        if None in found:
-            found = [code.setdefault(i, len(code)) for i in ids]
-            self.ids.extend(list(code)[len(self.ids) :])
-        return np.array(found, np.int64)
-
-    def of_array(self, ids: pa.Array) -> np.ndarray:
-        """The same for an arrow array; row groups and cells of a grid share dictionaries, so codes are kept."""
-        key = zlib.crc32(ids.buffers()[-1] or b"", len(ids))  # only a hint: equality decides
-        if key in self._known and self._known[key][0].equals(ids):
-            return self._known[key][1]
-        codes = self.of(ids.to_pylist())
-        if self._n_known < _KEPT_IDS:
-            self._known[key] = ids, codes
-            self._n_known += len(ids)
-        return codes
-
-    def order(self) -> np.ndarray:
-        """Place of each code among the sorted ids, (len,): the tie rule compares these."""
-        order = np.empty(len(self.ids), np.int64)
-        order[np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)] = np.arange(len(self.ids))
-        return order
+from ndvr.operators.score_files import BATCH_ROWS, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +40,16 @@ def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
     labelled = [videos.of(labels[query]) for query in queries.ids]
     kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {query: [] for query in labels}
     pairs = PairSet()
-    for batch in scores.batches():
-        _check_finite(batch)
-        query, video = queries.of_array(batch.queries)[batch.query], videos.of_array(batch.videos)[batch.video]
+    for query, video, score in _by_query(scores, queries, videos):
+        _check_finite(queries, videos, query, video, score)
         mark = np.zeros(len(videos), bool)
-        for q, rows in _by_query(query):
+        for q, rows in _runs(query):
             pairs.add(q, video[rows], len(videos))
             if q < len(labelled):
                 mark[labelled[q]] = True
                 hit = mark[video[rows]]
                 mark[labelled[q]] = False
-                kept[queries.ids[q]].append((video[rows][hit], batch.score[rows][hit]))
+                kept[queries.ids[q]].append((video[rows][hit], score[rows][hit]))
     twice = pairs.queries_with_repeats()
     if len(twice):
         raise ValueError(_name_repeat(scores, queries.ids[twice[0]]))
@@ -143,11 +100,9 @@ def tally(
     pooled = np.unique(np.concatenate([np.zeros(0), *(gap.values for gap in gaps.values())]))
     member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in groups]
     histograms = [np.zeros(len(pooled) + 1, np.int64) for _ in groups]
-    for batch in scores.batches():
-        query = surveyed.queries.of_array(batch.queries)[batch.query]
-        video = surveyed.videos.of_array(batch.videos)[batch.video]
+    for query, video, score in _by_query(scores, surveyed.queries, surveyed.videos):
         wrong = np.zeros(len(query), bool)
-        for q, rows in _by_query(query):
+        for q, rows in _runs(query):
             if q not in gaps:
                 continue
             labelled = surveyed.labelled[surveyed.queries.ids[q]][0]
@@ -156,9 +111,9 @@ def tally(
             unlabelled = known[video[rows]]
             known[labelled] = keep
             wrong[rows] = unlabelled
-            gaps[q].add(batch.score[rows][unlabelled], video[rows][unlabelled])
+            gaps[q].add(score[rows][unlabelled], video[rows][unlabelled])
         if wrong.any() and len(pooled):
-            query, place = query[wrong], np.searchsorted(pooled, batch.score[wrong], side="right")
+            query, place = query[wrong], np.searchsorted(pooled, score[wrong], side="right")
             for histogram, inside in zip(histograms, member):
                 histogram += np.bincount(place if inside.all() else place[inside[query]], minlength=len(histogram))
     at_least = [np.cumsum(histogram[:0:-1])[::-1] for histogram in histograms]
@@ -201,32 +156,47 @@ class _Gaps:
         )
 
 
-def _by_query(query: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray]]:
-    """(query code, its rows of the batch); a slice where the rows already stand together."""
-    if not len(query):
-        return
-    starts = np.flatnonzero(np.diff(query)) + 1
-    bounds = np.concatenate([[0], starts, [len(query)]])
-    if len(bounds) - 1 == len(np.unique(query[bounds[:-1]])):
-        for start, end in zip(bounds[:-1], bounds[1:]):
-            yield int(query[start]), slice(start, end)
-        return
+def _by_query(scores: Scores, queries: Codes, videos: Codes) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows as (query codes, video codes, scores), sorted by query, about BATCH_ROWS at a time.
+
+    The cells of a score grid are small; joined, the work for one query is done on thousands of rows at once.
+    """
+    waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    n_waiting = 0
+    for batch in scores.batches():
+        query = queries.of_array(batch.queries)[batch.query]
+        waiting.append((query, videos.of_array(batch.videos)[batch.video], batch.score))
+        n_waiting += len(query)
+        if n_waiting >= BATCH_ROWS:
+            yield _sorted(waiting)
+            waiting, n_waiting = [], 0
+    if n_waiting:
+        yield _sorted(waiting)
+
+
+def _sorted(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    query, video, score = (np.concatenate(part) for part in zip(*parts))
+    if np.all(query[1:] >= query[:-1]):
+        return query, video, score
     small = query.astype(np.uint16) if query.max() < 1 << 16 else query  # numpy sorts 16 bits by radix
     rows = np.argsort(small, kind="stable")
-    grouped = query[rows]
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(grouped)) + 1, [len(rows)]])
+    return query[rows], video[rows], score[rows]
+
+
+def _runs(query: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """(code, its rows) for sorted codes."""
+    bounds = [0, *(np.flatnonzero(np.diff(query)) + 1).tolist(), len(query)]
     for start, end in zip(bounds[:-1], bounds[1:]):
-        yield int(grouped[start]), rows[start:end]
+        yield int(query[start]), slice(start, end)
 
 
-def _check_finite(batch: ScoreBatch) -> None:
-    bad = np.flatnonzero(~np.isfinite(batch.score))
+def _check_finite(queries: Codes, videos: Codes, query: np.ndarray, video: np.ndarray, score: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(score))
     if len(bad):
         i = bad[0]
-        query, video = batch.queries[batch.query[i]].as_py(), batch.videos[batch.video[i]].as_py()
         raise ValueError(
-            f"the score of query {query!r} and video {video!r} is {batch.score[i]}, and so cannot be ranked: "
-            "compute it again, or leave the pair out"
+            f"the score of query {queries.ids[query[i]]!r} and video {videos.ids[video[i]]!r} is {score[i]}, and so "
+            "cannot be ranked: compute it again, or leave the pair out"
         )
 
 

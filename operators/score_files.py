@@ -123,8 +123,8 @@ def _check_columns(path: Path) -> None:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path} is not a whole Parquet file ({error}): remove it and run again") from None
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8") as file:
-            found = [name.strip() for name in file.readline().strip().split(",")]
+        with path.open(encoding="utf-8-sig") as file:
+            found = [name.strip().strip('"') for name in file.readline().split(",")]
     else:
         return
     missing = [name for name in COLUMNS if name not in found]
@@ -138,7 +138,7 @@ def _check_columns(path: Path) -> None:
 def _of_table(batch: pa.RecordBatch) -> ScoreBatch:
     """Whatever the string columns are (plain, large, dictionary), hand out indices."""
     coded = [
-        column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
         for column in (batch.column("query_id"), batch.column("video_id"))
     ]
     for name, column in zip(COLUMNS, [*coded, batch.column("score")]):
@@ -175,6 +175,9 @@ def _read_csv(path: Path) -> Iterator[ScoreBatch]:
 
 def _of_rows(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[ScoreBatch]:
     for query, row in rows:
+        if not all(isinstance(score, (int, float, np.number)) for score in row.values()):
+            video, score = next(item for item in row.items() if not isinstance(item[1], (int, float, np.number)))
+            raise ValueError(f"the score of query {query!r} and video {video!r} is {score!r}, not a number")
         yield ScoreBatch(
             queries=pa.array([query], pa.string()),
             videos=pa.array(list(row), pa.string()),

@@ -42,6 +42,14 @@ def test_folder_file_json_and_csv_give_the_same_numbers(tmp_path):
     assert len({(task.map, task.micro_ap, task.queries, task.found) for task in results.values()}) == 1
 
 
+def test_ids_that_are_numbers_are_read_as_text(tmp_path):
+    truth = truth_file(tmp_path / "truth.csv", "7,12,copy,x")
+    pq.write_table(pa.table({"query_id": [7, 7], "video_id": [12, 13], "score": [2, 1]}), tmp_path / "n.parquet")
+    (tmp_path / "n.csv").write_text("query_id,video_id,score\n7,12,2\n7,13,1\n")
+    for name in ("n.parquet", "n.csv"):
+        assert evaluate(tmp_path / name, truth=truth).tasks["overall"].map == 1.0
+
+
 def test_a_json_file_larger_than_its_buffer_is_read_whole(tmp_path):
     from ndvr.operators.json_rows import read_json_rows
 
@@ -109,6 +117,13 @@ def test_a_score_that_is_not_finite_names_its_pair(good, value):
     check_refused(f"the score of query 'q' and video 'b' is {value}", good[0], "--truth", good[1])
 
 
+def test_a_score_that_is_no_number_names_its_pair(good, tmp_path):
+    good[0].write_text(json.dumps({"q": {"a": 1.0, "b": None}}))
+    check_refused("the score of query 'q' and video 'b' is None, not a number", good[0], "--truth", good[1])
+    (tmp_path / "words.csv").write_text("query_id,video_id,score\nq,a,high\n")
+    check_refused("words.csv: In CSV column #2", tmp_path / "words.csv", "--truth", good[1])
+
+
 def test_a_pair_with_two_scores_is_named(good, tmp_path):
     (tmp_path / "twice.csv").write_text("query_id,video_id,score\nq,a,1\nq,b,0.5\nq,a,0.2\n")
     check_refused("query 'q' and video 'a' have two scores in", tmp_path / "twice.csv", "--truth", good[1])
@@ -149,4 +164,5 @@ def test_unknown_columns_conditions_tasks_and_datasets_list_the_known_ones(good,
     check_refused("no annotation.json in", scores, "--dataset", "fivr-5k", "--annotations", tmp_path)
     check_refused("give either --truth or --dataset", scores, "--dataset", "fivr-5k", "--truth", truth)
     check_refused("--symmetric belongs to --truth", scores, "--dataset", "fivr-5k", "--symmetric")
+    check_refused("--per-query needs --json", scores, "--truth", truth, "--per-query")
     check_refused("no id list nowhere.txt", scores, "--truth", truth, "--ids", "nowhere.txt")
