@@ -212,7 +212,8 @@ class _Run:
         n_embed = self.embed_workers or have.gpus or max(1, have.cpus // 4)
         per_block = -(-len(todo) // MOST_BLOCKS)
         blocks = [pa.Table.from_pylist(todo[start : start + per_block]) for start in range(0, len(todo), per_block)]
-        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 8))
+        # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
+        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
         graph = (
             ray.data.from_arrow(blocks)
             .map_batches(
