@@ -10,6 +10,7 @@ import torch
 from ndvr.models.card import Card, Frames
 from ndvr.models.layers import thumbprint_align as align
 from ndvr.models.layers import thumbprint_codes as codes
+from ndvr.models.layers import thumbprint_prepare as prepare
 from ndvr.models.method import Method, Options
 
 CARD = Card(
@@ -36,16 +37,16 @@ class Thumbprint(Method):
 
     def signature(self, network: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
         """(T, 512) uint8 -> (T, 1 + 40 * 40) float: weight of the frame, then its thumbnail."""
-        return align.thumbnails(features)
+        return prepare.thumbnails(features.cpu())
 
     def similarities(self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""
-        prepared = align.prepare(query)
-        return torch.stack([align.compare(prepared, align.prepare(target)) for target in targets])
+        prepared = prepare.prepare(query)
+        return torch.stack([align.compare(prepared, prepare.prepare(target)) for target in targets])
 
     def matrix(self, network: torch.nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(Tq, Tt) agreement of frames under the best placement, in [0, 1]."""
-        return align.best_matrix(align.prepare(query), align.prepare(target))
+        return align.best_matrix(prepare.prepare(query), prepare.prepare(target))
 
 
 METHOD = Thumbprint(CARD)

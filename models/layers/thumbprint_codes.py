@@ -91,7 +91,10 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
     frames = windows.float()
     side = frames.shape[1]
     box = picture_box(frames)
-    vertical, horizontal = cosines(box[:, 0], box[:, 1], side), cosines(box[:, 2], box[:, 3], side)
+    vertical, horizontal = (
+        cosines(box[:, 0], box[:, 1], side),
+        cosines(box[:, 2], box[:, 3], side),
+    )
     spectrum = vertical @ frames @ horizontal.transpose(1, 2)  # (N, SIDE, SIDE)
     area = ((box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])).float()
     rows, columns = _order()
@@ -119,7 +122,12 @@ def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     middle = torch.stack([middle // 15, middle % 15], 2).flatten(1)
     coarse = torch.stack([coarse // 25, coarse // 5 % 5, coarse % 5], 2).flatten(1)
     values = torch.cat(
-        [_expand(codes[:, _HEADER:middle_at], 127, 8.0), _expand(middle, 7, 4.0), _expand(coarse, 2, 2.0)], 1
+        [
+            _expand(codes[:, _HEADER:middle_at], 127, 8.0),
+            _expand(middle, 7, 4.0),
+            _expand(coarse, 2, 2.0),
+        ],
+        1,
     )
     rows, columns = _order()
     spectrum = torch.zeros(len(codes), SIDE, SIDE, device=codes.device)

@@ -9,7 +9,16 @@ import torch
 from ndvr.models.layers import thumbprint_verify as verify
 
 N_BEST = 8  # frames that speak for a match in any order
-SPEEDS = (1.0, -1.0, 0.8, 1.25, 0.67, 1.5, 0.5, 2.0)  # frames of b per frame of a, played forward or backward
+SPEEDS = (
+    1.0,
+    -1.0,
+    0.8,
+    1.25,
+    0.67,
+    1.5,
+    0.5,
+    2.0,
+)  # frames of b per frame of a, played forward or backward
 FITTED = 5.0  # degrees of freedom that the fitted window takes away
 MAX_LINED = 160  # frames: longer videos are matched in any order only
 
@@ -30,7 +39,11 @@ def evidence(
 
 
 def _any_order(
-    own: torch.Tensor, other: torch.Tensor, matrix: torch.Tensor, freedom: torch.Tensor, alike: torch.Tensor
+    own: torch.Tensor,
+    other: torch.Tensor,
+    matrix: torch.Tensor,
+    freedom: torch.Tensor,
+    alike: torch.Tensor,
 ) -> torch.Tensor:
     """The best frames of a video against their best partners: a scalar.
 

@@ -27,7 +27,12 @@ def _detail(x: torch.Tensor, radius: int) -> torch.Tensor:
     return x * torch.rsqrt(blur(x[:, :, :1].square(), radius) + NOISE**2)
 
 
-def refine(channels: torch.Tensor, template: torch.Tensor, theta: torch.Tensor, radii: tuple[int, ...]) -> torch.Tensor:
+def refine(
+    channels: torch.Tensor,
+    template: torch.Tensor,
+    theta: torch.Tensor,
+    radii: tuple[int, ...],
+) -> torch.Tensor:
     """Better windows (P, 2, 3) on (P, K, 3, S, S) of `slopes`, for (P, K, n, n); a window is shared by its K pairs.
 
     One step per radius, of the neighbourhood that detail stands out from. Pixels count by how well their
@@ -38,7 +43,10 @@ def refine(channels: torch.Tensor, template: torch.Tensor, theta: torch.Tensor, 
     at = torch.cat([at.flatten(0, 2), torch.ones(n * n, 1, device=theta.device)], 1).T  # (3, n * n)
     for radius in radii:
         goal = _detail(template[:, :, None], radius)  # (P, K, 1, n, n)
-        seen = _detail(see(channels.flatten(1, 2), theta, n)[0].unflatten(1, channels.shape[1:3]), radius)
+        seen = _detail(
+            see(channels.flatten(1, 2), theta, n)[0].unflatten(1, channels.shape[1:3]),
+            radius,
+        )
         weight = blur(seen[:, :, 0] * goal[:, :, 0], radius).clamp(min=0.05)  # about the local correlation
         error = (goal - seen)[:, :, 0].flatten(-2)
         slope = seen[:, :, 1:].flatten(-2)  # (P, K, 2, n * n)

@@ -39,7 +39,10 @@ def _per_block(x: torch.Tensor) -> torch.Tensor:
     return x.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n)).sum((-1, -3))
 
 
-SCALES = ((0, 2), (1, 5))  # smoothing before, and radius that detail stands out from: fine, coarse
+SCALES = (
+    (0, 2),
+    (1, 5),
+)  # smoothing before, and radius that detail stands out from: fine, coarse
 
 
 def local_contrast(x: torch.Tensor, scale: int, inside: torch.Tensor | None = None) -> torch.Tensor:
