@@ -62,7 +62,8 @@ def _coverage_lines(evaluation: Evaluation) -> list[str]:
             ("videos", coverage.videos),
             ("pairs of these queries and videos", coverage.pairs),
         ):
-            lines.append(f"  {name}: {_part(share.scored, share.expected)} scored{_examples(share)}")
+            if share.scored < share.expected:
+                lines.append(f"  {name}: {_part(share.scored, share.expected)} scored{_examples(share)}")
     if coverage.queries_without_truth:
         lines.append(f"  {coverage.queries_without_truth:,} scored queries have no truth and are not evaluated.")
     if coverage.videos_outside_database:
