@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card, File, Frames, Option, View
 from ndvr.models.layers.comparator import Comparator
@@ -91,10 +92,10 @@ class S2VS(Method):
                     symmetric=options["similarity"] == "symmetric",
                     whole=options["comparator"] == "on",
                 )
-        seed = files.seed_of(weights)
+        seed = random_weights.seed_of(weights)
         if seed is not None:
             for name, part in network.items():
-                state = files.seeded(part, seed) | (constants_state() if name == "embed" else {})
+                state = random_weights.seeded(part, seed) | (constants_state() if name == "embed" else {})
                 files.load_into(part, state, source=weights)
             return network
         given, head, source = {}, {}, ""

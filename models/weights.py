@@ -24,15 +24,6 @@ from ndvr.models.card import File
 State = dict[str, torch.Tensor]
 
 _CHUNK_BYTES = 1 << 20
-# Without these, scores of random networks lie so close together that a wrong one would pass unnoticed.
-_GAINS = {
-    "fconv.weight": 6,
-    "attention.transform.weight": 20,
-    "visil_head.conv1.weight": 3,
-    "visil_head.conv1.0.weight": 3,
-    "video_comperator.conv1.weight": 3,
-}
-_OFFSETS = {"running_mean": 0.1, "mean": 0.01, "bias": 0.05, "in_proj_bias": 0.05}  # drawn around zero
 _STALL_TIMEOUT_S = 30  # without a byte; a slow server is fine, a dead one is not
 
 
@@ -187,55 +178,6 @@ def load_into(module: torch.nn.Module, state: Mapping[str, torch.Tensor], *, sou
 def _some(keys: Iterable[str]) -> str:
     keys = list(keys)
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def seed_of(weights: Any) -> int | None:
-    """7 for "random:7", 0 for "random", None for anything else."""
-    if not isinstance(weights, str) or weights.split(":", 1)[0] != "random":
-        return None
-    _, colon, seed = weights.partition(":")
-    if colon and not seed.isdecimal():
-        raise ValueError(f"weights {weights!r}: write random or random:SEED with a whole number")
-    return int(seed or 0)
-
-
-def stream(seed: int, name: str) -> np.random.Generator:
-    """One generator per name, so that numbers depend neither on order nor on what else is drawn."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
-def seeded(module: torch.nn.Module, seed: int) -> State:
-    """Reproducible noise for every tensor of a module, scaled so that signals neither vanish nor explode.
-
-    Each key has its own stream, so a tensor does not depend on which others exist. Weights of a backbone below
-    `cnn.` are drawn under that name wherever the backbone sits. Constants (zero-rank counters apart) are drawn too.
-    """
-    return {key: _noise(key, tuple(value.shape), seed) for key, value in module.state_dict().items()}
-
-
-def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
-    _, _, leaf = key.rpartition(".")
-    name = key[key.index("cnn.") :] if "cnn." in key else key
-    z = stream(seed, name).standard_normal(shape)
-    if leaf == "num_batches_tracked":
-        z = np.zeros(shape)
-    elif leaf == "running_var":
-        z = 1 + 0.1 * np.abs(z)
-    elif leaf in _OFFSETS:
-        z = z * _OFFSETS[leaf]
-    elif leaf == "W":
-        z = z / np.sqrt(shape[0])
-    elif leaf == "centroids":
-        z = z / np.sqrt(shape[1])
-    elif len(shape) == 4:
-        z = z * np.sqrt(2 / np.prod(shape[1:]))
-    elif len(shape) == 2:
-        z = z * np.sqrt(1 / shape[1])
-    elif len(shape) == 1:
-        z = 1 + 0.1 * z
-    for ending, gain in _GAINS.items():
-        z = z * gain if key.endswith(ending) else z
-    return torch.from_numpy(np.asarray(z, np.float32))
 
 
 def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | None = None) -> tuple[State, str]:

@@ -12,7 +12,7 @@ import torch
 
 # Bytes of region-to-region products alive at a time. On a CPU they should stay in its cache between being made and
 # being reduced: then the reductions cost a tenth of the product; on a GPU a larger product keeps it busy.
-BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
+BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 
 
 def frame_rows(
