@@ -14,6 +14,10 @@ import torch
 # being reduced: then the reductions cost a tenth of the product; on a GPU a larger product keeps it busy.
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 
+# Frames multiplied at a time. Threads wait for each other after every product, which on a busy machine costs
+# milliseconds, so short targets are joined; but only as many as stay in a CPU's cache until they are multiplied.
+JOINED_FRAMES = {"cpu": 128, "cuda": 1 << 20}
+
 
 def frame_rows(
     query: torch.Tensor, targets: Sequence[torch.Tensor], *, symmetric: bool = False, scale: float = 1.0
@@ -45,11 +49,10 @@ def frame_rows(
 
 def _products(block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """Dot products of all regions of all frames (rows) with all columns, into `out`."""
-    if out.is_cuda:  # one launch; on a CPU joining short targets costs a fifth of multiplying them
-        block = [torch.cat([*block])]
     start = 0
-    for part in block:
-        rows = part.reshape(-1, columns.shape[0])
+    for group in _blocks(block, JOINED_FRAMES.get(out.device.type, JOINED_FRAMES["cuda"])):
+        joined = torch.cat(group) if len(group) > 1 else group[0]
+        rows = joined.reshape(-1, columns.shape[0])
         torch.mm(rows, columns, out=out[start : start + len(rows)])
         start += len(rows)
     return out
