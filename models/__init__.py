@@ -53,7 +53,12 @@ def get(name: str) -> Method:
 
 
 def load(
-    name: str, weights: Any = None, device: str = "cpu", *, parts: tuple[str, ...] = ("embed", "similarity"), **options
+    name: str,
+    weights: Any = None,
+    device: str = "cpu",
+    *,
+    parts: tuple[str, ...] = ("embed", "similarity"),
+    **options,
 ) -> Model:
     """A ready model.
 
