@@ -18,6 +18,8 @@ from av.video.reformatter import VideoReformatter
 
 from ndvr.operators.decoders import check_readable, open_video
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.picture import Turn, display_turn
+from ndvr.operators.pyav_decoder import best_video
 from ndvr.operators.sandbox import Sandbox
 
 # Below this, reading through is as quick as seeking and finds frames in files that cannot be sought.
@@ -93,7 +95,7 @@ def _reading_through(beat: Callable[[], None], path: str, frames: int, height: i
     shrink, every, kept = _Shrink(height), 1, []
     for frame in open_video(path, "pyav").frames:
         beat()
-        if frame.index % every:
+        if frame.number % every:
             continue
         kept.append(shrink(frame.picture))
         if len(kept) > 8 * frames:
@@ -107,7 +109,7 @@ def _by_seeking(beat: Callable[[], None], path: str, frames: int, height: int, d
     shrink, found = _Shrink(height), []
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            video = container.streams.best("video")
+            video = best_video(container)
             start_s = Fraction(container.start_time or 0, av.time_base)
             for i in range(frames):
                 target_s = start_s + Fraction((i + 0.5) * duration_s / frames)
@@ -130,19 +132,15 @@ class _Shrink:
     def __init__(self, height: int):
         self.height = height
         self._scale = VideoReformatter()
-        self._turns: int | None = None  # quarter turns anticlockwise, read off the first frame
+        self._turn: Turn | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        if self._turns is None:
-            self._turns = round(frame.rotation / 90) % 4
-        width, height = frame.width, frame.height
-        if self._turns % 2:
-            width, height = height, width
+        turn = self._turn = self._turn or display_turn(frame)
+        width, height = (frame.height, frame.width) if turn.transpose else (frame.width, frame.height)
         shown = int(np.clip(round(self.height * width / height), self.height // 3, 2.4 * self.height))
-        size = (self.height, shown) if self._turns % 2 else (shown, self.height)
+        size = (self.height, shown) if turn.transpose else (shown, self.height)
         rgb = self._scale.reformat(frame, format="rgb24").to_ndarray()
-        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(np.rot90(small, self._turns))
+        return turn.upright(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
 def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
@@ -167,5 +165,7 @@ def _grey_strip(reason: str, frames: int, height: int) -> np.ndarray:
 
 def picture_size(jpeg: bytes) -> tuple[int, int]:
     """(width, height) of a coded picture."""
-    height, width = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).shape
-    return width, height
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise ValueError(f"{len(jpeg)} bytes that are no coded picture: give those of film_strip")
+    return picture.shape[1], picture.shape[0]

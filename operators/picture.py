@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from math import ceil
+from typing import Any
 
 import av
 import cv2
@@ -25,12 +26,12 @@ class Picture:
 
     def __init__(self, view: Frames):
         self.view = view
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._scale = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """`view.window_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
-        turn = self._turn = self._turn or _display_turn(frame)
+        turn = self._turn = self._turn or display_turn(frame)
         if self.view.grey:
             picture = self._grey(frame, turn)
         elif self.view.kernel == "swscale":
@@ -39,13 +40,11 @@ class Picture:
             picture = _resize(turn.upright(self._convert(frame, "rgb24")), self.view)
         return np.ascontiguousarray(centre_crop(picture, self.view.crop))
 
-    def _convert(
-        self, frame: av.VideoFrame, pixel_format: str, width: int = 0, height: int = 0
-    ) -> np.ndarray:
+    def _convert(self, frame: av.VideoFrame, pixel_format: str, width: int = 0, height: int = 0) -> np.ndarray:
         size = (width or frame.width, height or frame.height)
         return self._scale.reformat(frame, *size, format=pixel_format, interpolation="BICUBIC").to_ndarray()
 
-    def _swscale(self, frame: av.VideoFrame, turn: _Turn) -> np.ndarray:
+    def _swscale(self, frame: av.VideoFrame, turn: Turn) -> np.ndarray:
         """RGB through libswscale's bicubic, both sides rounded up to even, as the ffmpeg loaders ask for."""
         size, sides = self.view.resize, (frame.width, frame.height)
         ratio = size / min(sides)
@@ -56,12 +55,12 @@ class Picture:
             rgb = self._convert(frame, "rgb24")
             return turn.upright(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC))
 
-    def _grey(self, frame: av.VideoFrame, turn: _Turn) -> np.ndarray:
+    def _grey(self, frame: av.VideoFrame, turn: Turn) -> np.ndarray:
         """The luma plane, resized, in full range 0 to 255 whatever range the file uses."""
         if frame.format.name not in _LUMA_FIRST:
             return turn.upright(_resize(self._convert(frame, "gray"), self.view))
         plane = frame.planes[0]
-        luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        luma = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         small = _resize(np.ascontiguousarray(luma), self.view)
         if not frame.format.name.startswith("yuvj") and int(frame.color_range) != _FULL_RANGE:
             # Studio range 16 to 235, stretched after the resize: far fewer pixels. libswscale stretches 10-bit
@@ -76,7 +75,7 @@ def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
     return picture[top : top + size, left : left + size]
 
 
-class _Turn:
+class Turn:
     """A display matrix reduced to what it does to a picture: maybe transpose, then maybe flip."""
 
     def __init__(self, transpose: bool, flip_x: bool, flip_y: bool):
@@ -92,18 +91,19 @@ class _Turn:
         return np.ascontiguousarray(picture)
 
 
-def _display_turn(frame: av.VideoFrame) -> _Turn:
+def display_turn(frame: av.VideoFrame) -> Turn:
     """What the container asks a player to do; ffmpeg and OpenCV, so the published loaders, obey it as well.
 
     The matrix (a b . / c d . / x y .) in 16.16 fixed point shows the pixel (p, q) at (ap + cq, bp + dq).
     """
-    for data in frame.side_data:
+    side_data: Any = frame.side_data  # the stub of PyAV knows motion vectors only
+    for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("9i", bytes(data))
             if abs(b) > abs(a):
-                return _Turn(True, c < 0, b < 0)
-            return _Turn(False, a < 0, d < 0)
-    return _Turn(False, False, False)
+                return Turn(True, c < 0, b < 0)
+            return Turn(False, a < 0, d < 0)
+    return Turn(False, False, False)
 
 
 def _resize(rgb: np.ndarray, view: Frames) -> np.ndarray:

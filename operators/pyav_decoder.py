@@ -23,7 +23,7 @@ def open_pyav(path: str) -> Stream:
         container = av.open(path, metadata_errors="replace")
     except av.FFmpegError as error:
         raise DecodeError("corrupt", f"cannot open: {_reason(error)}") from error
-    video = _best_video(container)
+    video = best_video(container)
     video.codec_context.thread_count = 1
     rate = video.average_rate or video.base_rate
     duration = None
@@ -36,13 +36,14 @@ def open_pyav(path: str) -> Stream:
     return stream
 
 
-def _best_video(container: av.container.InputContainer) -> av.VideoStream:
+def best_video(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream to decode: a real video before a cover. NoPicture, DecodeError when there is none to decode."""
     if not container.streams.video:
         raise NoPicture("sound only" if container.streams.audio else "no video stream")
-    # In pictures-of-an-album order: a real video first, else the cover.
     video = container.streams.best("video") or container.streams.video[0]
     if video.codec_context is None:
         raise DecodeError("unsupported", "no decoder for this video codec")
+    assert isinstance(video, av.VideoStream)
     return video
 
 
@@ -126,7 +127,8 @@ def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[a
     waiting: deque[av.Packet] = deque()
     times: list[Fraction] = []  # of `waiting`, sorted
     last_dts = None
-    sound = stream.needs is not None and context.name == "h264" and container.format.name in _TIMED
+    needs = stream.needs
+    sound = context.name == "h264" and container.format.name in _TIMED
 
     def release() -> av.Packet:
         packet = waiting.popleft()
@@ -135,7 +137,8 @@ def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[a
             time_s = packet.pts * packet.time_base - start_s
             later = bisect_right(times, time_s)
             # After damage the decoder patches pictures from its neighbours: let it have all of them.
-            skip = sound and not stream.errors and 0 < later < len(times) and not stream.needs(time_s, times[later])
+            known = sound and not stream.errors and 0 < later < len(times)
+            skip = needs is not None and known and not needs(time_s, times[later])
         context.skip_frame = "NONREF" if skip else "DEFAULT"
         stream.skipped |= skip
         return packet

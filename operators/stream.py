@@ -17,7 +17,7 @@ from ndvr.operators.errors import DecodeError
 class Frame(NamedTuple):
     """One decoded frame: its number, its time in seconds since the file's start, its picture."""
 
-    index: int
+    number: int
     time_s: Fraction
     picture: av.VideoFrame
 

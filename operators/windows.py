@@ -80,7 +80,7 @@ def cut(
     for frame in stream.frames:
         first = first or frame
         for cutter in cutters:
-            yield from cutter.take(cutter.sampler.push(frame.index, frame.time_s, frame))
+            yield from cutter.take(cutter.sampler.push(frame.number, frame.time_s, frame))
         heartbeat()
     for cutter in cutters:
         yield from cutter.take(cutter.sampler.finish(stream.end_s))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -70,6 +71,33 @@ def _pixels(begin: float, end: float, *, side: int, seen: float) -> slice:
     first, last = (((edge - 0.5) / seen + 0.5) * side for edge in (begin, end))
     start = min(max(int(first), 0), side - 1)
     return slice(start, max(start + 1, int(np.ceil(last))))
+
+
+# What a player is asked to do -> the display matrix (a, b, c, d), which shows the pixel (p, q) at
+# (ap + cq, bp + dq), and how the picture has to lie in the file to be upright after that.
+ORIENTATIONS: dict[str, tuple[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]]] = {
+    "as it is": ((1, 0, 0, 1), lambda p: p),
+    "mirrored": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda p: p[::-1]),
+    "a half turn": ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+    "a quarter turn clockwise": ((0, 1, -1, 0), lambda p: np.rot90(p, 1)),
+    "a quarter turn anticlockwise": ((0, -1, 1, 0), lambda p: np.rot90(p, -1)),
+    "mirrored and turned": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+    "mirrored and turned the other way": ((0, -1, -1, 0), lambda p: p[::-1, ::-1].swapaxes(0, 1)),
+}
+
+
+def oriented_clip(path: Path, orientation: str, *, n_frames: int, size: tuple[int, int] = (64, 48)) -> Path:
+    """An MP4 whose frames carry their number upright only when its display matrix is obeyed."""
+    (a, b, c, d), in_file = ORIENTATIONS[orientation]
+    write_video(path, (in_file(numbered_frame(number, size)) for number in range(n_frames)), fps=25)
+    data = bytearray(path.read_bytes())
+    # ISO/IEC 14496-12, version 0 of the track header: 40 bytes of dates, ids and flags, then nine integers.
+    at = data.index(b"tkhd") + 4 + 40
+    assert struct.unpack_from(">9i", data, at) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, at, a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
 
 
 def numbered_clip(

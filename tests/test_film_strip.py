@@ -5,7 +5,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from clips import numbered_clip, read_number
+from clips import ORIENTATIONS, numbered_clip, oriented_clip, read_number
 
 from ndvr.operators.film_strip import film_strip, film_strips, picture_size
 
@@ -34,6 +34,12 @@ def test_a_video_of_two_frames_shows_both(tmp_path):
 def test_a_wide_video_is_not_distorted(tmp_path):
     jpeg = film_strip(str(numbered_clip(tmp_path / "a.mp4", n_frames=12, size=(128, 64))), frames=3, height=50)
     assert picture_size(jpeg) == (3 * 100 + 2 * 2, 50)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_frames_are_shown_turned_and_mirrored_as_the_file_asks(tmp_path, orientation):
+    path = oriented_clip(tmp_path / "a.mp4", orientation, n_frames=6, size=(96, 72))
+    assert numbers_on(film_strip(str(path))) == [0, 1, 2, 3, 4, 5]
 
 
 def test_files_that_are_no_videos_give_a_grey_strip(tmp_path):

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import numbered_clip, read_number
+from clips import ORIENTATIONS, numbered_clip, oriented_clip, read_number
 
 from ndvr.models.card import Frames
 from ndvr.operators import decoders
@@ -45,6 +46,12 @@ def test_opencv_rule_on_a_real_file(tmp_path):
 def test_decord_agrees_with_pyav_on_plain_h264(tmp_path):
     numbered_clip(tmp_path / "clip.mp4", n_frames=80, fps=25)
     assert numbers_of(tmp_path / "clip.mp4", decoder="decord") == numbers_of(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("view", [WHOLE, replace(WHOLE, kernel="cubic"), replace(WHOLE, kernel="area", grey=True)])
+def test_windows_are_turned_and_mirrored_as_the_file_asks(tmp_path, orientation, view):
+    assert numbers_of(oriented_clip(tmp_path / "a.mp4", orientation, n_frames=60), view) == [12, 37]
 
 
 def test_a_clip_shorter_than_a_window_gives_its_first_frame(tmp_path):
