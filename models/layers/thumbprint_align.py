@@ -8,7 +8,7 @@ import torch
 
 from ndvr.models.layers import thumbprint_search as search
 from ndvr.models.layers import thumbprint_verify as verify
-from ndvr.models.layers.thumbprint_evidence import evidence, information
+from ndvr.models.layers.thumbprint_evidence import FITTED, evidence, information
 from ndvr.models.layers.thumbprint_prepare import Prepared
 from ndvr.models.layers.thumbprint_refine import refine, slopes
 from ndvr.models.layers.thumbprint_verify import GRID
@@ -171,9 +171,10 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         seen, inside = verify.see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
         fx = verify.local_contrast(seen[0], scale, inside[0])
         fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
-        score, matrix = evidence(fx, fy, x.weight, y.weight)
-        away = float((theta - torch.eye(2, 3)).abs().max()) / 0.15 if p.turn == 0 and p.sign > 0 else 1.0
-        nats = score - PRIOR * min(away, 1.0)
+        same = p.turn == 0 and p.sign > 0
+        away = min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0) if same else 1.0
+        score, matrix = evidence(fx, fy, x.weight, y.weight, fitted=FITTED * away)
+        nats = score - PRIOR * away
         found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
     return max(found, key=lambda pair: float(pair[0]))
 

@@ -24,11 +24,11 @@ MAX_LINED = 160  # frames: longer videos are matched in any order only
 
 
 def evidence(
-    fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor
+    fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor, fitted: float = FITTED
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,)."""
     matrix = verify.agreement(fa, fb) * wa[:, None] * wb
-    freedom = verify.freedom_matrix(fa, fb)
+    freedom = verify.freedom_matrix(fa, fb) + (FITTED - fitted)
     alike = [verify.agreement(f, f).square().fill_diagonal_(1.0) for f in (fa, fb)]
     rows = _any_order(fa, fb, matrix, freedom, alike[0])
     columns = _any_order(fb, fa, matrix.T, freedom.T, alike[1])
@@ -80,7 +80,9 @@ def _in_order(matrix: torch.Tensor, freedom: torch.Tensor, alike: list[torch.Ten
     """
     # One over the number of frames that look like this one; below 0.3 is chance.
     novelty = [1 / torch.where(x > 0.09, x, 0.0).sum(1) for x in alike]
-    nats = (_information(matrix, freedom) - 0.5) * torch.sqrt(novelty[0][:, None] * novelty[1])
+    nats = _information(matrix, freedom)
+    # What all frames share with all frames of the other says nothing about when.
+    nats = (nats - nats.mean().clamp(min=0.5)) * torch.sqrt(novelty[0][:, None] * novelty[1])
     ta, tb = nats.shape
     i = torch.arange(ta, device=nats.device)
     lines = []
