@@ -130,7 +130,7 @@ def _tried(
     if size < GRID:
         templates = torch.nn.functional.avg_pool2d(templates, GRID // size)
     first = torch.stack(start)
-    both = torch.cat([first, refine(channels, templates, first, radii)])  # (2 * P, 2, 3)
+    both = torch.cat([first, refine(channels, templates, first, radii=radii)])  # (2 * P, 2, 3)
     seen, inside = verify.see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
     nats = []
     for scale in range(len(verify.SCALES)):
@@ -173,7 +173,7 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
         same = p.turn == 0 and p.sign > 0
         away = min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0) if same else 1.0
-        score, matrix = evidence(fx, fy, x.weight, y.weight, fitted=FITTED * away)
+        score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
         nats = score - PRIOR * away
         found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
     return max(found, key=lambda pair: float(pair[0]))

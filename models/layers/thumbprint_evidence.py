@@ -9,29 +9,24 @@ import torch
 from ndvr.models.layers import thumbprint_verify as verify
 
 N_BEST = 8  # frames that speak for a match in any order
-SPEEDS = (
-    1.0,
-    -1.0,
-    0.8,
-    1.25,
-    0.67,
-    1.5,
-    0.5,
-    2.0,
-)  # frames of b per frame of a, played forward or backward
+# Frames of b per frame of a, played forward or backward.
+SPEEDS = (1.0, -1.0, 0.8, 1.25, 0.67, 1.5, 0.5, 2.0)
 FITTED = 5.0  # degrees of freedom that the fitted window takes away
 MAX_LINED = 160  # frames: longer videos are matched in any order only
 
 
 def evidence(
-    fa: torch.Tensor, fb: torch.Tensor, wa: torch.Tensor, wb: torch.Tensor, fitted: float = FITTED
+    fa: torch.Tensor, fb: torch.Tensor, *, wa: torch.Tensor, wb: torch.Tensor, fitted: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,)."""
+    """Of one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,).
+
+    `fitted`: degrees of freedom that the search for the window took, 0 for pictures compared as they are.
+    """
     matrix = verify.agreement(fa, fb) * wa[:, None] * wb
     freedom = verify.freedom_matrix(fa, fb) + (FITTED - fitted)
     alike = [verify.agreement(f, f).square().fill_diagonal_(1.0) for f in (fa, fb)]
-    rows = _any_order(fa, fb, matrix, freedom, alike[0])
-    columns = _any_order(fb, fa, matrix.T, freedom.T, alike[1])
+    rows = _any_order(fa, fb, matrix=matrix, freedom=freedom, alike=alike[0])
+    columns = _any_order(fb, fa, matrix=matrix.T, freedom=freedom.T, alike=alike[1])
     nats = torch.minimum(rows, columns)
     if max(matrix.shape) <= MAX_LINED:
         nats = torch.maximum(nats, _in_order(matrix, freedom, alike))
@@ -41,6 +36,7 @@ def evidence(
 def _any_order(
     own: torch.Tensor,
     other: torch.Tensor,
+    *,
     matrix: torch.Tensor,
     freedom: torch.Tensor,
     alike: torch.Tensor,

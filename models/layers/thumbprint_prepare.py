@@ -30,7 +30,7 @@ class Prepared:
     probes: torch.Tensor  # (8, T, D)
     crops: torch.Tensor  # (K, B, D)
     strength: torch.Tensor  # (K, B)
-    rank: tuple[int, float]  # which of two videos comes first, so that scores do not depend on their order
+    rank: tuple[int, float]  # orders the two videos of a pair, so that the score does not depend on it
 
 
 def thumbnails(codes: torch.Tensor) -> torch.Tensor:
