@@ -6,12 +6,14 @@ python -m ndvr.benchmarks.demo_videos FOLDER
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from ndvr.benchmarks.demo_scenes import SCENES, film
 from ndvr.benchmarks.demo_sounds import SOUNDS, soundtrack
 from ndvr.operators.clip import read_clip
 from ndvr.operators.encode import write_video
+from ndvr.operators.library import write_text
 
 COLUMNS = (
     "query_id", "video_id", "relation", "edit", "q_start", "q_end", "v_start", "v_end", "speed", "visual", "audio",
@@ -105,8 +108,12 @@ def make_videos(
     rows: dict[int, list[dict]] = {}
     total, done = len(films) + len(edits), 0
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        for make, jobs in ((_make_original, films), (_make_copy, edits)):
-            running = {pool.submit(make, folder, job, seed): job for job in jobs}
+        stages: list[list[tuple[Original | Copy, Callable[[], list[dict]]]]] = [
+            [(film, partial(_make_original, folder, film, seed)) for film in films],
+            [(edit, partial(_make_copy, folder, edit, seed)) for edit in edits],
+        ]
+        for jobs in stages:
+            running = {pool.submit(make): job for job, make in jobs}
             for future in as_completed(running):
                 job, done = running[future], done + 1
                 rows[job.index if isinstance(job, Copy) else -1] = future.result()
@@ -209,12 +216,11 @@ def _row(job: Copy, relation: Relation) -> dict:
 
 
 def _write_truth(path: Path, rows: Iterable[dict]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, path)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 if __name__ == "__main__":

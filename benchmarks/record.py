@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ndvr.operators.library import write_text
+
 _PACKAGES = ("torch", "torchvision", "numpy", "ray", "pyarrow", "av", "decord", "opencv-python-headless", "faiss-cpu")
 _FOLDER = Path(__file__).parent / "results"
 
@@ -18,13 +20,15 @@ _FOLDER = Path(__file__).parent / "results"
 def record(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
     """The JSON file written: `out`, else benchmarks/results/NAME.json. An older one of that name is replaced."""
     path = Path(out) if out else _FOLDER / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"name": name, "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    about |= {"commit": commit(), "machine": machine(), "versions": versions()}
-    text = json.dumps(about | {"results": results}, indent=2, default=_plain) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    about = {
+        "name": name,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "results": results,
+    }
+    write_text(path, json.dumps(about, indent=2, default=_plain) + "\n")
     return path
 
 

@@ -6,7 +6,6 @@ write_report("report.html", title="Demo", evaluations={"thumbprint": evaluation}
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ndvr.benchmarks.report_data import Results, matrix_of, read_rows, results_o
 from ndvr.benchmarks.report_page import SCRIPT, STYLE, TEMPLATE
 from ndvr.benchmarks.report_pictures import heat_map, pair_pictures
 from ndvr.benchmarks.report_tables import coverage_cells, map_table, missing_lines, provenance_lines
+from ndvr.operators.library import write_text
 
 _SYMBOLS = {"right": "✓", "wrong": "✗", "neither": "–"}
 _SAYS = {"right": "right", "wrong": "wrong", "neither": "neither right nor wrong: not ranked"}
@@ -51,10 +51,11 @@ def write_report(
     named = {evaluations.method or "scores": evaluations} if isinstance(evaluations, Evaluation) else evaluations
     if not named:
         raise ValueError("a report needs at least one evaluation")
+    sources: Mapping[str, Any]  # of what `evaluate` takes, which a mapping by name cannot be told from by its type
     if scores is None:
         sources = {name: evaluation.scores for name, evaluation in named.items()}
     else:
-        sources = scores if isinstance(evaluations, Mapping) else dict.fromkeys(named, scores)
+        sources = scores if isinstance(evaluations, Mapping) else {name: scores for name in named}
     hardest = _hardest(named)
     results, maps = {}, []
     for name, evaluation in named.items():
@@ -78,7 +79,8 @@ def write_report(
         strips=list(strips.values()),
         number={video: i for i, video in enumerate(strips)},
     )
-    return _write(Path(out_html), page)
+    write_text(Path(out_html), page)
+    return Path(out_html)
 
 
 def _hardest(named: Mapping[str, Evaluation]) -> list[str]:
@@ -130,7 +132,7 @@ def _queries(
                 "id": query,
                 "tags": list(tags.get(query, ())),
                 "text": " ".join([query, *tags.get(query, ())]).lower(),
-                "ap": min(column["results"].ap for column in columns),
+                "ap": min(found[query].ap for found in results.values() if query in found),
                 "columns": columns,
             }
         )
@@ -166,12 +168,3 @@ def _page(*, title: str, summary: Mapping[str, Any], named: Mapping[str, Evaluat
         script=SCRIPT,
         **parts,
     )
-
-
-def _write(path: Path, page: str) -> Path:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
-    return path

@@ -43,10 +43,14 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """`text` in UTF-8, whole or not at all."""
+    write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n"
-    write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n")
 
 
 def feature_type(about: dict[str, Any]) -> pa.DataType:
@@ -200,10 +204,14 @@ def _attempt(row: dict[str, Any]) -> tuple:
     return row["video_id"], row["run"], row["attempt"]
 
 
-def _slice(columns: tuple[np.ndarray, np.ndarray], piece: dict[str, Any]) -> tuple[np.ndarray, ...]:
+def _slice(columns: tuple[np.ndarray, np.ndarray], piece: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    start_s, features = columns
     rows = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
-    return tuple(column[rows] for column in columns)
+    return start_s[rows], features[rows]
 
 
-def _join(parts: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
-    return [some[0] if len(some) == 1 else np.concatenate(some) for some in zip(*parts)]
+def _join(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
+    start_s, features = zip(*parts)
+    return np.concatenate(start_s), np.concatenate(features)
