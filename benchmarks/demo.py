@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,8 @@ def demo(
     rows = read_truth(truth).rows
     with step("extract", f"extracting features into {root}/library"):
         summary = extract(root / "videos", root / "library", methods=tuple(cards), weights=weights, progress=progress)
-    evaluations, matrices = {}, {}
+    evaluations: dict[str, Evaluation] = {}
+    matrices: dict[tuple[str, str], np.ndarray] = {}
     with step("similarity", "comparing every copy with every video"):
         for method in cards:
             scores = root / "scores" / method
@@ -129,17 +130,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _pictures(
-    library: Path, method: str, weights: str | None, rows: list[dict[str, str]]
+    library: Path, method: str, weights: str | None, rows: Sequence[dict[str, str]]
 ) -> dict[tuple[str, str], np.ndarray]:
     """Window-to-window similarities of one pair of each pictured edit."""
     from ndvr.operators.library import Library
-    from ndvr.pipeline.settings import choose
+    from ndvr.pipeline.settings import choose_one
 
     pairs = {row["edit"]: (row["query_id"], row["video_id"]) for row in reversed(rows) if row["visual"] == "1"}
     pairs = {edit: pairs[edit] for edit in PICTURED_EDITS if edit in pairs}
     opened = Library(library)
     entries = opened.entries(opened.config_of(method))
-    model = choose((method,), {method: weights} if weights else None)[method].load("cpu", "similarity")
+    model = choose_one(method, weights).load("cpu", "similarity")
     wanted = [entries[video_id] for video_id in sorted({video_id for pair in pairs.values() for video_id in pair})]
     signatures: dict[str, Any] = {video_id: model.signature(features) for video_id, _, features in opened.read(wanted)}
     return {pair: model.matrix(*(signatures[video_id] for video_id in pair)) for pair in pairs.values()}

@@ -110,15 +110,14 @@ def main(videos: str | None, repeat: int, method: str, weights: str | None) -> N
     from ndvr.benchmarks.demo_videos import make_videos
     from ndvr.benchmarks.record import record
     from ndvr.operators.manifest import read_manifest
-    from ndvr.pipeline.settings import choose
+    from ndvr.pipeline.settings import choose_one
 
     folder = Path(tempfile.mkdtemp(prefix="ndvr-"))
     try:
         source = Path(videos) if videos else make_videos(folder / "videos").parent
         files = list(read_manifest(source).uris.values()) * repeat
-        (card,) = (setting.card for setting in choose((method,)).values())
-        weights = weights or ("random" if card.weights else None)
-        setting = choose((method,), {method: weights} if weights else None)[method]
+        weights = weights or ("random" if choose_one(method).card.weights else None)
+        setting = choose_one(method, weights)
         decode = decode_alone(files, setting)
         whole = end_to_end(files, method, weights, folder)
         embed = embed_alone(setting, int(whole["windows"]))

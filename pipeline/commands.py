@@ -28,6 +28,8 @@ def _given(**settings: Any) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value not in (None, (), {})}
 
 
+method_option = click.option("--method", help=f"{METHOD_HELP} Default: thumbprint.")
+weights_option = click.option("--weights", help="Published name, path, or random[:SEED] (tests only).")
 option_option = click.option(
     "--option", "options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Setting of a method, repeatable."
 )
@@ -82,8 +84,8 @@ def extract(videos: str, library: str, **settings: Any) -> None:
 @click.argument("queries")
 @click.argument("database")
 @click.argument("scores")
-@click.option("--method", help=f"{METHOD_HELP} Default: thumbprint.")
-@click.option("--weights", help="Published name, path, or random[:SEED] (tests only).")
+@method_option
+@weights_option
 @option_option
 @click.option("--config", help="Configuration, when a library holds several of the method.")
 @click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
@@ -117,8 +119,8 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--method", help=f"{METHOD_HELP} Default: thumbprint.")
-@click.option("--weights", help="Published name, path, or random[:SEED] (tests only).")
+@method_option
+@weights_option
 @option_option
 @click.option("--plot", metavar="PNG", help="Draw the frame-to-frame similarities.")
 @json_option

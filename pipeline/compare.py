@@ -12,7 +12,7 @@ import pyarrow as pa
 from ndvr.operators.decode import Decode, Job
 from ndvr.operators.embed import Embed
 from ndvr.operators.library import write_whole
-from ndvr.pipeline.settings import choose
+from ndvr.pipeline.settings import choose_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def compare(
     for path in (a, b):
         if not Path(path).exists():
             raise FileNotFoundError(f"no video at {path}")
-    setting = choose((method,), {method: weights} if weights else None, options)[method]
+    setting = choose_one(method, weights, options)
     model = setting.load("cpu", "embed", "similarity")
     decode = Decode(jobs={method: Job(view=setting.view, config="")}, run="", decoder=decoder)
     embed = Embed({method: model})

@@ -65,6 +65,11 @@ def choose(
     }
 
 
+def choose_one(method: str, weights: str | None = None, options: dict[str, Any] | None = None) -> Setting:
+    """The setting of a single method."""
+    return choose((method,), {method: weights} if weights else None, options)[method]
+
+
 def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
     """The configuration: everything that decides the features, and `name`, which is a hash of it."""
     card = setting.card

@@ -25,7 +25,7 @@ from ndvr.operators.score_cell import ScoreCell
 from ndvr.operators.score_files import FORMAT
 from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.settings import Setting, choose
+from ndvr.pipeline.settings import Setting, choose_one
 
 # A cell holds two groups of videos; their signatures are what bounds its memory.
 WINDOWS_PER_GROUP = 4096
@@ -78,7 +78,7 @@ def similarity(
     began = time.monotonic()
     if format not in ("parquet", "json"):
         raise ValueError(f"unknown format {format!r}; choose parquet or json")
-    setting = choose((method,), {method: weights} if weights else None, options)[method]
+    setting = choose_one(method, weights, options)
     sides = [Library(queries), Library(database)]
     configs = [library.config_of(method, config) for library in sides]
     abouts = [library.configs[name] for library, name in zip(sides, configs)]
@@ -229,7 +229,6 @@ def _compute(
     have = cluster.join(address)
     n_workers = min(len(todo), workers or have.gpus or have.cpus)
 
-    @ray.remote(num_cpus=0.9 * have.cpus / n_workers, num_gpus=min(1.0, have.gpus / n_workers), max_restarts=2)
     class Worker:
         def __init__(self) -> None:
             import torch
@@ -241,7 +240,9 @@ def _compute(
         def run(self, path: Path, query_group: list[Entry], video_group: list[Entry]) -> int:
             return self._cell(path, query_group, video_group)
 
-    pool = ray.util.ActorPool([Worker.remote() for _ in range(n_workers)])
+    cpus, gpus = 0.9 * have.cpus / n_workers, min(1.0, have.gpus / n_workers)
+    actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=2)(Worker)
+    pool = ray.util.ActorPool([actor.remote() for _ in range(n_workers)])
     pairs = sum(len(query_group) * len(video_group) for _, query_group, video_group in todo)
     with Progress("similarity", pairs, "pair", show=progress) as bar, cluster.explained("similarity"):
         for count in pool.map_unordered(lambda worker, cell: worker.run.remote(*cell), todo):
