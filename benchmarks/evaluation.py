@@ -63,6 +63,12 @@ class Share:
     scored: int
     missing: dict[str, str] = field(default_factory=dict, repr=False)
 
+    def some_missing(self, shown: int) -> str:
+        """The first ids in order, each with why, and how many more there are."""
+        names = [f"{name} ({why})" if why else name for name, why in sorted(self.missing.items())[:shown]]
+        more = len(self.missing) - shown
+        return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+
     def to_json(self) -> dict[str, Any]:
         shown = dict(sorted(self.missing.items())[:_SHOWN_IDS])
         n_missing = self.expected - self.scored

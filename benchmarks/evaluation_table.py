@@ -72,11 +72,7 @@ def _coverage_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _examples(share: Share, shown: int = 3) -> str:
-    if not share.missing:
-        return ""
-    names = [f"{name} ({why})" if why else name for name, why in sorted(share.missing.items())[:shown]]
-    more = len(share.missing) - shown
-    return "; missing " + ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+    return f"; missing {share.some_missing(shown)}" if share.missing else ""
 
 
 def _grid(header: list[str], rows: list[list[str]]) -> list[str]:

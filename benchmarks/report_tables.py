@@ -5,29 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ndvr.benchmarks.evaluation import Evaluation, Share
+from ndvr.benchmarks.evaluation import Evaluation, Share, TaskResult
 
 
 def map_table(named: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """One line a task, the overall one first, then from easy to hard."""
     names = dict.fromkeys(task for evaluation in named.values() for task in evaluation.tasks)
-    rows = []
+    rows: list[tuple[float, dict[str, Any]]] = []
     for task_name in names:
         tasks = [evaluation.tasks.get(task_name) for evaluation in named.values()]
-        asked = [task for task in tasks if task is not None and task.map is not None]
-        cells: list[dict[str, Any] | None] = []
-        for task in tasks:
-            if task is None or task.map is None:
-                cells.append(None)
-                continue
-            title = f"{task.map_low:.4f} to {task.map_high:.4f} over the orders of ties; micro-AP {task.micro_ap:.4f}"
-            low, width = 100 * task.map_low, 100 * (task.map_high - task.map_low)
-            cells.append({"low": f"{low:.2f}", "width": f"{width:.2f}", "text": f"{task.map:.3f}", "title": title})
+        asked = [(task.map, str(task.queries)) for task in tasks if task is not None and task.map is not None]
         if asked:
-            counts = dict.fromkeys(str(task.queries) for task in asked)
-            mean = sum(task.map for task in asked) / len(asked)
-            rows.append({"name": task_name, "queries": " / ".join(counts), "cells": cells, "mean": mean})
-    return rows[:1] + sorted(rows[1:], key=lambda row: -row["mean"])
+            maps, counts = zip(*asked)
+            row = {
+                "name": task_name,
+                "queries": " / ".join(dict.fromkeys(counts)),
+                "cells": [_map_cell(task) for task in tasks],
+            }
+            rows.append((sum(maps) / len(maps), row))
+    return [row for _, row in rows[:1] + sorted(rows[1:], key=lambda row: -row[0])]
+
+
+def _map_cell(task: TaskResult | None) -> dict[str, str] | None:
+    """A bar in percent, None where nothing was evaluated."""
+    if task is None or task.map is None or task.map_low is None or task.map_high is None:
+        return None
+    micro = "none" if task.micro_ap is None else f"{task.micro_ap:.4f}"
+    return {
+        "low": f"{100 * task.map_low:.2f}",
+        "width": f"{100 * (task.map_high - task.map_low):.2f}",
+        "text": f"{task.map:.3f}",
+        "title": f"{task.map_low:.4f} to {task.map_high:.4f} over the orders of ties; micro-AP {micro}",
+    }
 
 
 def coverage_cells(evaluation: Evaluation) -> list[str]:
@@ -47,9 +56,7 @@ def missing_lines(name: str, evaluation: Evaluation, shown: int = 12) -> list[st
         ("videos", coverage.videos),
     ):
         if share.missing:
-            names = [f"{i} ({why})" if why else i for i, why in sorted(share.missing.items())[:shown]]
-            more = f" and {len(share.missing) - shown:,} more" if len(share.missing) > shown else ""
-            lines.append(f"{name}: {what} without a score: {', '.join(names)}{more}")
+            lines.append(f"{name}: {what} without a score: {share.some_missing(shown)}")
     return lines
 
 
