@@ -31,8 +31,8 @@ def low(sources, rng) -> Edited:
 
 def scale(sources, rng) -> Edited:
     factor = rng.uniform(0.45, 0.7)
-    size = tuple(even(side * factor) for side in sources[0].size)
-    return _each(sources[0], lambda frame: draw.resize(frame, size))
+    width, height = (even(side * factor) for side in sources[0].size)
+    return _each(sources[0], lambda frame: draw.resize(frame, (width, height)))
 
 
 def _crop(source: Clip, rng, keep: float) -> Edited:

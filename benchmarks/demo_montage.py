@@ -8,7 +8,7 @@ import numpy as np
 
 from ndvr.benchmarks.demo_relations import Edited, Relation, even, fit, whole
 from ndvr.operators import draw
-from ndvr.operators.clip import Clip, change_tempo
+from ndvr.operators.clip import Clip, change_tempo, to_length
 
 
 def reverse(sources, rng) -> Edited:
@@ -21,7 +21,7 @@ def reverse(sources, rng) -> Edited:
 def _speed(source: Clip, factor: float) -> Edited:
     count = round(len(source.frames) / factor)
     picks = np.minimum((np.arange(count) * factor + 1e-6).astype(int), len(source.frames) - 1)
-    audio = change_tempo(source.audio, source.rate_hz, factor)
+    audio = None if source.audio is None else change_tempo(source.audio, source.rate_hz, factor)
     return whole(replace(source, frames=source.frames[picks], audio=audio), source, speed=factor)
 
 
@@ -57,9 +57,8 @@ def audio_replaced(sources, rng) -> Edited:
     """The sound of another video, as much as there is of it."""
     source, donor = sources
     count = round(source.duration_s * donor.rate_hz)
-    audio = donor.audio[:, :count]
-    shared_s = audio.shape[1] / donor.rate_hz
-    audio = np.pad(audio, ((0, 0), (0, count - audio.shape[1])))
+    audio = to_length(donor.audio, count)
+    shared_s = min(count, donor.audio.shape[1]) / donor.rate_hz
     span, heard = (0.0, source.duration_s), (0.0, shared_s)
     picture = Relation(q=span, v=span, audio=0, notes="picture only")
     sound = Relation(q=heard, v=heard, source=1, relation="audio_only", visual=0, notes="sound only")
@@ -93,6 +92,7 @@ def concat(sources, rng) -> Edited:
         length_s = min(rng.uniform(3.5, 6.0), source.duration_s)
         piece, start_s = _cut(source, rng.uniform(0, source.duration_s - length_s), length_s)
         frames += [fit(frame, first.size) for frame in piece.frames]
+        assert piece.audio is not None  # every original has sound
         audio.append(_resampled(piece.audio, round(piece.duration_s * first.rate_hz)))
         end_s = now_s + piece.duration_s
         v = (start_s, start_s + piece.duration_s)

@@ -37,7 +37,7 @@ def _walker(picture: np.ndarray, foot, tall: float, swing: float, coat) -> None:
     x, ground = foot
     hip, neck, reach = ground - 0.48 * tall, ground - 0.83 * tall, 0.2 * tall * swing
     thick = max(2, int(tall * 0.09))
-    dark = tuple(part // 2 for part in coat)
+    dark = draw.colour_of(part / 2 for part in coat)
     draw.lines(picture, [[(x, hip), (x + reach, ground)], [(x, hip), (x - reach, ground)]], dark, thick)
     draw.lines(picture, [[(x, neck), (x, hip)]], coat, thick * 2)
     arms = [[(x, neck), (x - reach, hip)], [(x, neck), (x + reach, hip)]]
@@ -52,7 +52,7 @@ def presenter(rng: np.random.Generator, width: int, height: int) -> Scene:
         x, y = rng.uniform(0, width), rng.uniform(0, height * 0.6)
         box = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * rng.uniform(0.1, 0.3, 2) * (width, height)
         draw.polygon(studio, box + (x, y), tx.colour(rng))
-    skin = tuple(int(part) for part in np.array([225, 178, 148]) * rng.uniform(0.45, 1.1))
+    skin = draw.colour_of(np.array([225, 178, 148]) * rng.uniform(0.45, 1.1))
     coat, hair = tx.colour(rng, 20, 180), tx.colour(rng, 10, 120)
     size, place = min(width, height) * rng.uniform(0.16, 0.24), rng.uniform(0.3, 0.7)
     ticker, bar = " ".join(rng.choice(WORDS, 60)), tx.colour(rng, 20, 150)
@@ -99,7 +99,7 @@ def fish(rng: np.random.Generator, width: int, height: int) -> Scene:
             place = ((start[i] + speed[i] * t) % 1.4 - 0.2) * width, (level[i] + 0.02 * np.sin(2 * t + i)) * height
             wag = 0.35 * np.sin(9 * t + i)
             tail = np.array([(-0.9, 0), (-1.9, -0.6 + wag), (-1.9, 0.6 + wag)])
-            dark = tuple(part * 2 // 3 for part in colours[i])
+            dark = draw.colour_of(part * 2 // 3 for part in colours[i])
             draw.polygon(picture, tail * (way * size[i], size[i]) + place, dark)
             draw.polygon(picture, body * (way * size[i], size[i]) + place, colours[i])
             draw.disc(picture, (place[0] + way * size[i], place[1] - 0.12 * size[i]), 0.13 * size[i], (10, 10, 10))

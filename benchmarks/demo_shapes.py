@@ -30,7 +30,7 @@ def balls(rng: np.random.Generator, width: int, height: int) -> Scene:
         for place, size, shade in zip(swing, radius, colours):
             centre = size + place * (np.array([width, height]) - 2 * size)
             for part in range(5):
-                lighter = tuple(min(255, int(value * (0.6 + 0.2 * part))) for value in shade)
+                lighter = draw.colour_of(min(255, value * (0.6 + 0.2 * part)) for value in shade)
                 draw.disc(picture, centre - 0.09 * size * part, size * (1 - 0.2 * part), lighter)
         return picture
 

@@ -20,13 +20,13 @@ def palette(rng: np.random.Generator) -> np.ndarray:
     return np.stack(colours, axis=1).astype(np.uint8)
 
 
-def colour(rng: np.random.Generator, low: int = 30, high: int = 240) -> tuple[int, int, int]:
-    """One random, muted colour as plain integers, which OpenCV asks for.
+def colour(rng: np.random.Generator, low: int = 30, high: int = 240) -> draw.Colour:
+    """One random, muted colour.
 
     Muted because loud colours alone would tell the originals apart, which no real footage allows.
     """
     parts = rng.uniform(low, high, 3)
-    return tuple(int(part) for part in parts.mean() + 0.6 * (parts - parts.mean()))
+    return draw.colour_of(parts.mean() + 0.6 * (parts - parts.mean()))
 
 
 def fractal(rng, width: int, height: int, *, cells: int = 4, octaves: int = 5) -> np.ndarray:

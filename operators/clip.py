@@ -60,20 +60,20 @@ def read_clip(path: str | Path) -> Clip:
         video = container.streams.video[0]
         video.codec_context.thread_count = 1
         fps = video.average_rate
+        if fps is None:
+            raise ValueError(f"{path} has no frame rate: give a file of a constant one")
         sound = next(iter(container.streams.audio), None)
         converter = VideoReformatter()
         to_float = av.AudioResampler(format="fltp")
         for frame in container.decode(*(stream for stream in (video, sound) if stream)):
             if isinstance(frame, av.VideoFrame):
                 frames.append(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
-            else:
+            elif isinstance(frame, av.AudioFrame):
                 chunks += [piece.to_ndarray() for piece in to_float.resample(frame)]
-    if not chunks:
+    if sound is None or not chunks:
         return Clip(frames=np.stack(frames), fps=fps)
     rate_hz = sound.codec_context.sample_rate
-    samples = np.concatenate(chunks, axis=1)
-    count = round(len(frames) / fps * rate_hz)
-    samples = np.pad(samples, ((0, 0), (0, max(0, count - samples.shape[1]))))[:, :count]
+    samples = to_length(np.concatenate(chunks, axis=1), round(len(frames) / fps * rate_hz))
     return Clip(frames=np.stack(frames), fps=fps, audio=samples, rate_hz=rate_hz)
 
 
@@ -98,6 +98,9 @@ def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
             pieces.append(graph.pull().to_ndarray())
         except (av.EOFError, av.BlockingIOError):
             break
-    count = round(audio.shape[1] / factor)
-    changed = np.concatenate(pieces, axis=1)
-    return np.pad(changed, ((0, 0), (0, max(0, count - changed.shape[1]))))[:, :count]
+    return to_length(np.concatenate(pieces, axis=1), round(audio.shape[1] / factor))
+
+
+def to_length(audio: np.ndarray, count: int) -> np.ndarray:
+    """(channels, samples) cut, or filled up with silence, to `count` samples."""
+    return np.pad(audio, ((0, 0), (0, max(0, count - audio.shape[1]))))[:, :count]

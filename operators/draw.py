@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import cv2
@@ -9,6 +10,12 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 _KERNELS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+
+
+def colour_of(parts: Iterable[float]) -> Colour:
+    """Red, green and blue, each rounded down to the plain integer that OpenCV asks for."""
+    red, green, blue = (int(part) for part in parts)
+    return red, green, blue
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], kernel: Literal["area", "linear", "cubic"] = "area"):
