@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ndvr.benchmarks.protocol import Protocol
     from ndvr.benchmarks.rank import Counts
     from ndvr.benchmarks.truth import Siblings
+    from ndvr.operators.rank_counts import Survey
     from ndvr.operators.score_files import Scores
 
 
@@ -129,7 +130,7 @@ def _count(scores: Scores, protocol: Protocol) -> Counts:
 
     surveyed = survey(scores, protocol.labels())
     if not any(evaluated(task, surveyed) for task in protocol.tasks):
-        raise ValueError(_no_common_query(scores, protocol, surveyed.queries.ids, surveyed.rows))
+        raise ValueError(_no_common_query(scores, protocol, surveyed))
     seen = {video for video, scored in zip(surveyed.videos.ids, surveyed.scored) if scored}
     attempted = scores.videos or {}
     database = protocol.database if protocol.database is not None else frozenset(seen | attempted.keys())
@@ -151,8 +152,8 @@ def _count(scores: Scores, protocol: Protocol) -> Counts:
     )
 
 
-def _no_common_query(scores: Scores, protocol: Protocol, ids: Sequence[str], rows: Sequence[int]) -> str:
-    scored = sorted(query for query, n in zip(ids, rows) if n)
+def _no_common_query(scores: Scores, protocol: Protocol, surveyed: Survey) -> str:
+    scored = sorted(query for query, n in zip(surveyed.queries.ids, surveyed.rows) if n)
     if not scored:
         return f"{scores.name} holds no scores at all: was `ndvr similarity` given an empty library?"
     return (

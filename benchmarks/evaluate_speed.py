@@ -94,12 +94,12 @@ def measure(folder: Path, *, n_queries: int, n_videos: int) -> dict[str, float]:
 @click.command()
 @click.option("--queries", "n_queries", default=100, show_default=True)
 @click.option("--videos", "n_videos", default=225_960, show_default=True)
-@click.option("--out", type=click.Path(), help="Where the JSON goes.")
-@click.option("--measure-only", hidden=True, type=click.Path(exists=True))
-def main(n_queries: int, n_videos: int, out: str | None, measure_only: str | None) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Where the JSON goes.")
+@click.option("--measure-only", hidden=True, type=click.Path(exists=True, path_type=Path))
+def main(n_queries: int, n_videos: int, out: Path | None, measure_only: Path | None) -> None:
     """Measure evaluation, print one line, keep the numbers."""
     if measure_only:
-        click.echo(json.dumps(measure(Path(measure_only), n_queries=n_queries, n_videos=n_videos)))
+        click.echo(json.dumps(measure(measure_only, n_queries=n_queries, n_videos=n_videos)))
         return
     with tempfile.TemporaryDirectory() as folder:
         write_scores(Path(folder), n_queries=n_queries, n_videos=n_videos)

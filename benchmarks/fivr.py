@@ -35,7 +35,9 @@ def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Pr
     hard  also ask every task without S2VS's easy duplicates (fivr_easy_duplicates.txt), as DSVR_h ...
     """
     labels, queries, database = _read(name, annotations)
-    lists = {"": frozenset()} | ({"_h": read_ids(annotations / "fivr_easy_duplicates.txt")} if hard else {})
+    lists: dict[str, frozenset[str]] = {"": frozenset()}
+    if hard:
+        lists["_h"] = read_ids(annotations / "fivr_easy_duplicates.txt")
     tasks = []
     for suffix, easy in lists.items():
         for task, parts in TASKS.items():

@@ -87,7 +87,7 @@ class Protocol:
 @cache
 def _owners() -> dict[str, str]:
     """Dataset name -> its module, read without importing."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DATASETS":

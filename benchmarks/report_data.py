@@ -11,7 +11,7 @@ import numpy as np
 from ndvr.benchmarks.evaluation import Evaluation
 from ndvr.benchmarks.protocol import Task
 from ndvr.operators.codes import Codes
-from ndvr.operators.score_files import open_scores
+from ndvr.operators.score_files import ScoreSource, open_scores
 
 Mark = Literal["right", "wrong", "neither"]
 
@@ -51,7 +51,7 @@ class Matrix:
 Rows = dict[str, dict[str, float]]
 
 
-def read_rows(evaluation: Evaluation, scores: object, queries: Sequence[str]) -> Rows:
+def read_rows(evaluation: Evaluation, scores: ScoreSource, queries: Sequence[str]) -> Rows:
     """Scores of these queries: {query: {video: score}}; walks over the files once."""
     wanted = set(queries)
     rows: Rows = {query: {} for query in queries}

@@ -53,15 +53,19 @@ def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
     twice = pairs.queries_with_repeats()
     if len(twice):
         raise ValueError(_name_repeat(scores, queries.ids[twice[0]]))
-    none = (np.zeros(0, np.int64), np.zeros(0))
     return Survey(
         queries=queries,
         videos=videos,
         rows=pairs.counts(len(queries)),
         scored=pairs.any_query(len(videos)),
-        labelled={query: tuple(np.concatenate(part) for part in zip(none, *found)) for query, found in kept.items()},
+        labelled={query: _end_to_end(found) for query, found in kept.items()},
         n_pairs=int(pairs.counts(len(queries)).sum()),
     )
+
+
+def _end_to_end(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    codes, values = zip((np.zeros(0, np.int64), np.zeros(0)), *found)
+    return np.concatenate(codes), np.concatenate(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +97,10 @@ def tally(
     """
     known = ranked.copy()
     gaps = {}
-    for query, videos in right.items():
-        codes, values = surveyed.labelled[query]
+    for query_id, videos in right.items():
+        codes, values = surveyed.labelled[query_id]
         is_right = np.isin(codes, surveyed.videos.of(videos))
-        gaps[surveyed.queries.of([query])[0]] = _Gaps(codes[is_right], values[is_right], order)
+        gaps[surveyed.queries.of([query_id])[0]] = _Gaps(codes[is_right], values[is_right], order)
     pooled = np.unique(np.concatenate([np.zeros(0), *(gap.values for gap in gaps.values())]))
     member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in groups]
     histograms = [np.zeros(len(pooled) + 1, np.int64) for _ in groups]

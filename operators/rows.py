@@ -53,6 +53,4 @@ FLIGHT = pa.schema([*LEDGER, *(pa.field(name, kind) for name, kind in _BLOBS)])
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema = FLIGHT) -> pa.Table:
     """Rows as a table; a column a row does not mention is null."""
-    return pa.Table.from_pylist(
-        [{name: row.get(name) for name in schema.names} for row in rows], schema=schema
-    )
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import IO, Any
 
 from ndvr.operators.errors import DecodeError, NoPicture
 
@@ -44,7 +44,7 @@ class Sandbox:
         self.serve, self.memory_gb, self.stall_s, self.total_s = serve, memory_gb, stall_s, total_s
         self._child: subprocess.Popen | None = None
         self._pipe: Connection | None = None
-        self._log = None
+        self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Sandbox:
         return self

@@ -56,7 +56,10 @@ class Scores:
                 yield from _READERS[source.suffix](source)
 
 
-def open_scores(source: str | Path | Mapping[str, Mapping[str, float]] | Scores) -> Scores:
+ScoreSource = str | Path | Mapping[str, Mapping[str, float]] | Scores
+
+
+def open_scores(source: ScoreSource) -> Scores:
     """Find what there is to read; ValueError or FileNotFoundError before a single row is read."""
     if isinstance(source, Scores):
         return source

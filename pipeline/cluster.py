@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import ray
 
@@ -35,11 +36,11 @@ def join(address: str | None = None) -> Resources:
         # Ray reports through us; its own banners, bars and worker echoes would bury the progress line.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+        start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
         if address:
-            ray.init(address=address, **quiet)
+            start(address=address)
         else:
-            ray.init(include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet)
+            start(include_dashboard=False, object_store_memory=_object_store_bytes())
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     total = ray.cluster_resources()
     return Resources(cpus=max(1, int(total.get("CPU", 1))), gpus=int(total.get("GPU", 0)), nodes=len(ray.nodes()))
@@ -52,8 +53,8 @@ def explained(work: str) -> Iterator[None]:
         yield
     except ray.exceptions.RayError as error:
         cause: BaseException = error
-        while getattr(cause, "cause", None) or cause.__cause__:
-            cause = getattr(cause, "cause", None) or cause.__cause__  # type: ignore[assignment]
+        while deeper := getattr(cause, "cause", None) or cause.__cause__:
+            cause = deeper
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         raise RunStopped(
             f"{work} stopped: {type(cause).__name__}: {reason}. What was committed is safe; run the same command again "

@@ -53,9 +53,7 @@ def test_an_empty_folder_is_refused_and_says_what_it_passed_over(tmp_path):
 
 def test_a_table_without_ids_names_the_columns_it_needs_and_has(tmp_path):
     (tmp_path / "t.csv").write_text("name,path\nx,a.mp4\n")
-    with pytest.raises(
-        ValueError, match=r"needs the columns video_id and uri .*; its columns are: name, path"
-    ):
+    with pytest.raises(ValueError, match=r"needs the columns video_id and uri .*; its columns are: name, path"):
         read_manifest(tmp_path / "t.csv")
 
 
