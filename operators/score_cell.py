@@ -13,19 +13,16 @@ from ndvr.operators.library import Entry, Library, write_whole
 
 
 class ScoreCell:
-    """Scores cells with one model; keeps the last group of videos, because cells come video group by video group."""
+    """Scores cells with one model; keeps the signatures of the last two groups, which neighbouring cells share."""
 
     def __init__(self, model: Model, queries: Path, database: Path):
-        self.model, self.queries, self.database = model, Library(queries), Library(database)
-        self._kept: tuple[list[str], tuple[list[str], list]] | None = None
+        self.model, self.sides = model, {"query": Library(queries), "video": Library(database)}
+        self._kept: dict[str, tuple[list[str], list]] = {}
 
     def __call__(self, path: Path, query_group: list[Entry], video_group: list[Entry]) -> int:
         """Write query_id, video_id, score of all pairs to `path`, sorted by both ids; returns how many."""
-        query_ids, queries = self._signatures(self.queries, query_group)
-        key = [entry.video_id for entry in video_group]
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, self._signatures(self.database, video_group)
-        video_ids, videos = self._kept[1]
+        query_ids, queries = self._signatures("query", query_group)
+        video_ids, videos = self._signatures("video", video_group)
         scores = [self.model.similarities(query, videos) for query in queries]
         cell = pa.table(
             {
@@ -37,7 +34,10 @@ class ScoreCell:
         write_whole(path, lambda name: pq.write_table(cell, name, compression="zstd"))
         return len(cell)
 
-    def _signatures(self, library: Library, group: list[Entry]) -> tuple[list[str], list]:
-        found = {video_id: self.model.signature(features) for video_id, _, features in library.read(group)}
-        ids = sorted(found)
-        return ids, [found[video_id] for video_id in ids]
+    def _signatures(self, side: str, group: list[Entry]) -> tuple[list[str], list]:
+        ids = sorted(entry.video_id for entry in group)
+        if self._kept.get(side, ([],))[0] != ids:
+            library = self.sides[side]
+            found = {video_id: self.model.signature(features) for video_id, _, features in library.read(group)}
+            self._kept[side] = ids, [found[video_id] for video_id in ids]
+        return self._kept[side]

@@ -30,6 +30,9 @@ from ndvr.pipeline.settings import Setting, choose_one
 # A cell holds two groups of videos; their signatures are what bounds its memory.
 WINDOWS_PER_GROUP = 4096
 VIDEOS_PER_GROUP = 256
+# Small jobs are cut finer, for progress and for all cores. It depends on the inputs only, never on the machine, so
+# that a run continues anywhere.
+CELLS_AT_LEAST = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ def similarity(
     _open_scores(out, about)
     for name, entries in zip(("queries", "videos"), every):
         _write_ids(out / f"{name}.parquet", entries)
-    groups = [list(_groups(entries.values())) for entries in every]
+    groups = _grid(every)
     cells = [
         (out / "parts" / f"q{i:05d}-d{j:05d}.parquet", query_group, video_group)
         for j, video_group in enumerate(groups[1])
@@ -204,12 +207,20 @@ def _write_ids(path: Path, entries: dict[str, Entry]) -> None:
     write_whole(path, lambda name: pq.write_table(pa.Table.from_pylist(rows, schema=schema), name))
 
 
-def _groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Videos that share a cell: from the same shards, short ones many, a long one alone."""
+def _grid(every: list[dict[str, Entry]]) -> list[list[list[Entry]]]:
+    """The groups of queries and of videos; their cells are every query group with every video group."""
+    query_groups = list(_groups(every[0].values(), VIDEOS_PER_GROUP))
+    n_videos = sum(bool(entry.pieces) for entry in every[1].values())
+    per_group = -(-n_videos * max(1, len(query_groups)) // CELLS_AT_LEAST)
+    return [query_groups, list(_groups(every[1].values(), min(VIDEOS_PER_GROUP, max(1, per_group))))]
+
+
+def _groups(entries: Iterable[Entry], most: int) -> Iterator[list[Entry]]:
+    """Videos that share a cell, `most` at most: from the same shards, short ones many, a long one alone."""
     group: list[Entry] = []
     windows = 0
     for entry in sorted((entry for entry in entries if entry.pieces), key=lambda e: (e.pieces[0]["shard"], e.video_id)):
-        if group and (windows + entry.windows > WINDOWS_PER_GROUP or len(group) == VIDEOS_PER_GROUP):
+        if group and (windows + entry.windows > WINDOWS_PER_GROUP or len(group) == most):
             yield group
             group, windows = [], 0
         group.append(entry)

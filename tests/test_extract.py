@@ -194,11 +194,11 @@ class TestSimilarity:
 
     def test_a_killed_run_continues_with_the_cells_that_are_missing(self, library, tmp_path):
         similarity(library[0], library[0], tmp_path / "s", progress=False)
-        (part,) = (tmp_path / "s" / "parts").glob("*.parquet")
+        part, *others = (tmp_path / "s" / "parts").glob("*.parquet")
         whole = pq.read_table(part)
-        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == 1
+        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == 1 + len(others)
         part.unlink()
-        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == 0
+        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == len(others)
         assert pq.read_table(part).equals(whole)
 
     @pytest.mark.parametrize(
