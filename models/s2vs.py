@@ -98,7 +98,9 @@ class S2VS(Method):
                 state = random_weights.seeded(part, seed) | (constants_state() if name == "embed" else {})
                 files.load_into(part, state, source=weights)
             return network
-        given, head, source = {}, {}, ""
+        given: dict[str, torch.Tensor] = {}
+        head: dict[str, torch.Tensor] = {}
+        source = ""
         # The published files lack the extractor: for features alone they need not even be there.
         published = weights is None or (isinstance(weights, str) and weights in self.card.weights)
         if "similarity" in parts or not published:
@@ -113,7 +115,7 @@ class S2VS(Method):
 
     def _extractor_state(self, given: Mapping[str, torch.Tensor], options: Options) -> dict[str, torch.Tensor]:
         """`given` completed: what it has nothing of comes from the files named in options, else from `requires`."""
-        state = constants_state() | given
+        state = {**constants_state(), **given}
         if not any(key.startswith("1.0.cnn.") for key in given):
             path = options["backbone"] or files.fetch(self.card.requires["resnet50"], cache=options["cache"])
             state |= backbone_state(files.state_of(files.read(path)))
@@ -125,19 +127,25 @@ class S2VS(Method):
 
     def embed(self, network: nn.Module, windows: torch.Tensor) -> torch.Tensor:
         """(N, 224, 224, 3) uint8 -> (N, 9, 512) float32; other sizes give other numbers of regions."""
-        return network["embed"](windows)
+        return network.get_submodule("embed")(windows)
 
     def signature(self, network: nn.Module, features: torch.Tensor) -> torch.Tensor:
         """(T, 9, 512) -> (max(T, 4..6), 9, 512) weighted by attention."""
-        return network["similarity"].signature(features)
+        return _head(network).signature(features)
 
     def similarities(self, network: nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
-        return network["similarity"].similarities(query, targets)
+        return _head(network).similarities(query, targets)
 
     def matrix(self, network: nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(Tq, Tt) frame similarities before the CNN."""
-        return network["similarity"].matrix(query, target)
+        return _head(network).matrix(query, target)
+
+
+def _head(network: nn.Module) -> SimilarityHead:
+    head = network.get_submodule("similarity")
+    assert isinstance(head, SimilarityHead)
+    return head
 
 
 METHOD = S2VS(CARD)

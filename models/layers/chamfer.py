@@ -60,7 +60,8 @@ def _products(block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.T
 
 def _blocks(targets: Sequence[torch.Tensor], block_frames: int) -> Iterator[list[torch.Tensor]]:
     """All targets in order, in groups of at most `block_frames` frames; longer ones are split."""
-    block, n_frames = [], 0
+    block: list[torch.Tensor] = []
+    n_frames = 0
     for target in targets:
         for part in target.split(block_frames) if len(target) > block_frames else (target,):
             if n_frames + len(part) > block_frames:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from ndvr.models.layers.chamfer import frame_rows
@@ -114,7 +115,8 @@ def similarities(
 def _strips(pieces: Sequence[Piece], n_query: int, device: str, cell: int) -> Iterator[list[Piece]]:
     """Pieces in order, as many at a time as make a strip of the device's size."""
     limit = STRIP_CELLS.get(device, STRIP_CELLS["cuda"]) // n_query
-    strip, n_rows = [], 0
+    strip: list[Piece] = []
+    n_rows = 0
     for piece in pieces:
         rows = piece.span.stop - piece.span.start + cell
         if strip and n_rows + rows > limit:
@@ -126,10 +128,10 @@ def _strips(pieces: Sequence[Piece], n_query: int, device: str, cell: int) -> It
         yield strip
 
 
-def _ranges(starts: Sequence[int], counts: Sequence[int]) -> np.ndarray:
+def _ranges(starts: Sequence[int] | np.ndarray, counts: Sequence[int] | np.ndarray) -> np.ndarray:
     """[s, s + 1, ..., s + n - 1] of each start and count, joined."""
-    starts, counts = np.asarray(starts), np.asarray(counts)
-    return np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    first, n = np.asarray(starts), np.asarray(counts)
+    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
 
 
 def _cells(
@@ -164,9 +166,12 @@ def turned(comparator: Comparator) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
     Channels come last in memory, which makes pooling ten times faster on a CPU, and pooling was half the time.
     """
-    convolutions = (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv)
-    layout = torch.channels_last
-    return [(conv.weight.transpose(2, 3).contiguous(memory_format=layout), conv.bias) for conv in convolutions]
+    layers = []
+    for conv in (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv):
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None  # as `comparator.packs` promises
+        weight = conv.weight.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+        layers.append((weight, conv.bias))
+    return layers
 
 
 def compare(

@@ -121,12 +121,12 @@ def _tried(
     radii: tuple,
 ) -> list[tuple[float, Proposal, torch.Tensor, int]]:
     """Windows after some steps of refinement, at `size` pixels per side, best first."""
-    sources, templates = [], []
+    sources, turned = [], []
     for p in proposals:
         x, y = (b, a) if p.swapped else (a, b)
         sources.append((x.images if _is_narrow(p) else x.smooth)[p.a_at])
-        templates.append(search.turn(y.grid[p.b_at], p.turn) * p.sign)
-    channels, templates = slopes(torch.stack(sources)), torch.stack(templates)
+        turned.append(search.turn(y.grid[p.b_at], p.turn) * p.sign)
+    channels, templates = slopes(torch.stack(sources)), torch.stack(turned)
     if size < GRID:
         templates = torch.nn.functional.avg_pool2d(templates, GRID // size)
     first = torch.stack(start)

@@ -22,8 +22,8 @@ def _order() -> tuple[torch.Tensor, torch.Tensor]:
     """Kept (row, column) frequencies, lowest first, without (0, 0)."""
     pairs = [(v, u) for v in range(SIDE) for u in range(SIDE) if v or u]
     pairs.sort(key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
-    pairs = torch.tensor(pairs[: _N_FINE + _N_MIDDLE + _N_COARSE])
-    return pairs[:, 0], pairs[:, 1]
+    kept = torch.tensor(pairs[: _N_FINE + _N_MIDDLE + _N_COARSE])
+    return kept[:, 0], kept[:, 1]
 
 
 def _weights() -> torch.Tensor:
