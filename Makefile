@@ -15,6 +15,8 @@ test: $(VENV)/.installed-test
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	mkdir -p build/types/ndvr && ln -sfn $(addprefix ../../../,models operators pipeline benchmarks) build/types/ndvr/
+	$(VENV)/bin/mypy
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed: make PYTHON=python3.11"'
