@@ -139,7 +139,8 @@ def _tried(
         r, best = verify.agreement_of_pairs(found, goal)
         nats.append(information(r, best, verify.freedom(found, goal)).mean(1))
     nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
-    value, at = nats.flatten(0, 1).max(0)
+    away = torch.tensor([_away(p, theta) for p, theta in zip(proposals * 2, both, strict=True)])
+    value, at = (nats - PRIOR * away.unflatten(0, (2, -1))).flatten(0, 1).max(0)
     order = value.argsort(descending=True, stable=True).tolist()
     return [
         (
@@ -157,6 +158,13 @@ def _is_narrow(p: Proposal) -> bool:
     return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
 
 
+def _away(p: Proposal, theta: torch.Tensor) -> float:
+    """How far from picture on picture, as it is: 0, to 1 for every other placement."""
+    if p.turn or p.sign < 0:
+        return 1.0
+    return min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0)
+
+
 def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     """Nats of the best verified placement and its (Ta, Tb) correlations of frames."""
     if b.rank < a.rank:
@@ -171,8 +179,7 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         seen, inside = verify.see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
         fx = verify.local_contrast(seen[0], scale, inside[0])
         fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
-        same = p.turn == 0 and p.sign > 0
-        away = min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0) if same else 1.0
+        away = _away(p, theta)
         score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
         nats = score - PRIOR * away
         found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
