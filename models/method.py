@@ -13,6 +13,7 @@ import torch
 from ndvr.models.card import Card, View
 
 Options = dict[str, Any]
+Signature = Any  # what a method compares: most often a tensor, or whatever it has made ready for comparing
 
 
 class Method(ABC):
@@ -40,8 +41,8 @@ class Method(ABC):
     def embed(self, network: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
         """Features of windows, (N, *window_shape) uint8 -> (N, *feature_shape); row i depends on window i only."""
 
-    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
-        """What is compared: (T, *feature_shape) as stored, T >= 1 -> any tensor. Default: the features."""
+    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> Signature:
+        """What is compared: (T, *feature_shape) as stored, T >= 1. Default: the features."""
         return features
 
     def digest(self, network: torch.nn.Module, part: str) -> str:
@@ -58,10 +59,10 @@ class Method(ABC):
         return digest.hexdigest()
 
     @abstractmethod
-    def similarities(self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+    def similarities(self, network: torch.nn.Module, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
 
-    def matrix(self, network: torch.nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def matrix(self, network: torch.nn.Module, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
         raise NotImplementedError("this method has no window-to-window similarity")
 
@@ -112,7 +113,7 @@ class Model:
         return features.astype(dtype, copy=False)
 
     @torch.inference_mode()
-    def signature(self, features: np.ndarray) -> torch.Tensor:
+    def signature(self, features: np.ndarray) -> Signature:
         """The signature of one video's features (T, *feature_shape), kept on the device."""
         if features.shape[1:] != self.card.feature_shape:
             raise ValueError(
@@ -125,7 +126,7 @@ class Model:
         return self.method.signature(self.network, tensor.float() if tensor.is_floating_point() else tensor)
 
     @torch.inference_mode()
-    def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> np.ndarray:
+    def similarities(self, query: Signature, targets: Sequence[Signature]) -> np.ndarray:
         """Scores of one query signature against many targets, (V,) float32, higher is more alike.
 
         Equal to one-by-one to 1e-5 whatever the lengths of the targets. Never NaN.
@@ -137,12 +138,12 @@ class Model:
             raise ValueError(f"{self.name} gave a score that is not finite")
         return scores
 
-    def similarity(self, query: torch.Tensor, target: torch.Tensor) -> float:
+    def similarity(self, query: Signature, target: Signature) -> float:
         """The score of one pair of signatures."""
         return float(self.similarities(query, [target])[0])
 
     @torch.inference_mode()
-    def matrix(self, query: torch.Tensor, target: torch.Tensor) -> np.ndarray:
+    def matrix(self, query: Signature, target: Signature) -> np.ndarray:
         """Window-to-window similarities (Tq, Tt) float32, for a heat map."""
         return self.method.matrix(self.network, query, target).float().cpu().numpy()
 

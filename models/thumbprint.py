@@ -11,7 +11,7 @@ from ndvr.models.card import Card, Frames
 from ndvr.models.layers import thumbprint_align as align
 from ndvr.models.layers import thumbprint_codes as codes
 from ndvr.models.layers import thumbprint_prepare as prepare
-from ndvr.models.method import Method, Options
+from ndvr.models.method import Method, Options, Signature
 
 CARD = Card(
     title="Thumbprint",
@@ -35,18 +35,17 @@ class Thumbprint(Method):
         """(N, 128, 128) uint8 -> (N, 512) uint8."""
         return codes.encode(windows)
 
-    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
-        """(T, 512) uint8 -> (T, 1 + 40 * 40) float: weight of the frame, then its thumbnail."""
-        return prepare.thumbnails(features.cpu())
+    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> list[prepare.Prepared]:
+        """(T, 512) uint8 -> thumbnails, key frames and their crops, in parts of 600 frames: some 6 MB a part."""
+        return prepare.prepare(prepare.thumbnails(features.cpu()))
 
-    def similarities(self, network: torch.nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+    def similarities(self, network: torch.nn.Module, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""
-        prepared = prepare.prepare(query)
-        return torch.stack([align.compare(prepared, prepare.prepare(target)) for target in targets])
+        return torch.stack([align.compare(query, target) for target in targets])
 
-    def matrix(self, network: torch.nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def matrix(self, network: torch.nn.Module, query: Signature, target: Signature) -> torch.Tensor:
         """(Tq, Tt) agreement of frames under the best placement, in [0, 1]."""
-        return align.best_matrix(prepare.prepare(query), prepare.prepare(target))
+        return align.best_matrix(query, target)
 
 
 METHOD = Thumbprint(CARD)

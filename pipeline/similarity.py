@@ -29,7 +29,7 @@ from ndvr.pipeline.settings import Setting, choose_one
 
 # A cell holds two groups of videos; their signatures are what bounds its memory.
 WINDOWS_PER_GROUP = 4096
-VIDEOS_PER_GROUP = 256
+VIDEOS_PER_GROUP = 64
 # Small jobs are cut finer, for progress and for all cores. It depends on the inputs only, never on the machine, so
 # that a run continues anywhere.
 CELLS_AT_LEAST = 64
