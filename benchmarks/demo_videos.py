@@ -80,7 +80,7 @@ def make_videos(
     seed: int = 0,
     originals: int = 20,
     copies: int | None = None,
-    duration_s: tuple[float, float] = (8.0, 12.0),
+    duration_s: tuple[float, float] = (6.0, 9.0),
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
