@@ -24,7 +24,7 @@ from ndvr.pipeline.plan import Plan, count_failures, make_plan
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.settings import Setting, choose, describe
 
-MOST_BLOCKS = 4000  # of the todo list; more would cost the driver more than they balance
+MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
 
 
@@ -210,7 +210,8 @@ class _Run:
         }
         n_decode = min(len(todo), self.decode_workers or have.cpus)
         n_embed = self.embed_workers or have.gpus or max(1, have.cpus // 4)
-        per_block = -(-len(todo) // MOST_BLOCKS)
+        # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
+        per_block = max(1, min(MOST_VIDEOS_PER_BLOCK, len(todo) // (32 * n_decode)))
         blocks = [pa.Table.from_pylist(todo[start : start + per_block]) for start in range(0, len(todo), per_block)]
         # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
         per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
@@ -227,7 +228,7 @@ class _Run:
             .map_batches(
                 stages.EmbedActor,
                 fn_constructor_kwargs={"settings": self.chosen, "threads": _threads(have, n_embed)},
-                batch_size=stages.PIECES_PER_BATCH,
+                batch_size=None,  # what a decoder hands over at once, at most 32 MB
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=n_embed),
                 num_cpus=0.2 * have.cpus / n_embed,

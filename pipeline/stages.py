@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.pipeline.settings import Setting
-
-PIECES_PER_BATCH = 8  # of up to 8 MB each; enough windows of short videos to fill a GPU
 
 
 class DecodeActor:
@@ -26,6 +25,8 @@ class EmbedActor:
     """All models of the run, on this worker's GPU if it was given one."""
 
     def __init__(self, *, settings: dict[str, Setting], threads: int):
+        # Decoders want the same cores: threads that spin while they wait for each other would take them.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
 
         from ndvr.operators.embed import Embed
