@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,13 +38,28 @@ def join(address: str | None = None) -> Resources:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-        if address:
-            start(address=address)
-        else:
-            start(include_dashboard=False, object_store_memory=_object_store_bytes())
+        with _native_stderr_closed():
+            if address:
+                start(address=address)
+            else:
+                start(include_dashboard=False, object_store_memory=_object_store_bytes())
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     total = ray.cluster_resources()
     return Resources(cpus=max(1, int(total.get("CPU", 1))), gpus=int(total.get("GPU", 0)), nodes=len(ray.nodes()))
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """Drop what C++ writes to file descriptor 2 while Ray starts; failures come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

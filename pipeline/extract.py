@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,51 +23,10 @@ from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.pipeline.plan import Plan, count_failures, make_plan
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.settings import Setting, choose, describe
+from ndvr.pipeline.summary import Summary
 
 MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
-
-
-@dataclass(kw_only=True)
-class Summary:
-    """What a run did. `videos` = done + skipped + all failed."""
-
-    library: str
-    methods: list[str]
-    untrained: list[str]  # methods that ran on seeded noise
-    videos: int
-    done: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)  # by reason
-    failed: dict[str, int] = field(default_factory=dict)  # by class
-    ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
-    partial: int = 0  # done, with pictures missing
-    seconds: float = 0.0
-    frames: int = 0  # decoded
-    windows: int = 0
-    stage_seconds: dict[str, float] = field(default_factory=dict)  # busy, summed over workers
-
-    def to_json(self) -> dict[str, Any]:
-        """One flat object for programs."""
-        busy = max(sum(self.stage_seconds.values()), 1e-9)
-        return {
-            "library": self.library,
-            "methods": self.methods,
-            "untrained": self.untrained,
-            "videos": self.videos,
-            "done": self.done,
-            "skipped": sum(self.skipped.values()),
-            "skipped_why": self.skipped,
-            "failed": self.failed,
-            "partial": self.partial,
-            "ignored": self.ignored,
-            "seconds": round(self.seconds, 3),
-            "frames": self.frames,
-            "windows": self.windows,
-            "videos_per_s": round((self.done + sum(self.failed.values())) / max(self.seconds, 1e-9), 3),
-            "frames_per_s": round(self.frames / max(self.seconds, 1e-9), 1),
-            "windows_per_s": round(self.windows / max(self.seconds, 1e-9), 1),
-            "stage_share": {stage: round(seconds / busy, 3) for stage, seconds in self.stage_seconds.items()},
-        }
 
 
 def extract(

@@ -9,22 +9,18 @@ SCORES/parts/*.parquet    query_id, video_id, score: one file per cell, whole or
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ndvr.operators.library import Entry, Library, write_json, write_whole
+from ndvr.operators.library import Entry, Library
 from ndvr.operators.score_cell import ScoreCell
 from ndvr.operators.score_files import FORMAT
 from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.score_folder import fingerprint, open_scores, write_ids
 from ndvr.pipeline.settings import Setting, choose_one
 
 # A cell holds two groups of videos; their signatures are what bounds its memory.
@@ -104,11 +100,11 @@ def similarity(
         "similarity_digest": model.digest("similarity"),
         "query_library": str(queries),
         "database_library": str(database),
-        "inputs": _fingerprint(every),
+        "inputs": fingerprint(every),
     }
-    _open_scores(out, about)
+    open_scores(out, about)
     for name, entries in zip(("queries", "videos"), every):
-        _write_ids(out / f"{name}.parquet", entries)
+        write_ids(out / f"{name}.parquet", entries)
     groups = _grid(every)
     cells = [
         (out / "parts" / f"q{i:05d}-d{j:05d}.parquet", query_group, video_group)
@@ -170,41 +166,6 @@ def _pick(
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise ValueError(f"query {unknown[0]!r}{more} is not in {library.path}; `ndvr show` lists its videos")
     return {video_id: entries[video_id] for video_id in wanted}
-
-
-def _fingerprint(every: list[dict[str, Entry]]) -> str:
-    """Identifies the compared content: which videos, with which pieces."""
-    digest = hashlib.sha256()
-    for entries in every:
-        for entry in entries.values():
-            digest.update(f"{entry.video_id}\0{entry.status}\0{entry.end['sha256']}\0{entry.windows}\n".encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _open_scores(out: Path, about: dict[str, Any]) -> None:
-    """Make SCORES, or continue it when it holds the same comparison."""
-    path = out / "scores.json"
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differs = [key for key in about if found.get(key) != about[key] and not key.endswith("_library")]
-        if differs:
-            raise ValueError(
-                f"{out} holds another comparison (other {', '.join(differs)}); name a new folder for SCORES"
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} exists and holds no scores; name a new folder for SCORES")
-    else:
-        write_json(path, about)
-
-
-def _write_ids(path: Path, entries: dict[str, Entry]) -> None:
-    rows = [
-        {"video_id": entry.video_id, "status": entry.status, "reason": entry.end["error_class"] or entry.end["message"]}
-        for entry in entries.values()
-    ]
-    schema = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
-    write_whole(path, lambda name: pq.write_table(pa.Table.from_pylist(rows, schema=schema), name))
 
 
 def _grid(every: list[dict[str, Entry]]) -> list[list[list[Entry]]]:

@@ -1,8 +1,51 @@
-"""An extraction's summary, as a person reads it."""
+"""What an extraction did: for programs, and as a person reads it."""
 
 from __future__ import annotations
 
-from ndvr.pipeline.extract import Summary
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What a run did. `videos` = done + skipped + all failed."""
+
+    library: str
+    methods: list[str]
+    untrained: list[str]  # methods that ran on seeded noise
+    videos: int
+    done: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)  # by reason
+    failed: dict[str, int] = field(default_factory=dict)  # by class
+    ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
+    partial: int = 0  # done, with pictures missing
+    seconds: float = 0.0
+    frames: int = 0  # decoded
+    windows: int = 0
+    stage_seconds: dict[str, float] = field(default_factory=dict)  # busy, summed over workers
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object for programs."""
+        busy = max(sum(self.stage_seconds.values()), 1e-9)
+        return {
+            "library": self.library,
+            "methods": self.methods,
+            "untrained": self.untrained,
+            "videos": self.videos,
+            "done": self.done,
+            "skipped": sum(self.skipped.values()),
+            "skipped_why": self.skipped,
+            "failed": self.failed,
+            "partial": self.partial,
+            "ignored": self.ignored,
+            "seconds": round(self.seconds, 3),
+            "frames": self.frames,
+            "windows": self.windows,
+            "videos_per_s": round((self.done + sum(self.failed.values())) / max(self.seconds, 1e-9), 3),
+            "frames_per_s": round(self.frames / max(self.seconds, 1e-9), 1),
+            "windows_per_s": round(self.windows / max(self.seconds, 1e-9), 1),
+            "stage_share": {stage: round(seconds / busy, 3) for stage, seconds in self.stage_seconds.items()},
+        }
 
 
 def summary_text(summary: Summary) -> str:
