@@ -157,7 +157,6 @@ class _Run:
         import ray
         from ray.data import ActorPoolStrategy, DataContext
 
-        from ndvr.operators.write import Write
         from ndvr.pipeline import cluster, stages
 
         have = cluster.join(self.address)
@@ -194,10 +193,16 @@ class _Run:
                 num_gpus=min(1.0, have.gpus / n_embed),
             )
             .map_batches(
-                Write(self.store.path, {about["name"]: about for about in self.configs.values()}),
+                stages.WriteActor,
+                fn_constructor_kwargs={
+                    "library": self.store.path,
+                    "configs": {about["name"]: about for about in self.configs.values()},
+                },
                 batch_size=per_commit * len(self.chosen),
                 batch_format="pyarrow",
-                num_cpus=0.05,
+                # Actors, because every task of so small a share would start a process of its own.
+                compute=ActorPoolStrategy(size=max(1, have.cpus // 16)),
+                num_cpus=0.05 / max(1, have.cpus // 16),
             )
         )
         with cluster.explained("extraction"):

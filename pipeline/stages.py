@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -38,3 +39,15 @@ class EmbedActor:
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         return self._embed(pieces)
+
+
+class WriteActor:
+    """The writer of shards and commits."""
+
+    def __init__(self, *, library: Path, configs: dict[str, dict]):
+        from ndvr.operators.write import Write
+
+        self._write = Write(library, configs)
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        return self._write(pieces)
