@@ -7,7 +7,6 @@ for table in decode(pa.table({"video_id": ["a"], "uri": ["a.mp4"], "methods": [[
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from ndvr.operators import decoders
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.rows import table
 from ndvr.operators.sandbox import Sandbox
-from ndvr.operators.stream import Stream
+from ndvr.operators.stream import Stream, sha256_of
 from ndvr.operators.windows import Piece, cut
 
 
@@ -66,20 +65,8 @@ def _facts(path: str, stream: Stream) -> dict[str, Any]:
         "damaged": stream.errors,
         "partial": bool(stream.errors or missing),
         "duration_s": duration_s,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
     }
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file) -> str:  # Python 3.10
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 class Decode:

@@ -185,8 +185,8 @@ class Library:
             for entry in mine:
                 yield entry.video_id, *_join([_slice(columns, piece) for piece in entry.pieces])
         for entry in scattered:
-            parts = [_slice(self._shard(piece["shard"]), piece) for piece in entry.pieces]
-            yield entry.video_id, *_join(parts)
+            read = {shard: self._shard(shard) for shard in sorted({piece["shard"] for piece in entry.pieces})}
+            yield entry.video_id, *_join([_slice(read[piece["shard"]], piece) for piece in entry.pieces])
 
     def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
         about = self.configs[shard.partition("/")[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -55,3 +56,12 @@ def check_readable(path: str) -> None:
         raise DecodeError("io", f"no permission to read {path}")
     if os.path.getsize(path) == 0:
         raise DecodeError("empty", f"zero bytes: {path}")
+
+
+def sha256_of(path: str) -> str:
+    """What identifies a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

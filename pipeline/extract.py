@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndvr.operators.decode import Job, Limits
+from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.library import CONFIGS, Library, write_json
 from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.pipeline.plan import Plan, count_failures, make_plan
@@ -157,7 +157,9 @@ class _Run:
         import ray
         from ray.data import ActorPoolStrategy, DataContext
 
-        from ndvr.pipeline import cluster, stages
+        from ndvr.operators.write import Write
+        from ndvr.pipeline import cluster
+        from ndvr.pipeline.stages import EmbedActor
 
         have = cluster.join(self.address)
         _configure_ray_data(DataContext.get_current(), self.limits)
@@ -176,7 +178,7 @@ class _Run:
         graph = (
             ray.data.from_arrow(blocks)
             .map_batches(
-                stages.DecodeActor,
+                Decode,
                 fn_constructor_kwargs={"jobs": jobs, "run": run, "decoder": self.decoder, "limits": self.limits},
                 batch_size=1,
                 batch_format="pyarrow",
@@ -184,8 +186,8 @@ class _Run:
                 num_cpus=0.7 * have.cpus / n_decode,
             )
             .map_batches(
-                stages.EmbedActor,
-                fn_constructor_kwargs={"settings": self.chosen, "threads": _threads(have, n_embed)},
+                EmbedActor,
+                fn_constructor_kwargs={"settings": self.chosen, "threads": max(1, have.cpus // n_embed)},
                 batch_size=None,  # what a decoder hands over at once, at most 32 MB
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=n_embed),
@@ -193,7 +195,7 @@ class _Run:
                 num_gpus=min(1.0, have.gpus / n_embed),
             )
             .map_batches(
-                stages.WriteActor,
+                Write,
                 fn_constructor_kwargs={
                     "library": self.store.path,
                     "configs": {about["name"]: about for about in self.configs.values()},
@@ -207,10 +209,6 @@ class _Run:
         )
         with cluster.explained("extraction"):
             yield from graph.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-
-
-def _threads(have: Any, n_embed: int) -> int:
-    return max(1, have.cpus // n_embed)
 
 
 def _configure_ray_data(context: Any, limits: Limits) -> None:

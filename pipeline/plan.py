@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from ndvr.operators.errors import ERROR_CLASSES
 from ndvr.operators.library import Entry, Library
 from ndvr.operators.manifest import Manifest
+from ndvr.operators.stream import sha256_of
 
 
 @dataclass
@@ -63,11 +63,7 @@ def _same_content(entry: Entry, uri: str) -> bool:
         return True
     if found.st_size != entry.end["bytes"] or not entry.end["sha256"]:
         return False
-    with open(uri, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == entry.end["sha256"]
+    return sha256_of(uri) == entry.end["sha256"]
 
 
 def _size(uri: str) -> int:

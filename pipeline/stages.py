@@ -1,25 +1,12 @@
-"""The operators as Ray actors: what each one sets up where it runs."""
+"""The embedding operator as a Ray actor; Decode and Write are actors as they are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 
-from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.pipeline.settings import Setting
-
-
-class DecodeActor:
-    """A decoder with its child process."""
-
-    def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str, limits: Limits):
-        self._decode = Decode(jobs=jobs, run=run, decoder=decoder, limits=limits)
-
-    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        yield from self._decode(videos)
 
 
 class EmbedActor:
@@ -39,15 +26,3 @@ class EmbedActor:
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         return self._embed(pieces)
-
-
-class WriteActor:
-    """The writer of shards and commits."""
-
-    def __init__(self, *, library: Path, configs: dict[str, dict]):
-        from ndvr.operators.write import Write
-
-        self._write = Write(library, configs)
-
-    def __call__(self, pieces: pa.Table) -> pa.Table:
-        return self._write(pieces)
