@@ -16,9 +16,10 @@ from ndvr.models import card as _card
 from ndvr.models.card import Card
 
 if TYPE_CHECKING:
-    from ndvr.models.method import Method, Model
+    from ndvr.models.method import Method, Model, Part
 
 _FOLDER = Path(__file__).parent
+BOTH: tuple[Part, ...] = ("embed", "similarity")
 
 
 @cache
@@ -57,21 +58,34 @@ def load(
     weights: Any = None,
     device: str = "cpu",
     *,
-    parts: tuple[str, ...] = ("embed", "similarity"),
+    parts: tuple[Part, ...] | None = None,
     **options,
 ) -> Model:
     """A ready model.
 
     weights  None for the published default; a published name; a path to the authors' file; a mapping of their
              state_dict keys to arrays; or "random" / "random:SEED" for tests, which marks all output as untrained.
-    parts    what will be asked of it: "embed", "similarity" or both; files for the rest are not needed.
+    parts    what will be asked of it: "embed", "similarity" or both; files for the rest are not needed. None: both,
+             but where `weights` is a file or mapping with nothing of one part, as the authors' similarity networks
+             come without the backbone, only using that part is an error.
     options  as listed by `ndvr methods NAME`.
     """
     from ndvr.models.method import Model
+    from ndvr.models.weights import Absent
 
     method = get(name)
     resolved = method.card.resolve(options)
-    network = method.build(weights, resolved, parts=parts)
+    given = weights is not None and not (isinstance(weights, str) and weights in method.card.weights)
+    networks: dict[Part, Any] = {}
+    for part in parts or BOTH:
+        try:
+            networks[part] = method.build(weights, resolved, part=part, fetch=not given or parts is not None)
+        except Absent as error:
+            if parts is not None or not given:
+                raise
+            networks[part] = error
+    if all(isinstance(network, Exception) for network in networks.values()):
+        raise next(iter(networks.values()))
     if not method.card.weights:
         label = "none needed"
     elif weights is None:
@@ -80,4 +94,4 @@ def load(
         label = weights if isinstance(weights, str) else str(weights) if isinstance(weights, Path) else "mapping"
     if label == "random":
         label = "random:0"
-    return Model(name, method, network, options=resolved, device=device, weights=label)
+    return Model(name, method, networks, options=resolved, device=device, weights=label)

@@ -12,32 +12,117 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
-    """Single pictures at a fixed rate: windows (N, crop, crop, 3) uint8 RGB, or (N, crop, crop) when grey.
+class Raster:
+    """How one decoded frame becomes a picture: (crop, crop, 3) uint8 RGB, or (crop, crop) when grey.
 
-    Frame k stands for the time k / fps. Which source frame that is depends on the rule:
-      ffmpeg  last frame i with t_i * fps < k + 1/2, as ffmpeg's fps filter: 12, 37, 62 ... at 25 fps
-      opencv  every round(rate / fps)-th frame (half to even): 0, 25, 50 ... at 25 fps
+    Kernels: libswscale's bicubic, OpenCV's cubic, linear and area, Pillow's bilinear (which averages when it shrinks).
     """
 
-    fps: float = 1.0
-    rule: Literal["ffmpeg", "opencv"] = "ffmpeg"
-    resize: int = 256  # short side in pixels, before the crop; both sides when `squash`
-    crop: int = 224  # centre crop
-    kernel: Literal["swscale", "cubic", "area"] = "swscale"
-    squash: bool = False  # resize to resize x resize and forget the aspect ratio
+    resize: int | tuple[int, int] = 256  # short side in pixels; or (height, width), whatever the aspect ratio
+    crop: int = 224  # centre crop after the resize
+    kernel: Literal["swscale", "cubic", "linear", "area", "pillow"] = "swscale"
+    long_side: Literal["round", "floor"] = "round"  # of OpenCV's kernels: 320 x 256 / 180 = 455.1 becomes an integer
     grey: bool = False
 
     @property
-    def window_shape(self) -> tuple[int, ...]:
+    def picture_shape(self) -> tuple[int, ...]:
         return (self.crop, self.crop) if self.grey else (self.crop, self.crop, 3)
+
+    @property
+    def window_dtype(self) -> str:
+        return "uint8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames(Raster):
+    """Single pictures at a fixed rate: windows (N, *picture_shape).
+
+    Frame k stands for the time k / fps. Which source frame that is depends on the rule, at 25 fps and 1 a second:
+      ffmpeg  last frame i with t_i * fps < k + 1/2, as ffmpeg's fps filter: 12, 37, 62 ...
+      opencv  every step-th frame, step = round(rate / fps) half to even: 0, 25, 50 ...
+      tca     the first, then every frame before a multiple of step, the last of them twice: 0, 24, 49 ... 49
+    """
+
+    fps: float = 1.0
+    rule: Literal["ffmpeg", "opencv", "tca"] = "ffmpeg"
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        return self.picture_shape
 
     @property
     def windows_per_s(self) -> float:
         return self.fps
 
 
-View = Frames  # the views of clips, overviews and sound join this union with their methods
+@dataclass(frozen=True, kw_only=True)
+class Clips(Frames):
+    """Consecutive groups of `length` pictures, picked as for Frames: windows (N, length, *picture_shape).
+
+    n pictures make max(1, floor(n / length + 1/2)) clips: a rest of less than half a clip is left out, a longer one
+    (or a video shorter than half a clip) is filled up with black pictures at the end.
+    """
+
+    length: int = 8
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        return (self.length, *self.picture_shape)
+
+    @property
+    def windows_per_s(self) -> float:
+        return self.fps / self.length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview(Raster):
+    """The whole video as one window of `count` pictures spread over it: (1, count, *picture_shape).
+
+    Picture i of a video of L frames is frame round(i * L / count), half to even, but at most L - 1.
+    """
+
+    count: int = 16
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        return (self.count, *self.picture_shape)
+
+    @property
+    def windows_per_s(self) -> float:
+        return 0.0  # one a video
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mel:
+    """Sound as log-mel spectrograms: windows (N, rows, bands) float32, decibels below the peak of the whole file.
+
+    Mono, 16 bit, `rate_hz`; mean taken off, peak made 1; one row every `hop` samples. Rows of zeros are appended up
+    to a multiple of `block` (a whole block when it is one already), then likewise up to a multiple of `step` unless
+    `step` divides `block`; a window starts every `step` rows.
+    """
+
+    rate_hz: int = 44_100
+    n_fft: int = 1024
+    hop: int = 512
+    bands: int = 128
+    rows: int = 174  # of a window
+    step: int = 87  # rows from one window to the next
+    block: int = 176
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        return (self.rows, self.bands)
+
+    @property
+    def window_dtype(self) -> str:
+        return "float32"
+
+    @property
+    def windows_per_s(self) -> float:
+        return self.rate_hz / (self.hop * self.step)
+
+
+View = Frames | Clips | Overview | Mel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ import torch
 from ndvr.models.card import Card, View
 
 Options = dict[str, Any]
+Part = Literal["embed", "similarity"]
+Network = Any  # what the method's own `build` returned
 Signature = Any  # what a method compares: most often a tensor, or whatever it has made ready for comparing
 
 
 class Method(ABC):
     """One published way to compare videos; tensors in, tensors out, on the device of the network.
 
+    It has two networks: `embed` is given the one of part "embed", everything else the one of part "similarity".
     Letters: N windows in a batch, T windows in a video, V videos.
     """
 
@@ -29,40 +32,37 @@ class Method(ABC):
         """The view under these options; override when an option changes it."""
         return self.card.view
 
+    def feature_shape(self, options: Options) -> tuple[int, ...]:
+        """The shape of one feature under these options; override when an option changes it."""
+        return self.card.feature_shape
+
+    def symmetric(self, options: Options) -> bool:
+        """Whether similarity(a, b) == similarity(b, a) under these options; override when an option changes it."""
+        return self.card.symmetric
+
     @abstractmethod
-    def build(self, weights: Any, options: Options, *, parts: Sequence[str]) -> torch.nn.Module:
-        """The network with its weights. `parts` holds "embed", "similarity" or both: build no more than asked.
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
+        """One of the method's two networks with its weights: what makes features, or what compares them.
 
         `weights` is what `ndvr.models.load` was given: None (the published default), a published name, a path,
-        "random" / "random:SEED", or a mapping of official state_dict keys to arrays.
+        "random" / "random:SEED", or a mapping of official state_dict keys to arrays. `fetch` False: do not download
+        what `weights` leaves out. Raises `ndvr.models.weights.Absent` when there is nothing of this part at all, and
+        WeightsError when what there is does not fit. A part without weights is a `torch.nn.Identity`.
         """
 
     @abstractmethod
-    def embed(self, network: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
-        """Features of windows, (N, *window_shape) uint8 -> (N, *feature_shape); row i depends on window i only."""
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
+        """Features of windows, (N, *window_shape) -> (N, *feature_shape); row i depends on window i only."""
 
-    def signature(self, network: torch.nn.Module, features: torch.Tensor) -> Signature:
+    def signature(self, network: Network, features: torch.Tensor) -> Signature:
         """What is compared: (T, *feature_shape) as stored, T >= 1. Default: the features."""
         return features
 
-    def digest(self, network: torch.nn.Module, part: str) -> str:
-        """What identifies the weights behind `part`, "embed" or "similarity".
-
-        Of a `ModuleDict` with one network per part, that part alone counts; override for any other division.
-        """
-        if isinstance(network, torch.nn.ModuleDict) and part in network:
-            network = network[part]
-        digest = hashlib.sha256()
-        for key, value in sorted(network.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.ndim else b"")
-        return digest.hexdigest()
-
     @abstractmethod
-    def similarities(self, network: torch.nn.Module, query: Signature, targets: list[Signature]) -> torch.Tensor:
+    def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
 
-    def matrix(self, network: torch.nn.Module, query: Signature, target: Signature) -> torch.Tensor:
+    def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
         raise NotImplementedError("this method has no window-to-window similarity")
 
@@ -74,7 +74,7 @@ class Model:
         self,
         name: str,
         method: Method,
-        network: torch.nn.Module,
+        networks: Mapping[Part, torch.nn.Module | Exception],
         *,
         options: Options,
         device: str,
@@ -82,8 +82,20 @@ class Model:
     ):
         self.name, self.method, self.card, self.options = name, method, method.card, options
         self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
         self.weights = weights  # how the weights were named: "s2vs_dns", a path, "random:0", "none needed"
+        self._networks = {
+            part: network if isinstance(network, Exception) else network.to(self.device).eval()
+            for part, network in networks.items()
+        }
+
+    def network(self, part: Part) -> Network:
+        """The network behind `part`. Raises what kept it from being loaded, when nothing of it was given."""
+        found = self._networks.get(part)
+        if found is None:
+            raise ValueError(f"{self.name} was loaded without its {part!r} part; ask for it in models.load(parts=...)")
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     @property
     def trained(self) -> bool:
@@ -94,36 +106,55 @@ class Model:
     def view(self) -> View:
         return self.method.view(self.options)
 
-    def digest(self, part: str) -> str:
-        """Identifies the weights behind `part`, "embed" or "similarity": equal digests, equal numbers."""
-        return self.method.digest(self.network, part)
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        return self.method.feature_shape(self.options)
+
+    @property
+    def symmetric(self) -> bool:
+        return self.method.symmetric(self.options)
+
+    def digest(self, part: Part) -> str:
+        """Identifies the weights behind `part`: equal digests, equal numbers."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.network(part).state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.ndim else b"")
+        return digest.hexdigest()
 
     @torch.inference_mode()
     def embed(self, windows: np.ndarray) -> np.ndarray:
-        """Features as stored: (N, *window_shape) uint8 -> (N, *feature_shape) feature_dtype. N = 0 is fine."""
-        expected = self.view.window_shape
+        """Features (N, *feature_shape) of windows (N, *window_shape), float32, or uint8 where codes are stored.
+
+        N = 0 is fine. Shards keep them as the card's feature_dtype, which may be narrower.
+        """
+        expected, kind = self.view.window_shape, np.dtype(self.view.window_dtype)
         if windows.shape[1:] != expected:
             raise ValueError(f"{self.name} expects windows of shape {expected}, got {windows.shape[1:]}")
-        dtype = np.dtype(self.card.feature_dtype)
+        if windows.dtype != kind:
+            raise TypeError(f"{self.name} expects windows of {kind}, got {windows.dtype}")
+        dtype = np.uint8 if self.card.feature_dtype == "uint8" else np.float32
         if len(windows) == 0:
-            return np.zeros((0, *self.card.feature_shape), dtype)
-        features = self.method.embed(self.network, torch.as_tensor(windows, device=self.device)).cpu().numpy()
-        if dtype.kind == "f" and not np.isfinite(features).all():
+            return np.zeros((0, *self.feature_shape), dtype)
+        features = self.method.embed(self.network("embed"), torch.as_tensor(windows, device=self.device)).cpu().numpy()
+        if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} produced features that are not finite; are the weights damaged?")
         return features.astype(dtype, copy=False)
 
     @torch.inference_mode()
     def signature(self, features: np.ndarray) -> Signature:
         """The signature of one video's features (T, *feature_shape), kept on the device."""
-        if features.shape[1:] != self.card.feature_shape:
-            raise ValueError(
-                f"{self.name} expects features of shape (T, {', '.join(map(str, self.card.feature_shape))}), "
-                f"got {features.shape}"
-            )
+        if features.shape[1:] != self.feature_shape:
+            wanted = ", ".join(map(str, self.feature_shape))
+            raise ValueError(f"{self.name} expects features of shape (T, {wanted}), got {features.shape}")
         if len(features) == 0:
             raise ValueError("a video without windows has no signature")
+        if features.dtype.kind == "f" and not np.isfinite(features).all():
+            raise ValueError(f"{self.name} was given features that are not finite")
         tensor = torch.as_tensor(np.array(features), device=self.device)
-        return self.method.signature(self.network, tensor.float() if tensor.is_floating_point() else tensor)
+        return self.method.signature(
+            self.network("similarity"), tensor.float() if tensor.is_floating_point() else tensor
+        )
 
     @torch.inference_mode()
     def similarities(self, query: Signature, targets: Sequence[Signature]) -> np.ndarray:
@@ -133,7 +164,7 @@ class Model:
         """
         if not targets:
             return np.zeros(0, np.float32)
-        scores = self.method.similarities(self.network, query, list(targets)).float().cpu().numpy()
+        scores = self.method.similarities(self.network("similarity"), query, list(targets)).float().cpu().numpy()
         if not np.isfinite(scores).all():
             raise ValueError(f"{self.name} gave a score that is not finite")
         return scores
@@ -145,7 +176,7 @@ class Model:
     @torch.inference_mode()
     def matrix(self, query: Signature, target: Signature) -> np.ndarray:
         """Window-to-window similarities (Tq, Tt) float32, for a heat map."""
-        return self.method.matrix(self.network, query, target).float().cpu().numpy()
+        return self.method.matrix(self.network("similarity"), query, target).float().cpu().numpy()
 
     def __repr__(self) -> str:
-        return f"Model({self.name}, weights={self.weights}, features={self.card.feature_shape}, {self.device})"
+        return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from ndvr.models import random_weights
-from ndvr.models import weights as files
 from ndvr.models.card import Card, File, Frames, Option, View
 from ndvr.models.layers.comparator import Comparator
-from ndvr.models.layers.extractor import Extractor, backbone_state, constants_state, split_state
+from ndvr.models.layers.extractor import build_extractor, build_head
 from ndvr.models.layers.head import SimilarityHead
-from ndvr.models.layers.whitening import projection
-from ndvr.models.method import Method, Options
+from ndvr.models.method import Method, Network, Options, Part
 
 CARD = Card(
     title="S2VS",
@@ -69,83 +65,46 @@ CARD = Card(
 
 
 class S2VS(Method):
-    """Two networks, "embed" and "similarity", built only as far as asked."""
+    """Regions of frames, compared by attention, Chamfer similarity and the CNN.
+
+    Weights may hold either part or both, with the authors' names: `attention.*`, `visil_head.*`; `0.*`, `1.0.cnn.*`,
+    `1.1.*` (S2VS) or `normalizer.*`, `cnn.*`, `pca.*` (DnS, ViSiL). The published files hold the similarity network.
+    """
 
     def view(self, options: Options) -> View:
         if options["sampler"] == "opencv":
             return Frames(rule="opencv", kernel="cubic")
         return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
 
-    def build(self, weights: Any, options: Options, *, parts: Sequence[str]) -> nn.ModuleDict:
-        """Published names hold the similarity network only; the extractor then comes from `requires`.
+    def symmetric(self, options: Options) -> bool:
+        return options["similarity"] == "symmetric"
 
-        A mapping or a file may hold either or both, with the authors' names: `attention.*`, `visil_head.*`;
-        `0.*`, `1.0.cnn.*`, `1.1.*` (S2VS) or `normalizer.*`, `cnn.*`, `pca.*` (DnS, ViSiL).
-        """
-        network = nn.ModuleDict()
-        with torch.device("meta"):  # no point in initialising what is loaded next
-            if "embed" in parts:
-                network["embed"] = Extractor()
-            if "similarity" in parts:
-                network["similarity"] = SimilarityHead(
-                    comparator=Comparator(),
-                    symmetric=options["similarity"] == "symmetric",
-                    whole=options["comparator"] == "on",
-                )
-        seed = random_weights.seed_of(weights)
-        if seed is not None:
-            for name, part in network.items():
-                state = random_weights.seeded(part, seed) | (constants_state() if name == "embed" else {})
-                files.load_into(part, state, source=weights)
-            return network
-        given: dict[str, torch.Tensor] = {}
-        head: dict[str, torch.Tensor] = {}
-        source = ""
-        # The published files lack the extractor: for features alone they need not even be there.
-        published = weights is None or (isinstance(weights, str) and weights in self.card.weights)
-        if "similarity" in parts or not published:
-            state, source = files.resolve(weights, self.card.weights, cache=options["cache"])
-            given, head = split_state(state)
-        if "embed" in parts:
-            state = self._extractor_state(given, options)
-            files.load_into(network["embed"], state, source=source if given else "the ResNet-50 or PCA file")
-        if "similarity" in parts:
-            files.load_into(network["similarity"], head, source=source)
-        return network
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
+        if part == "embed":
+            return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
+        with torch.device("meta"):
+            network = SimilarityHead(
+                comparator=Comparator(),
+                symmetric=options["similarity"] == "symmetric",
+                whole=options["comparator"] == "on",
+            )
+        return build_head(network, weights, options, self.card)
 
-    def _extractor_state(self, given: Mapping[str, torch.Tensor], options: Options) -> dict[str, torch.Tensor]:
-        """`given` completed: what it has nothing of comes from the files named in options, else from `requires`."""
-        state = {**constants_state(), **given}
-        if not any(key.startswith("1.0.cnn.") for key in given):
-            path = options["backbone"] or files.fetch(self.card.requires["resnet50"], cache=options["cache"])
-            state |= backbone_state(files.state_of(files.read(path)))
-        if not any(key.startswith("1.1.") for key in given):
-            path = options["pca"] or files.fetch(self.card.requires["pca"], cache=options["cache"])
-            pca = projection(files.state_of(files.read(path)), 512, source=str(path))
-            state |= {"1.1." + key: value for key, value in pca.items()}
-        return state
-
-    def embed(self, network: nn.Module, windows: torch.Tensor) -> torch.Tensor:
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
         """(N, 224, 224, 3) uint8 -> (N, 9, 512) float32; other sizes give other numbers of regions."""
-        return network.get_submodule("embed")(windows)
+        return network(windows)
 
-    def signature(self, network: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
         """(T, 9, 512) -> (max(T, 4..6), 9, 512) weighted by attention."""
-        return _head(network).signature(features)
+        return network.signature(features)
 
-    def similarities(self, network: nn.Module, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
-        return _head(network).similarities(query, targets)
+        return network.similarities(query, targets)
 
-    def matrix(self, network: nn.Module, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(Tq, Tt) frame similarities before the CNN."""
-        return _head(network).matrix(query, target)
-
-
-def _head(network: nn.Module) -> SimilarityHead:
-    head = network.get_submodule("similarity")
-    assert isinstance(head, SimilarityHead)
-    return head
+        return network.matrix(query, target)
 
 
 METHOD = S2VS(CARD)

@@ -31,6 +31,10 @@ class WeightsError(ValueError):
     """A weight file is absent, damaged, or of something else. The message says what to do."""
 
 
+class Absent(WeightsError):
+    """Nothing of one part of a method is at hand: neither in the weights given nor in files beside them."""
+
+
 def cache_folder(cache: str | Path | None = None) -> Path:
     """Where weight files are kept: `cache`, else $XDG_CACHE_HOME/ndvr, else ~/.cache/ndvr."""
     if cache:
@@ -38,10 +42,11 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ndvr"
 
 
-def fetch(file: File, *, cache: str | Path | None = None) -> Path:
+def fetch(file: File, *, cache: str | Path | None = None, download: bool = True) -> Path:
     """The path of a published file, downloaded from its url or a mirror unless the cache has it.
 
     The checksum is tested wherever the file comes from; a file appears under its name only when it is whole.
+    Without `download`, Absent is raised for a file that the cache does not have.
     """
     path = cache_folder(cache) / file.name
     if path.exists():
@@ -51,6 +56,10 @@ def fetch(file: File, *, cache: str | Path | None = None) -> Path:
                 f"delete it to have it fetched again from {file.url}"
             )
         return path
+    if not download:
+        raise Absent(
+            f"{file.name} is needed; fetch it from {file.url} and put it at {path}, or name a file of your own"
+        )
     failures = []
     for url in (file.url, *file.mirrors):
         try:
@@ -146,6 +155,27 @@ def state_of(content: Mapping[str, Any]) -> State:
         what = f"entries that are not tensors: {_some(strange)}" if strange else "no tensors"
         raise WeightsError(f"not a dictionary of weights: it has {what}")
     return {str(key): torch.as_tensor(value) for key, value in inner.items()}
+
+
+def divide(
+    state: Mapping[str, torch.Tensor], prefixes: Mapping[str, tuple[str, ...]], *, source: str
+) -> dict[str, State]:
+    """The tensors of each part of a method, told by how their names begin; WeightsError names what fits none.
+
+    "module.", which data-parallel training puts before every name, is taken off.
+    """
+    parts: dict[str, State] = {part: {} for part in prefixes}
+    strays = []
+    for key, value in state.items():
+        name = key.removeprefix("module.")
+        part = next((part for part, starts in prefixes.items() if name.startswith(starts)), None)
+        if part is None:
+            strays.append(key)
+        else:
+            parts[part][name] = value
+    if strays:
+        raise WeightsError(f"{source} is of another method: it has {_some(sorted(strays))} that do not belong here")
+    return parts
 
 
 def load_into(module: torch.nn.Module, state: Mapping[str, torch.Tensor], *, source: str) -> None:

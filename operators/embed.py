@@ -46,6 +46,7 @@ class Embed:
         every = np.concatenate(windows)
         starts: Iterable[int] = range(0, len(every), self.windows_per_batch)
         features = np.concatenate([model.embed(every[start : start + self.windows_per_batch]) for start in starts])
+        features = _stored(features, model)
         return np.split(features, np.cumsum([len(some) for some in windows])[:-1])
 
     def _one_by_one(self, model: Model, rows: list[dict], windows: list[np.ndarray]) -> None:
@@ -58,6 +59,16 @@ class Embed:
                 row |= {"status": "failed", "error_class": "oom" if oom else "crash", "message": reason, "data": b""}
 
 
+def _stored(features: np.ndarray, model: Model) -> np.ndarray:
+    """As shards keep them. ValueError where the stored type cannot hold a value."""
+    with np.errstate(over="ignore"):
+        narrow = features.astype(model.card.feature_dtype, copy=False)
+    if narrow.dtype.kind == "f" and not np.isfinite(narrow).all():
+        raise ValueError(f"features up to {np.abs(features).max():g} do not fit {narrow.dtype}")
+    return narrow
+
+
 def _windows(row: dict, model: Model) -> np.ndarray:
     # A copy: torch wants memory it may write to.
-    return np.frombuffer(bytearray(row["data"]), np.uint8).reshape(row["windows_count"], *model.view.window_shape)
+    data = np.frombuffer(bytearray(row["data"]), model.view.window_dtype)
+    return data.reshape(row["windows_count"], *model.view.window_shape)

@@ -10,8 +10,9 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from PIL import Image
 
-from ndvr.models.card import Frames
+from ndvr.models.card import Raster
 
 _LUMA_FIRST = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray")
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -24,13 +25,13 @@ class Picture:
     and per-call contexts are freed only by the cycle collector, gigabytes late on 1080p video.
     """
 
-    def __init__(self, view: Frames):
+    def __init__(self, view: Raster):
         self.view = view
         self._turn: Turn | None = None
         self._scale = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """`view.window_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
+        """`view.picture_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
         turn = self._turn = self._turn or display_turn(frame)
         if self.view.grey:
             picture = self._grey(frame, turn)
@@ -47,8 +48,10 @@ class Picture:
     def _swscale(self, frame: av.VideoFrame, turn: Turn) -> np.ndarray:
         """RGB through libswscale's bicubic, both sides rounded up to even, as the ffmpeg loaders ask for."""
         size, sides = self.view.resize, (frame.width, frame.height)
-        ratio = size / min(sides)
-        width, height = (size, size) if self.view.squash else (ceil(side * ratio / 2) * 2 for side in sides)
+        if isinstance(size, tuple):
+            height, width = turn.stored(size)
+        else:
+            width, height = (ceil(side * size / min(sides) / 2) * 2 for side in sides)
         try:
             return turn.upright(self._convert(frame, "rgb24", width, height))
         except (ValueError, av.FFmpegError):  # libswscale refuses pictures of a few pixels
@@ -81,6 +84,10 @@ class Turn:
     def __init__(self, transpose: bool, flip_x: bool, flip_y: bool):
         self.transpose, self.flip_x, self.flip_y = transpose, flip_x, flip_y
 
+    def stored(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) as it lies in the file of a picture that is shown as `size`."""
+        return size[::-1] if self.transpose else size
+
     def upright(self, picture: np.ndarray) -> np.ndarray:
         if self.transpose:
             picture = picture.swapaxes(0, 1)
@@ -106,10 +113,20 @@ def display_turn(frame: av.VideoFrame) -> Turn:
     return Turn(False, False, False)
 
 
-def _resize(rgb: np.ndarray, view: Frames) -> np.ndarray:
-    """OpenCV's resize; the short side becomes `view.resize`, OpenCV rounds the other."""
-    kernel = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}[view.kernel]
-    if view.squash:
-        return cv2.resize(rgb, (view.resize, view.resize), interpolation=kernel)
-    factor = view.resize / min(rgb.shape[:2])
-    return cv2.resize(rgb, (0, 0), fx=factor, fy=factor, interpolation=kernel)
+def _resize(picture: np.ndarray, view: Raster) -> np.ndarray:
+    """Resized with OpenCV, or with Pillow, whose bilinear kernel averages over what it shrinks."""
+    height, width = picture.shape[:2]
+    kernels = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
+    if isinstance(view.resize, tuple):
+        size = view.resize[::-1]
+        if view.kernel == "pillow":
+            return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+        return cv2.resize(picture, size, interpolation=kernels[view.kernel])
+    if view.long_side == "floor":
+        size = tuple(
+            view.resize if side == min(height, width) else side * view.resize // min(height, width)
+            for side in (width, height)
+        )
+        return cv2.resize(picture, size, interpolation=kernels[view.kernel])
+    factor = view.resize / min(height, width)
+    return cv2.resize(picture, (0, 0), fx=factor, fy=factor, interpolation=kernels[view.kernel])

@@ -67,7 +67,7 @@ def compare(
     try:
         for path in (a, b):
             start_s, features = _features(str(path), method, decode, embed)
-            shape = (len(start_s), *model.card.feature_shape)
+            shape = (len(start_s), *model.feature_shape)
             times.append(start_s)
             signatures.append(
                 model.signature(np.frombuffer(bytearray(features), model.card.feature_dtype).reshape(shape))

@@ -79,7 +79,7 @@ def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
         "weights_digest": model.digest("embed"),
         "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
         "view": {"kind": type(model.view).__name__, **asdict(model.view)},
-        "feature_shape": list(card.feature_shape),
+        "feature_shape": list(model.feature_shape),
         "feature_dtype": card.feature_dtype,
         "decoder": decoder,
         "features_version": FEATURES_VERSION,

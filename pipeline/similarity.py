@@ -94,7 +94,7 @@ def similarity(
         "weights": model.weights,
         "features": abouts[0]["weights"],
         "trained": trained,
-        "symmetric": setting.card.symmetric,
+        "symmetric": model.symmetric,
         "options": setting.options,
         "config": configs[0],
         "similarity_digest": model.digest("similarity"),

@@ -13,7 +13,7 @@ from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.sandbox import Sandbox
 
-VIEW = Frames(fps=1, resize=96, crop=96, squash=True)
+VIEW = Frames(fps=1, resize=(96, 96), crop=96)
 
 
 @pytest.fixture(scope="module")

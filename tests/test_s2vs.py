@@ -110,7 +110,7 @@ def test_region_pooling_of_pictures_of_any_size_is_the_authors(size):
 def extractor_files(tmp_path_factory) -> dict[str, str]:
     """A ResNet-50 file as torchvision's (with its classifier) and a PCA file as the authors', both seeded."""
     folder = tmp_path_factory.mktemp("weights")
-    state = models.load("s2vs", "random:110", parts=("embed",)).network["embed"].state_dict()
+    state = models.load("s2vs", "random:110", parts=("embed",)).network("embed").state_dict()
     resnet = {key.removeprefix("1.0.cnn."): value for key, value in state.items() if key.startswith("1.0.cnn.")}
     torch.save(resnet | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, folder / "resnet50.pth")
     torch.save(golden_inputs.pca(), folder / "pca.pth")
@@ -124,7 +124,7 @@ def extractor(extractor_files):
 
 def test_features_of_frames_are_the_authors(extractor):
     frames = golden_inputs.noise_frames()
-    normalise, (limac, _) = extractor.network["embed"]
+    normalise, (limac, _) = extractor.network("embed")
     with torch.inference_mode():
         regions = limac(normalise(torch.from_numpy(frames)))
     np.testing.assert_allclose(regions[:, :, ::16], GOLDEN["noise224/regions"], atol=FEATURE_ATOL)
@@ -132,12 +132,12 @@ def test_features_of_frames_are_the_authors(extractor):
     # Stored as half floats: numbers below 1/4 are 1.2e-4 apart.
     np.testing.assert_allclose(features.astype(np.float32), GOLDEN["noise224/pca512"], atol=1.3e-4)
     with torch.inference_mode():
-        exact = extractor.method.embed(extractor.network, torch.from_numpy(frames))
+        exact = extractor.method.embed(extractor.network("embed"), torch.from_numpy(frames))
     np.testing.assert_allclose(exact, GOLDEN["noise224/pca512"], atol=FEATURE_ATOL)
 
 
 def test_frames_to_score_is_the_same_with_the_extractor_in_the_mapping(extractor, extractor_files, model):
-    everything = {**extractor.network["embed"].state_dict(), **model.network["similarity"].state_dict()}
+    everything = {**extractor.network("embed").state_dict(), **model.network("similarity").state_dict()}
     whole = models.load("s2vs", everything)
     assert whole.digest("embed") == extractor.digest("embed")
     assert whole.digest("similarity") == model.digest("similarity")
@@ -165,7 +165,7 @@ def test_many_targets_of_very_different_lengths_score_as_one_by_one(model):
     targets = [model.signature(long_clip(n, n).numpy()) for n in (1, 4, 5, 6, 7, 8, 9, 30, 61, 112, 113, 250, 10, 10)]
     for length in (3, 10, 47):
         query = model.signature(long_clip(length, 99).numpy())
-        network = model.network["similarity"]
+        network = model.network("similarity")
         alone = [network.one_by_one(query, target).item() for target in targets]
         np.testing.assert_allclose(model.similarities(query, targets), alone, atol=1e-5)
 
@@ -174,7 +174,7 @@ def test_many_targets_of_very_different_lengths_score_as_one_by_one(model):
 @pytest.mark.parametrize("tile_frames", [21, 24, 64])
 def test_tiles_score_as_the_whole(similarity, tile_frames, model):
     model = models.load("s2vs", "random:101", parts=("similarity",), similarity=similarity)
-    network = model.network["similarity"]
+    network = model.network("similarity")
     query, targets = long_clip(83, 1), [long_clip(130, 2), long_clip(9, 3), long_clip(25, 4)]
     found = strips.similarities(
         query, targets, network.visil_head, symmetric=similarity == "symmetric", tile_frames=tile_frames
@@ -235,7 +235,7 @@ def test_all_reference_features_beside_the_project(shared, extractor):
     reference = np.load(shared / "golden" / "s2vs" / "feature_extractor.npz")
     for name in ("smooth224", "smooth240x320"):
         with torch.inference_mode():
-            found = extractor.method.embed(extractor.network, torch.from_numpy(reference[f"in/{name}"]))
+            found = extractor.method.embed(extractor.network("embed"), torch.from_numpy(reference[f"in/{name}"]))
         np.testing.assert_allclose(found, reference[f"s2vs_dns/{name}/pca512"], atol=FEATURE_ATOL)
 
 

@@ -116,7 +116,7 @@ def test_weights_that_cannot_be_fetched_name_file_address_and_place(monkeypatch,
 
 
 def head_state() -> dict[str, torch.Tensor]:
-    return models.load("s2vs", "random:101", parts=("similarity",)).network["similarity"].state_dict()
+    return models.load("s2vs", "random:101", parts=("similarity",)).network("similarity").state_dict()
 
 
 def load(weights):
@@ -153,7 +153,7 @@ def test_a_mapping_of_arrays_loads_and_is_copied():
 
 def test_half_precision_weights_are_computed_with_in_float32():
     model = load({key: value.half() for key, value in head_state().items()})
-    assert {value.dtype for value in model.network.state_dict().values()} == {torch.float32}
+    assert {value.dtype for value in model.network("similarity").state_dict().values()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_told_in_one_sentence(change, complaint):
 
 
 def test_the_extractor_alone_is_no_similarity_network():
-    with pytest.raises(files.WeightsError, match="does not fit SimilarityHead: it lacks attention"):
+    with pytest.raises(files.WeightsError, match="the given mapping holds no similarity network"):
         load({"1.1.mean": torch.zeros(3840)})
 
 
@@ -236,7 +236,7 @@ def test_unknown_names_list_the_known_ones():
 
 def test_a_file_that_is_no_pca_says_what_one_holds(tmp_path):
     torch.save({"mean": torch.zeros(3840)}, tmp_path / "pca.pth")
-    backbone = models.load("s2vs", "random:1", parts=("embed",)).network["embed"].state_dict()
+    backbone = models.load("s2vs", "random:1", parts=("embed",)).network("embed").state_dict()
     mapping = {key: value for key, value in backbone.items() if not key.startswith("1.1.")}
     with pytest.raises(ValueError, match=r"pca.pth is not a PCA file: it should hold mean \(C,\), d \(C,\)"):
         models.load("s2vs", mapping, parts=("embed",), pca=str(tmp_path / "pca.pth"))

@@ -18,7 +18,7 @@ from ndvr.operators.picture import Picture
 from ndvr.operators.windows import cut
 
 # 64 x 48 in: the whole picture squashed, so that the number stays readable.
-WHOLE = Frames(fps=1, resize=96, crop=96, squash=True)
+WHOLE = Frames(fps=1, resize=(96, 96), crop=96)
 GEOMETRY = json.loads((Path(__file__).parent / "golden" / "frame_rules.json").read_text())["geometry"]
 
 
@@ -39,7 +39,7 @@ def test_every_container_gives_the_frames_ffmpeg_gives(tmp_path, suffix):
 
 def test_opencv_rule_on_a_real_file(tmp_path):
     numbered_clip(tmp_path / "clip.mp4", n_frames=80, fps=25)
-    view = Frames(fps=1, rule="opencv", kernel="cubic", resize=96, crop=96, squash=True)
+    view = Frames(fps=1, rule="opencv", kernel="cubic", resize=(96, 96), crop=96)
     assert numbers_of(tmp_path / "clip.mp4", view) == [0, 25, 50, 75]
 
 
@@ -64,7 +64,7 @@ def test_one_pass_serves_several_views(tmp_path, monkeypatch):
     opened = []
     real = decoders.DECODERS["pyav"]
     monkeypatch.setitem(decoders.DECODERS, "pyav", lambda path: opened.append(path) or real(path))
-    views = {"one": WHOLE, "two": Frames(fps=2, resize=96, crop=96, squash=True, grey=True, kernel="area")}
+    views = {"one": WHOLE, "two": Frames(fps=2, resize=(96, 96), crop=96, grey=True, kernel="area")}
     found = {}
     for item in cut(str(tmp_path / "clip.mp4"), views):
         if hasattr(item, "windows"):
@@ -77,7 +77,7 @@ def test_one_pass_serves_several_views(tmp_path, monkeypatch):
 def test_frames_that_no_window_needs_are_left_out_and_nothing_changes(tmp_path, fps):
     clip = tmp_path / "clip.mp4"
     numbered_clip(clip, n_frames=200, fps=fps, options={"bf": "3", "b-pyramid": "normal"})
-    every_frame = Frames(rule="opencv", kernel="cubic", resize=96, crop=96, squash=True)
+    every_frame = Frames(rule="opencv", kernel="cubic", resize=(96, 96), crop=96)
     lean = list(cut(str(clip), {"m": WHOLE}))
     full = list(cut(str(clip), {"m": WHOLE, "all": every_frame}))  # this rule counts frames, so none is left out
     assert lean[-1].skipped and not full[-1].skipped
@@ -88,7 +88,7 @@ def test_frames_that_no_window_needs_are_left_out_and_nothing_changes(tmp_path, 
 
 def test_grey_windows_are_full_range_whatever_the_file_says(tmp_path):
     numbered_clip(tmp_path / "clip.mp4", n_frames=30, fps=25)
-    view = Frames(fps=1, resize=96, crop=96, squash=True, grey=True, kernel="area")
+    view = Frames(fps=1, resize=(96, 96), crop=96, grey=True, kernel="area")
     grey = windows_of(tmp_path / "clip.mp4", view)
     rgb = windows_of(tmp_path / "clip.mp4")
     assert grey.shape == (1, 96, 96) and grey.dtype == np.uint8

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
+from ndvr.models import random_weights
+from ndvr.models import weights as files
+from ndvr.models.card import Card
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.limac import IMAGENET_MEAN, IMAGENET_STD, LiMAC, Normaliser
-from ndvr.models.layers.whitening import Whitening
+from ndvr.models.layers.whitening import Whitening, projection
 
 # Windows at a time: ResNet-50's widest maps take 10 MB each, and a CPU gains nothing from more.
 CHUNK_WINDOWS = {"cpu": 8, "cuda": 256}
@@ -29,6 +33,48 @@ class Extractor(nn.Sequential):
         chunk = CHUNK_WINDOWS.get(frames.device.type, CHUNK_WINDOWS["cuda"])
         with exact_convolutions():
             return torch.cat([self[1](self[0](part)) for part in frames.split(chunk)])
+
+
+def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dims: int, fetch: bool) -> Extractor:
+    """The extractor with the tensors `weights` has of it; what it has none of comes from the files named in options
+    "backbone" and "pca", else from `card.requires`: the published files leave both out.
+    """
+    with torch.device("meta"):  # no point in initialising what is loaded next
+        network = Extractor(dims)
+    seed = random_weights.seed_of(weights)
+    if seed is not None:
+        files.load_into(network, random_weights.seeded(network, seed) | constants_state(), source=weights)
+        return network
+    given: dict[str, torch.Tensor] = {}
+    source = "the ResNet-50 or PCA file"
+    if not (weights is None or (isinstance(weights, str) and weights in card.weights)):
+        state, name = files.resolve(weights, card.weights, cache=options["cache"])
+        given, _ = split_state(state)
+        source = name if given else source
+    state = {**constants_state(), **given}
+    if not any(key.startswith("1.0.cnn.") for key in given):
+        path = options["backbone"] or files.fetch(card.requires["resnet50"], cache=options["cache"], download=fetch)
+        state |= backbone_state(files.state_of(files.read(path)))
+    if not any(key.startswith("1.1.") for key in given):
+        path = options["pca"] or files.fetch(card.requires["pca"], cache=options["cache"], download=fetch)
+        pca = projection(files.state_of(files.read(path)), dims, source=str(path))
+        state |= {"1.1." + key: value for key, value in pca.items()}
+    files.load_into(network, state, source=source)
+    return network
+
+
+def build_head(network: nn.Module, weights: Any, options: Mapping[str, Any], card: Card) -> nn.Module:
+    """`network` (made on the meta device) with its tensors out of `weights`."""
+    seed = random_weights.seed_of(weights)
+    if seed is not None:
+        state, source = random_weights.seeded(network, seed), str(weights)
+    else:
+        everything, source = files.resolve(weights, card.weights, cache=options["cache"])
+        _, state = split_state(everything)
+        if not state:
+            raise files.Absent(f"{source} holds no similarity network")
+    files.load_into(network, state, source=source)
+    return network
 
 
 def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
