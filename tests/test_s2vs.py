@@ -176,8 +176,9 @@ def test_tiles_score_as_the_whole(similarity, tile_frames, model):
     model = models.load("s2vs", "random:101", parts=("similarity",), similarity=similarity)
     network = model.network("similarity")
     query, targets = long_clip(83, 1), [long_clip(130, 2), long_clip(9, 3), long_clip(25, 4)]
+    symmetric, rows = similarity == "symmetric", network.rows
     found = strips.similarities(
-        query, targets, network.visil_head, symmetric=similarity == "symmetric", tile_frames=tile_frames
+        query, targets, network.visil_head, rows=rows, symmetric=symmetric, tile_frames=tile_frames
     )
     whole = [network.one_by_one(query, target) for target in targets]
     np.testing.assert_allclose(found, torch.stack(whole), atol=1e-5)

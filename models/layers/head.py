@@ -57,7 +57,7 @@ class SimilarityHead(nn.Module):
             comparator = getattr(self, "visil_head", None) if self.whole else None
             if comparator is not None and not comparator.packs:
                 return torch.stack([self.one_by_one(query, target) for target in targets])
-            return strips.similarities(query, targets, comparator, symmetric=self.symmetric, scale=self.scale)
+            return strips.similarities(query, targets, comparator, rows=self.rows, symmetric=self.symmetric)
 
     def one_by_one(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The score of a pair as the papers write it, on the whole matrix at once."""
@@ -66,7 +66,11 @@ class SimilarityHead(nn.Module):
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Frame-to-frame similarities (Tq, Tt) of two signatures."""
-        return chamfer.frame_rows(query, [target], symmetric=self.symmetric, scale=self.scale).t()
+        return self.rows(query, [target]).t()
+
+    def rows(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Frame similarities (sum T_v, Tq) of signatures; override it where `signature` gives something else."""
+        return chamfer.frame_rows(query, targets, symmetric=self.symmetric, scale=self.scale)
 
 
 def exact_convolutions():

@@ -16,7 +16,7 @@ comparator's reach, so the memory needed does not grow with the matrix and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ from ndvr.models.layers.comparator import CELL, HALO, Comparator
 # The first convolution makes 128 bytes of each cell of a strip: 16 MiB on a CPU.
 STRIP_CELLS = {"cpu": 1 << 17, "cuda": 1 << 22}
 TILE_FRAMES = 1024
+
+# Frame similarities of query (Tq, ...) and targets (T_v, ...), target-major: (sum T_v, Tq) float32.
+FrameRows = Callable[[torch.Tensor, Sequence[torch.Tensor]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,15 @@ def similarities(
     targets: Sequence[torch.Tensor],
     comparator: Comparator | None,
     *,
+    rows: FrameRows = frame_rows,
     symmetric: bool = False,
-    scale: float = 1.0,
     tile_frames: int = TILE_FRAMES,
 ) -> torch.Tensor:
     """Scores (V,) of query (Tq, R, D) against V targets (T_v, R, D), equal to one by one up to float rounding.
 
-    Without a comparator the frame similarities are compared as they are. `scale` multiplies frame similarities.
+    Signatures are cut in time and given to `rows`, nothing else: of what shape and type they are is between the two.
+    `symmetric` averages both directions of the last step, from cells to scores; `rows` knows what to do with frames.
+    Without a comparator the frame similarities are compared as they are.
     """
     cell, halo = (CELL, HALO) if comparator else (1, 0)
     if min(len(query), *(len(target) for target in targets)) < cell:
@@ -92,14 +97,14 @@ def similarities(
         for span in spans(len(target), tile_frames, cell=cell, halo=halo):
             pieces.append(Piece(number, span, int(first)))
             first += span.keep
-    best_in_query = query.new_full((int(firsts[-1]),), -torch.inf)
-    total = query.new_zeros(len(targets))
-    for rows in spans(len(query), tile_frames, cell=cell, halo=halo):
-        part = query[rows.start : rows.stop]
-        best = query.new_full((len(targets), rows.keep), -torch.inf)  # per target and query cell
+    best_in_query = torch.full((int(firsts[-1]),), -torch.inf, device=query.device)
+    total = torch.zeros(len(targets), device=query.device)
+    for columns in spans(len(query), tile_frames, cell=cell, halo=halo):
+        part = query[columns.start : columns.stop]
+        best = torch.full((len(targets), columns.keep), -torch.inf, device=query.device)  # per target and query cell
         for strip in _strips(pieces, len(part), query.device.type, cell):
-            cells = _cells(part, targets, strip, layers, symmetric=symmetric, scale=scale)
-            cells = cells[:, rows.skip : rows.skip + rows.keep]
+            cells = _cells(part, targets, strip, layers, rows)
+            cells = cells[:, columns.skip : columns.skip + columns.keep]
             index = torch.as_tensor(_ranges([p.cell for p in strip], [p.span.keep for p in strip]), device=query.device)
             best.scatter_reduce_(0, owner[index][:, None].expand_as(cells), cells, "amax")
             if symmetric:
@@ -139,13 +144,11 @@ def _cells(
     targets: Sequence[torch.Tensor],
     strip: Sequence[Piece],
     layers: Sequence[tuple[torch.Tensor, torch.Tensor]] | None,
-    *,
-    symmetric: bool,
-    scale: float,
+    rows: FrameRows,
 ) -> torch.Tensor:
     """What counts of the comparator's output, clipped to [-1, 1]: (sum of keep, query cells)."""
     parts = [targets[piece.target][piece.span.start : piece.span.stop] for piece in strip]
-    frames = frame_rows(query, parts, symmetric=symmetric, scale=scale)
+    frames = rows(query, parts)
     lengths = np.array([len(part) for part in parts])
     if layers is None:
         starts = np.cumsum(lengths) - lengths
@@ -153,7 +156,7 @@ def _cells(
     else:
         slots = (lengths // CELL + 1) * CELL
         starts = np.cumsum(slots) - slots
-        picture = query.new_zeros(int(slots.sum()), len(query))
+        picture = frames.new_zeros(int(slots.sum()), len(query))
         picture[torch.as_tensor(_ranges(starts, lengths), device=query.device)] = frames
         output = compare(layers, picture, starts=starts, lengths=lengths).clamp_(-1, 1)
         starts = starts // CELL
