@@ -98,7 +98,7 @@ class Mel:
 
     Mono, 16 bit, `rate_hz`; mean taken off, peak made 1; one row every `hop` samples. Rows of zeros are appended up
     to a multiple of `block` (a whole block when it is one already), then likewise up to a multiple of `step` unless
-    `step` divides `block`; a window starts every `step` rows.
+    `step` divides `block`; a window starts every `step` rows. `tail` "drop" leaves out windows of nothing but zeros.
     """
 
     rate_hz: int = 44_100
@@ -108,6 +108,7 @@ class Mel:
     rows: int = 174  # of a window
     step: int = 87  # rows from one window to the next
     block: int = 176
+    tail: Literal["keep", "drop"] = "keep"
 
     @property
     def window_shape(self) -> tuple[int, ...]:
