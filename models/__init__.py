@@ -89,7 +89,7 @@ def load(
     if not method.card.weights:
         label = "none needed"
     elif weights is None:
-        label = next(iter(method.card.weights))
+        label = method.published(resolved)
     else:
         label = weights if isinstance(weights, str) else str(weights) if isinstance(weights, Path) else "mapping"
     if label == "random":

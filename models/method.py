@@ -40,6 +40,10 @@ class Method(ABC):
         """Whether similarity(a, b) == similarity(b, a) under these options; override when an option changes it."""
         return self.card.symmetric
 
+    def published(self, options: Options) -> str:
+        """The name of the published weights that None stands for; override when an option decides it."""
+        return next(iter(self.card.weights))
+
     @abstractmethod
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
         """One of the method's two networks with its weights: what makes features, or what compares them.
