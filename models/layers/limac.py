@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import resnet50
+from torchvision.models import ResNet, resnet50
 
 STAGE_KERNELS = (28, 14, 6, 3)  # the third ignores two rows and columns at 224 pixels; kept for parity
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,12 +38,16 @@ class LiMAC(nn.Module):
         del self.cnn.fc, self.cnn.avgpool
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        net = self.cnn
-        x = net.maxpool(net.relu(net.bn1(net.conv1(pictures))))
-        maps = []
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-            maps.append(x := stage(x))
-        return region_vectors(maps)
+        return region_vectors(stage_maps(self.cnn, pictures))
+
+
+def stage_maps(cnn: ResNet, pictures: torch.Tensor) -> list[torch.Tensor]:
+    """What ResNet-50's four stages make of (N, 3, H, W): (N, C_i, H_i, W_i), C = 256, 512, 1024, 2048."""
+    x = cnn.maxpool(cnn.relu(cnn.bn1(cnn.conv1(pictures))))
+    maps = []
+    for stage in (cnn.layer1, cnn.layer2, cnn.layer3, cnn.layer4):
+        maps.append(x := stage(x))
+    return maps
 
 
 def region_vectors(maps: Sequence[torch.Tensor]) -> torch.Tensor:
