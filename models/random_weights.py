@@ -57,7 +57,7 @@ def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
         z = z / np.sqrt(shape[0])
     elif leaf == "centroids":
         z = z / np.sqrt(shape[1])
-    elif len(shape) == 4:
+    elif len(shape) in (4, 5):  # convolutions over pictures and clips
         z = z * np.sqrt(2 / np.prod(shape[1:]))
     elif len(shape) == 2:
         z = z * np.sqrt(1 / shape[1])

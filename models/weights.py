@@ -146,10 +146,11 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def state_of(content: Mapping[str, Any]) -> State:
-    """The tensors of a checkpoint: those under "model" where a training script wrapped them, else all of it."""
-    inner = content.get("model", content)
+    """The tensors of a checkpoint: those under "model" or "state_dict" where a training script put them, else all."""
+    wrapper = next((key for key in ("model", "state_dict") if key in content), None)
+    inner = content if wrapper is None else content[wrapper]
     if not isinstance(inner, Mapping):
-        raise WeightsError(f'the entry "model" is a {type(inner).__name__}, not a dictionary of tensors')
+        raise WeightsError(f'the entry "{wrapper}" is a {type(inner).__name__}, not a dictionary of tensors')
     strange = [key for key, value in inner.items() if not isinstance(value, (torch.Tensor, np.ndarray))]
     if strange or not inner:
         what = f"entries that are not tensors: {_some(strange)}" if strange else "no tensors"
