@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,21 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def seeded(module: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
+def seeded(module: torch.nn.Module, seed: int, *, theirs: Mapping[str, str] | None = None) -> dict[str, torch.Tensor]:
     """Reproducible noise for every tensor of a module, scaled so that signals neither vanish nor explode.
 
     Each key has its own stream, so a tensor does not depend on which others exist. Weights of a backbone below
     `cnn.` are drawn under that name wherever the backbone sits. Constants (zero-rank counters apart) are drawn too.
+    `theirs` {our prefix: the authors'} says under which other names to draw.
     """
-    return {key: _noise(key, tuple(value.shape), seed) for key, value in module.state_dict().items()}
+    found = {}
+    for key, value in module.state_dict().items():
+        name = key
+        for our_start, their_start in (theirs or {}).items():
+            if key.startswith(our_start):
+                name = their_start + key.removeprefix(our_start)
+        found[key] = _noise(name, tuple(value.shape), seed)
+    return found
 
 
 def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:

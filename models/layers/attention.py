@@ -29,7 +29,7 @@ class Attention(nn.Module):
 class NormalisedAttention(nn.Module):
     """The weight of x is (c . x) / 2 + 1 / 2 with a context vector of length one.
 
-    unit  S2VS divides by the length of c at run time; ViSiL and DnS take c as it is in the file.
+    unit  S2VS divides by the length of c at run time; ViSiL and DnS take c as it is in the file, where it is one.
     """
 
     def __init__(self, dims: int = 512, *, unit: bool = True):

@@ -14,9 +14,10 @@ import torch
 # being reduced: then the reductions cost a tenth of the product; on a GPU a larger product keeps it busy.
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 
-# Frames multiplied at a time. Threads wait for each other after every product, which on a busy machine costs
-# milliseconds, so short targets are joined; but only as many as stay in a CPU's cache until they are multiplied.
-JOINED_FRAMES = {"cpu": 128, "cuda": 1 << 20}
+# Bytes of target frames multiplied at a time: 128 frames of 9 x 512. Threads wait for each other after every product,
+# which on a busy machine costs milliseconds, so short targets are joined; but only as many as stay in a CPU's cache
+# until they are multiplied.
+JOINED_BYTES = {"cpu": 128 * 9 * 512 * 4, "cuda": 8 << 30}
 
 
 def frame_rows(
@@ -50,7 +51,8 @@ def frame_rows(
 def _products(block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """Dot products of all regions of all frames (rows) with all columns, into `out`."""
     start = 0
-    for group in _blocks(block, JOINED_FRAMES.get(out.device.type, JOINED_FRAMES["cuda"])):
+    joined_bytes = JOINED_BYTES.get(out.device.type, JOINED_BYTES["cuda"])
+    for group in _blocks(block, max(1, joined_bytes // (4 * block[0][0].numel()))):
         joined = torch.cat(group) if len(group) > 1 else group[0]
         rows = joined.reshape(-1, columns.shape[0])
         torch.mm(rows, columns, out=out[start : start + len(rows)])

@@ -18,9 +18,16 @@ from ndvr.models.layers.whitening import Whitening, projection
 # Windows at a time: ResNet-50's widest maps take 10 MB each, and a CPU gains nothing from more.
 CHUNK_WINDOWS = {"cpu": 8, "cuda": 256}
 
-# The same three parts under other names: DnS's and ViSiL's, then S2VS's.
-_PREFIXES = {"normalizer.": "0.", "cnn.": "1.0.cnn.", "pca.": "1.1."}
-PARTS = tuple(_PREFIXES.values())
+# The same three parts under other names -> S2VS's: those of a whole ViSiL model, then those of DnS's extractor.
+_PREFIXES = {
+    "cnn.normalizer.": "0.",
+    "cnn.cnn.": "1.0.cnn.",
+    "cnn.pca.": "1.1.",
+    "normalizer.": "0.",
+    "cnn.": "1.0.cnn.",
+    "pca.": "1.1.",
+}
+PARTS = ("0.", "1.0.cnn.", "1.1.")
 
 
 class Extractor(nn.Sequential):
@@ -69,27 +76,34 @@ def build_head(network: nn.Module, weights: Any, options: Mapping[str, Any], car
     if seed is not None:
         state, source = random_weights.seeded(network, seed), str(weights)
     else:
-        everything, source = files.resolve(weights, card.weights, cache=options["cache"])
-        _, state = split_state(everything)
-        if not state:
-            raise files.Absent(f"{source} holds no similarity network")
+        state, source = head_state(weights, options, card)
     files.load_into(network, state, source=source)
     return network
 
 
-def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """(the extractor's tensors under S2VS's names, the rest). The unused classifier of ResNet-50 is dropped."""
+def head_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
+    """The similarity network's tensors in `weights` and a name for error texts; Absent when there are none."""
+    everything, source = files.resolve(weights, card.weights, cache=options["cache"])
+    _, state = split_state(everything)
+    if not state:
+        raise files.Absent(f"{source} holds no similarity network")
+    return state, source
+
+
+def split_state(state: Mapping[str, torch.Tensor]) -> tuple[files.State, files.State]:
+    """(the extractor's tensors under S2VS's names, the rest). The unused classifier of ResNet-50 is dropped.
+
+    "module.", which data-parallel training puts before every name, is taken off.
+    """
     extractor, rest = {}, {}
     for key, value in state.items():
-        for theirs, ours in _PREFIXES.items():
-            if key.startswith(theirs):
-                extractor[ours + key.removeprefix(theirs)] = value
-                break
-            if key.startswith(ours):
-                extractor[key] = value
-                break
+        name = key.removeprefix("module.")
+        if name.startswith(PARTS):
+            extractor[name] = value
+        elif theirs := next((start for start in _PREFIXES if name.startswith(start)), None):
+            extractor[_PREFIXES[theirs] + name.removeprefix(theirs)] = value
         else:
-            rest[key] = value
+            rest[name] = value
     return {key: value for key, value in extractor.items() if not key.startswith("1.0.cnn.fc.")}, rest
 
 

@@ -17,30 +17,37 @@ from ndvr.models.layers.comparator import Comparator
 class SimilarityHead(nn.Module):
     """Signatures and scores of region features; parameter names are the authors'.
 
-    attention   how region vectors are weighted: "mlp", "normalised" or not at all
+    attention   how region vectors are weighted: "mlp", "normalised" (by a context vector divided by its length),
+                "linear" (by the context vector as it is), or not at all
     binary      compare signs instead of vectors
     symmetric   average both directions wherever Chamfer similarity is taken
     comparator  the CNN; None, or `whole` False, compares frame similarities as they are
+    dense       take scores from the CNN without its pooling: a cell for every two frames; slow
+    picture     what `matrix` shows: frame similarities, or the CNN's dense cells
     """
 
     def __init__(
         self,
         dims: int = 512,
         *,
-        attention: Literal["mlp", "normalised"] | None = "mlp",
+        attention: Literal["mlp", "normalised", "linear"] | None = "mlp",
         binary: bool = False,
         symmetric: bool = False,
         comparator: Comparator | None = None,
         whole: bool = True,
+        dense: bool = False,
+        picture: Literal["frames", "dense"] = "frames",
     ):
         super().__init__()
-        if attention:
-            self.attention = Attention(dims) if attention == "mlp" else NormalisedAttention(dims)
+        if attention == "mlp":
+            self.attention = Attention(dims)
+        elif attention:
+            self.attention = NormalisedAttention(dims, unit=attention == "normalised")
         if binary:
             self.binarization = Binarisation(dims)
         if comparator is not None:
             self.visil_head = comparator
-        self.symmetric, self.whole = symmetric, whole
+        self.symmetric, self.whole, self.dense, self.picture = symmetric, whole, dense, picture
         self.scale = 1 / dims if binary else 1.0
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
@@ -55,18 +62,23 @@ class SimilarityHead(nn.Module):
         """Scores (V,) of a query signature against V target signatures of any lengths, each video as a whole."""
         with exact_convolutions():
             comparator = getattr(self, "visil_head", None) if self.whole else None
-            if comparator is not None and not comparator.packs:
+            if comparator is not None and (self.dense or not comparator.packs):
                 return torch.stack([self.one_by_one(query, target) for target in targets])
             return strips.similarities(query, targets, comparator, rows=self.rows, symmetric=self.symmetric)
 
     def one_by_one(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The score of a pair as the papers write it, on the whole matrix at once."""
-        cells = self.visil_head(self.matrix(query, target)[None, None])[0, 0].clamp(-1, 1)
-        return chamfer.of_matrix(cells, symmetric=self.symmetric)
+        frames = self.rows(query, [target]).t()
+        cells = self.visil_head.dense(frames) if self.dense else self.visil_head(frames[None, None])[0, 0]
+        return chamfer.of_matrix(cells.clamp(-1, 1), symmetric=self.symmetric)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Frame-to-frame similarities (Tq, Tt) of two signatures."""
-        return self.rows(query, [target]).t()
+        """Frame-to-frame similarities (Tq, Tt) of two signatures, or the dense output of the CNN in [-1, 1]."""
+        frames = self.rows(query, [target]).t()
+        if self.picture == "frames":
+            return frames
+        with exact_convolutions():
+            return self.visil_head.dense(frames).clamp(-1, 1)
 
     def rows(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
         """Frame similarities (sum T_v, Tq) of signatures; override it where `signature` gives something else."""

@@ -1,7 +1,7 @@
 """One query against many targets of any lengths: their matrices go through the comparator as one picture.
 
 Targets lie below each other in a strip (rows: target frames, columns: query frames), each starting at a multiple of
-four and followed by at least one empty cell (four rows):
+four and followed by at least one empty row at each of the three resolutions. Where the comparator pads with zeros:
 
     target a, 10 frames   rows  0..9    the comparator halves twice: 10 -> 5 -> 2 rows of output
     empty                 rows 10..11
@@ -10,8 +10,17 @@ four and followed by at least one empty cell (four rows):
 
 Empty rows are set to zero again before every convolution, and so are rows of which the pooling saw only one half
 (row 18 above): every target meets the same zeros as if it were alone, and the score is the same. The authors'
-padded batches keep those half rows and give other scores. What does not fit is cut into tiles which overlap by the
-comparator's reach, so the memory needed does not grow with the matrix and nothing is averaged over pieces.
+padded batches keep those half rows and give other scores.
+
+Where it repeats borders instead, two neighbours need an empty row each, so each has four rows more, before it:
+
+    empty                 rows  0..3    row 3 is made a copy of row 4, then (at half size) 1 of 2, then 0 of 1
+    target a, 10 frames   rows  4..13
+    empty                 rows 14..19   row 14 is made a copy of row 13, then 7 of 6, then 3 of 2
+
+What does not fit is cut into tiles which overlap by the comparator's reach, so the memory needed does not grow with
+the matrix and nothing is averaged over pieces. Whatever is padded at the border of a tile inside a video reaches only
+cells that are not kept.
 """
 
 from __future__ import annotations
@@ -90,7 +99,7 @@ def similarities(
     n_cells = np.array([len(target) // cell for target in targets])
     firsts = np.concatenate([[0], np.cumsum(n_cells)])
     owner = torch.as_tensor(np.repeat(np.arange(len(targets)), n_cells), device=query.device)
-    layers = turned(comparator) if comparator else None
+    layers = Layers.of(comparator) if comparator else None
     pieces = []
     for number, target in enumerate(targets):
         first = firsts[number]
@@ -102,7 +111,7 @@ def similarities(
     for columns in spans(len(query), tile_frames, cell=cell, halo=halo):
         part = query[columns.start : columns.stop]
         best = torch.full((len(targets), columns.keep), -torch.inf, device=query.device)  # per target and query cell
-        for strip in _strips(pieces, len(part), query.device.type, cell):
+        for strip in _strips(pieces, len(part), query.device.type, layers.gap if layers else 1):
             cells = _cells(part, targets, strip, layers, rows)
             cells = cells[:, columns.skip : columns.skip + columns.keep]
             index = torch.as_tensor(_ranges([p.cell for p in strip], [p.span.keep for p in strip]), device=query.device)
@@ -117,13 +126,13 @@ def similarities(
     return (forward + sums / torch.as_tensor(n_cells, device=query.device)) / 2
 
 
-def _strips(pieces: Sequence[Piece], n_query: int, device: str, cell: int) -> Iterator[list[Piece]]:
+def _strips(pieces: Sequence[Piece], n_query: int, device: str, gap: int) -> Iterator[list[Piece]]:
     """Pieces in order, as many at a time as make a strip of the device's size."""
     limit = STRIP_CELLS.get(device, STRIP_CELLS["cuda"]) // n_query
     strip: list[Piece] = []
     n_rows = 0
     for piece in pieces:
-        rows = piece.span.stop - piece.span.start + cell
+        rows = piece.span.stop - piece.span.start + gap
         if strip and n_rows + rows > limit:
             yield strip
             strip, n_rows = [], 0
@@ -143,7 +152,7 @@ def _cells(
     query: torch.Tensor,
     targets: Sequence[torch.Tensor],
     strip: Sequence[Piece],
-    layers: Sequence[tuple[torch.Tensor, torch.Tensor]] | None,
+    layers: Layers | None,
     rows: FrameRows,
 ) -> torch.Tensor:
     """What counts of the comparator's output, clipped to [-1, 1]: (sum of keep, query cells)."""
@@ -154,43 +163,60 @@ def _cells(
         starts = np.cumsum(lengths) - lengths
         output = frames
     else:
-        slots = (lengths // CELL + 1) * CELL
-        starts = np.cumsum(slots) - slots
+        slots = lengths // CELL * CELL + layers.gap
+        starts = np.cumsum(slots) - slots + layers.gap - CELL
         picture = frames.new_zeros(int(slots.sum()), len(query))
         picture[torch.as_tensor(_ranges(starts, lengths), device=query.device)] = frames
-        output = compare(layers, picture, starts=starts, lengths=lengths).clamp_(-1, 1)
+        output = layers.compare(picture, starts=starts, lengths=lengths).clamp_(-1, 1)
         starts = starts // CELL
     kept = _ranges(starts + [piece.span.skip for piece in strip], [piece.span.keep for piece in strip])
     return output[torch.as_tensor(kept, device=query.device)]
 
 
-def turned(comparator: Comparator) -> list[tuple[torch.Tensor, torch.Tensor]]:
+@dataclass(frozen=True)
+class Layers:
     """The comparator's kernels and biases for strips, whose rows are target frames: theirs are query frames.
 
     Channels come last in memory, which makes pooling ten times faster on a CPU, and pooling was half the time.
     """
-    layers = []
-    for conv in (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv):
-        assert isinstance(conv, nn.Conv2d) and conv.bias is not None  # as `comparator.packs` promises
-        weight = conv.weight.transpose(2, 3).contiguous(memory_format=torch.channels_last)
-        layers.append((weight, conv.bias))
-    return layers
+
+    convolutions: Sequence[tuple[torch.Tensor, torch.Tensor]]
+    repeat: bool  # borders, instead of padding with zeros
+
+    @classmethod
+    def of(cls, comparator: Comparator) -> Layers:
+        found = []
+        for conv in (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None  # as `comparator.packs` promises
+            weight = conv.weight.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+            found.append((weight, conv.bias))
+        return cls(found, repeat=comparator.mode == "replicate")
+
+    @property
+    def gap(self) -> int:
+        """Rows of a strip that a target takes beyond its whole cells."""
+        return 2 * CELL if self.repeat else CELL
+
+    def compare(self, picture: torch.Tensor, *, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """A strip (S, Tq) -> (S // 4, Tq // 4), unclipped; what comes out of empty rows is noise."""
+        x = picture[None, None]
+        for shift, (weight, bias) in enumerate(self.convolutions[:3]):
+            if self.repeat:
+                x = _with_borders(x, starts >> shift, lengths >> shift)
+            elif shift:  # the picture comes with zeros in its empty rows
+                empty = np.ones(x.shape[2], bool)
+                empty[_ranges(starts >> shift, lengths >> shift)] = False
+                x.index_fill_(2, torch.as_tensor(np.flatnonzero(empty), device=x.device), 0.0)
+            x = functional.conv2d(x, weight, bias, padding=(1, 0 if self.repeat else 1))
+            x = functional.max_pool2d(x, 2, 2) if shift < 2 else x
+            x = x.relu_()  # the same before pooling as after, on a quarter of the cells
+        return functional.conv2d(x, *self.convolutions[3])[0, 0]
 
 
-def compare(
-    layers: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    picture: torch.Tensor,
-    *,
-    starts: np.ndarray,
-    lengths: np.ndarray,
-) -> torch.Tensor:
-    """`turned` layers over a strip (S, Tq): (S // 4, Tq // 4), unclipped; what comes out of empty rows is noise."""
-    x = picture[None, None]
-    for shift, (weight, bias) in enumerate(layers[:2], start=1):
-        x = functional.conv2d(x, weight, bias, padding=1)
-        x = functional.max_pool2d(x, 2, 2).relu_()  # the same as pooling after, on a quarter of the cells
-        empty = np.ones(x.shape[2], bool)
-        empty[_ranges(starts >> shift, lengths >> shift)] = False
-        x.index_fill_(2, torch.as_tensor(np.flatnonzero(empty), device=x.device), 0.0)
-    x = functional.conv2d(x, *layers[2], padding=1).relu_()
-    return functional.conv2d(x, *layers[3])[0, 0]
+def _with_borders(x: torch.Tensor, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """(1, C, S, W) -> (1, C, S, W + 2): the rows and columns around each target's are copies of its outermost."""
+    ends = starts + lengths
+    borders, outermost = np.concatenate([starts - 1, ends]), np.concatenate([starts, ends - 1])
+    copies = x.index_select(2, torch.as_tensor(outermost, device=x.device))
+    x.index_copy_(2, torch.as_tensor(borders, device=x.device), copies)
+    return functional.pad(x, (1, 1, 0, 0), "replicate")
