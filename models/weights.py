@@ -81,6 +81,8 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
         request = Request(url, headers={"User-Agent": "ndvr"})
         with os.fdopen(handle, "wb") as target, urlopen(request, timeout=_STALL_TIMEOUT_S) as source:
             while block := source.read(_CHUNK_BYTES):
+                if n_bytes == 0 and block.lstrip().startswith(b"<"):  # a sign-in page, a folder of Google Drive
+                    raise WeightsError("it answers with a web page, not with the file")
                 target.write(block)
                 digest.update(block)
                 n_bytes += len(block)

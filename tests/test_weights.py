@@ -26,7 +26,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
         if self.path == "/gone":
             self.send_error(404)
             return
-        body = PAYLOAD[:-1] + b"!" if self.path == "/altered" else PAYLOAD
+        body = {"/altered": PAYLOAD[:-1] + b"!", "/page": b"\n<!DOCTYPE html><p>Sign in"}.get(self.path, PAYLOAD)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -82,6 +82,12 @@ def test_a_bad_transfer_leaves_nothing_and_says_what_to_do(site, tmp_path, path,
 def test_a_cut_transfer_is_noticed_without_a_checksum(site, tmp_path):
     with pytest.raises(files.WeightsError, match="ended after .*its authors give no checksum"):
         files.fetch(file_at(site, "/cut", sha256=None), cache=tmp_path)
+
+
+def test_a_web_page_in_place_of_a_file_is_not_kept(site, tmp_path):
+    with pytest.raises(files.WeightsError, match="/page .it answers with a web page, .* put it at .*w.pth"):
+        files.fetch(file_at(site, "/page", sha256=None), cache=tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_first_digits_of_a_checksum_suffice(site, tmp_path):
