@@ -39,7 +39,8 @@ class Picture:
             picture = self._swscale(frame, turn)
         else:
             picture = _resize(turn.upright(self._convert(frame, "rgb24")), self.view)
-        return np.ascontiguousarray(centre_crop(picture, self.view.crop))
+        # What loads with Pillow crops with torchvision.
+        return np.ascontiguousarray(centre_crop(picture, self.view.crop, nearest=self.view.kernel == "pillow"))
 
     def _convert(self, frame: av.VideoFrame, pixel_format: str, width: int = 0, height: int = 0) -> np.ndarray:
         size = (width or frame.width, height or frame.height)
@@ -72,9 +73,12 @@ class Picture:
         return turn.upright(small)
 
 
-def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
-    """The middle size x size, offset int((side - size) / 2) as every published loader here does."""
-    top, left = (max(0, (side - size) // 2) for side in picture.shape[:2])
+def centre_crop(picture: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
+    """The middle size x size. Half a pixel of offset is dropped, or rounded to even as torchvision does (`nearest`)."""
+    top, left = (
+        max(0, round((side - size) / 2) if nearest else (side - size) // 2)  # 171 to 112: 30 or 29
+        for side in picture.shape[:2]
+    )
     return picture[top : top + size, left : left + size]
 
 
