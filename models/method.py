@@ -52,6 +52,7 @@ class Method(ABC):
         "random" / "random:SEED", or a mapping of official state_dict keys to arrays. `fetch` False: do not download
         what `weights` leaves out. Raises `ndvr.models.weights.Absent` when there is nothing of this part at all, and
         WeightsError when what there is does not fit. A part without weights is a `torch.nn.Identity`.
+        An option left at None that the weights decide, such as a width, is filled in.
         """
 
     @abstractmethod

@@ -155,3 +155,31 @@ def show(library: str, failures: bool, as_json: bool) -> None:
         click.echo(json.dumps(view.to_json(failures=failures), ensure_ascii=False))
     else:
         click.echo(view.text(failures=failures))
+
+
+@click.command("fit-pca")
+@click.argument("library")
+@click.argument("out", metavar="OUT.npz")
+@click.option("--dims", type=click.IntRange(1), help="Directions to keep. Default: 1024.")
+@click.option("--frames-per-video", type=click.IntRange(0), help="Drawn with replacement; 0: all, once. Default: 10.")
+@click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
+@click.option("--config", help="Configuration, when LIBRARY holds several of raw vectors.")
+@quiet_option
+@json_option
+def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Learn the PCA that TCA needs from LIBRARY, which holds raw features of your videos.
+
+    \b
+      ndvr extract VIDEOS LIBRARY --method tca --option pca=none
+      ndvr fit-pca LIBRARY OUT.npz
+      ndvr extract VIDEOS FEATURES --method tca --option pca=OUT.npz
+    """
+    from ndvr.pipeline import fit_pca as run
+
+    done = run.fit_pca(library, out, **_given(**settings), progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
+        return
+    if not done.trained:
+        click.echo("WARNING: the features are of untrained (random) weights; so is this PCA.", err=True)
+    click.echo(done.text())

@@ -77,7 +77,7 @@ def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
         "method": setting.method,
         "weights": model.weights,
         "weights_digest": model.digest("embed"),
-        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
+        "options": {key: model.options[key] for key, option in card.options.items() if option.part == "embed"},
         "view": {"kind": type(model.view).__name__, **asdict(model.view)},
         "feature_shape": list(model.feature_shape),
         "feature_dtype": card.feature_dtype,
