@@ -73,6 +73,9 @@ class Block(nn.Module):
     attention over time; in attention over space each picture updates its copy and the mean of the updates counts.
     """
 
+    temporal_weight: torch.Tensor  # made of the parameters whenever these are loaded
+    temporal_bias: torch.Tensor
+
     def __init__(self, dims: int):
         super().__init__()
         self.norm1 = nn.LayerNorm(dims, eps=1e-6)
@@ -132,7 +135,7 @@ class PatchEmbed(nn.Module):
 
 
 class TimeSformer(nn.Module):
-    """Clips (N, T, H, W, 3) uint8 RGB -> class tokens (N, C) float32, not normalised. Parameters have timm's names.
+    """Clips (N, T, H, W, 3) uint8 RGB -> class tokens (N, C) float32, not normalised. Parameters have the authors' names.
 
     Position and time embeddings are resized to other numbers of patches and pictures, nearest neighbour.
     """
@@ -154,7 +157,9 @@ class TimeSformer(nn.Module):
         tokens = self.tokens(clips)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        return self.norm(self.blocks[-1].class_token(tokens))
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return self.norm(last.class_token(tokens))
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
         """What enters the first block: (N, T, 1 + P, C)."""
