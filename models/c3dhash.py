@@ -18,8 +18,8 @@ from ndvr.models.method import Method, Network, Options, Part
 
 CARD = Card(
     title="C3DHash",
-    paper="zhongzhh8/Video-Retrieval-C3D, 2019 (code; no paper, no trained weights); after Lai et al., Simultaneous Feature "
-    "Learning and Hash Coding with Deep Neural Networks, CVPR 2015",
+    paper="zhongzhh8/Video-Retrieval-C3D, 2019 (code; no paper, no trained weights); after Lai et al., Simultaneous "
+    "Feature Learning and Hash Coding with Deep Neural Networks, CVPR 2015",
     view=Overview(count=32, resize=(128, 171), crop=112, kernel="pillow"),
     feature_shape=(512,),
     feature_dtype="float32",  # 2 KB a video; rounding could turn bits of activations near zero
