@@ -46,7 +46,7 @@ def student_of(keys: Iterable[str]) -> str | None:
 
 
 def load(weights: Any, student: str, card: Card, *, cache: Any) -> tuple[str, nn.Module]:
-    """Name and network: the one asked for, or for "auto" the one that the weights are of; these as for `models.load`."""
+    """Name and network: the one asked for, or for "auto" the one that the weights are of."""
     seed = random_weights.seed_of(weights)
     if seed is not None:
         name = "fine_attention" if student == "auto" else student
