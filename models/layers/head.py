@@ -40,7 +40,7 @@ class SimilarityHead(nn.Module):
     ):
         super().__init__()
         if attention == "mlp":
-            self.attention = Attention(dims)
+            self.attention: Attention | NormalisedAttention = Attention(dims)
         elif attention:
             self.attention = NormalisedAttention(dims, unit=attention == "normalised")
         if binary:
