@@ -79,15 +79,16 @@ CARD = Card(
 class TCA(Method):
     """Frame vectors of ResNet-50, whitened; encoded by a transformer; Chamfer similarity or cosine.
 
-    Weights hold one or several of: the authors' `transformer_encoder.layers.*`; their comparator's `conv1.*`, `conv2.*`,
-    `conv3.*`, `fconv.*`, bare or below `comparator.`; torchvision's ResNet-50, bare or below `cnn.`; `pca.U`,
-    `pca.lams`, `pca.mu`.
+    Weights hold one or several of: the authors' `transformer_encoder.layers.*`; their comparator's `conv1.*`,
+    `conv2.*`, `conv3.*`, `fconv.*`, bare or below `comparator.`; torchvision's ResNet-50, bare or below `cnn.`;
+    `pca.U`, `pca.lams`, `pca.mu`.
     """
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
         if options["pca"] == "none":
             return (CHANNELS,)
-        return (whole(options, "dims"),) if options["dims"] else self.card.feature_shape
+        dims = whole(options, "dims")
+        return (dims,) if dims else self.card.feature_shape
 
     def symmetric(self, options: Options) -> bool:
         return options["similarity"] != "chamfer"

@@ -36,9 +36,11 @@ class Components:
     def write(self, path: str | Path) -> None:
         """The arrays as an .npz file, whole or not at all."""
 
+        found = self.arrays()
+
         def save(name: str) -> None:
             with open(name, "wb") as file:  # given a name, numpy would add a suffix to it
-                np.savez(file, **self.arrays())
+                np.savez(file, U=found["U"], lams=found["lams"], mu=found["mu"], Utmu=found["Utmu"])
 
         write_whole(Path(path), save)
 

@@ -119,6 +119,7 @@ class Trap:
     ("content", "sentence"),
     [
         ({"U": np.array([Trap()], object)}, "is not a PCA file"),
+        ({"V": np.ones((3840, 16))}, r"it needs U \(C, K\), lams \(K,\), mu \(C, 1\), got {}"),
         (
             {"U": np.ones((3840, 3)), "lams": np.ones(4), "mu": np.ones(3840)},
             r"it needs U \(C, K\), lams \(K,\), mu \(C, 1\)",

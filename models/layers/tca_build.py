@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.imac import CHANNELS, FrameVectors, constants_state
-from ndvr.models.layers.tca_encoder import Unchanged
-from ndvr.models.layers.tca_encoders import make_encoder, width_of
+from ndvr.models.layers.tca_encoders import Encoder, make_encoder, width_of
 from ndvr.models.layers.tca_head import Comparison
 from ndvr.models.layers.tca_pca import MOST_DIMS, projection, read_pca
 
@@ -119,10 +117,11 @@ def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> 
 
 def _pca(given: State, options: Options, source: str, *, random: bool) -> State:
     """State of the whitening; settles option dims. Absent when there is none at all."""
+    arrays = {key: value.numpy() for key, value in given.items()} if "U" in given else {}
     if options["pca"]:
-        given, source = read_pca(options["pca"]), str(options["pca"])
-    if "U" in given:
-        given = projection(given, options["dims"], whiten=options["whitening"] == "on", source=source)
+        arrays, source = read_pca(options["pca"]), str(options["pca"])
+    if options["pca"] or arrays:
+        given = projection(arrays, options["dims"], whiten=options["whitening"] == "on", source=source)
     if not given and not random:
         raise files.Absent(NO_PCA)
     if given and given.get("mean", torch.empty(0)).shape != (CHANNELS,):
@@ -144,7 +143,7 @@ def build_comparison(weights: Any, options: Options, card: Card) -> Comparison:
     comparator = _comparator(given["comparator"], options, source)
     with torch.device("meta"):
         network = Comparison(
-            Unchanged() if kind == "none" else _encoder(given["encoder"], options, source),
+            _encoder(given["encoder"], options, source),
             comparator=Comparator(padding="replicate") if comparator else None,
             similarity=options["similarity"],
         )
@@ -154,7 +153,7 @@ def build_comparison(weights: Any, options: Options, card: Card) -> Comparison:
     return network
 
 
-def _encoder(state: State, options: Options, source: str) -> nn.Module:
+def _encoder(state: State, options: Options, source: str) -> Encoder:
     width = CHANNELS if options["pca"] == "none" else options["dims"] or MOST_DIMS
     heads = whole(options, "heads") or 8
     return make_encoder(options["encoder"], state, width=width, heads=heads, source=source)

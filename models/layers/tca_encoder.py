@@ -24,14 +24,11 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, width: int = 1024, *, n_layers: int = 1, heads: int = 8, hidden: int = 2048):
         super().__init__()
-        self.transformer_encoder = nn.Module()
-        self.transformer_encoder.layers = nn.ModuleList(_Layer(width, heads, hidden) for _ in range(n_layers))
+        self.transformer_encoder = _Layers(width, n_layers, heads, hidden)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(T, C) -> (T, C)."""
-        for layer in self.transformer_encoder.layers:
-            features = layer(features)
-        return features
+        return self.transformer_encoder(features)
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
         """(T, C) -> (T, C), rows of length one; the authors' `encode`."""
@@ -40,6 +37,19 @@ class TransformerEncoder(nn.Module):
     def video(self, features: torch.Tensor) -> torch.Tensor:
         """(T, C) -> (C,) of length one; the authors' `forward`."""
         return functional.normalize(self(features).mean(0), dim=-1)
+
+
+class _Layers(nn.Module):
+    """(T, C) -> (T, C), one layer after the other."""
+
+    def __init__(self, width: int, n_layers: int, heads: int, hidden: int):
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(width, heads, hidden) for _ in range(n_layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
 
 class _Layer(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ndvr.models.layers.tca_encoder import TransformerEncoder
+from ndvr.models.layers.tca_encoder import TransformerEncoder, Unchanged
 from ndvr.models.weights import WeightsError
 
 GROUPS = 8  # of NeXtVLAD
@@ -100,19 +100,27 @@ def _add_gate(module: nn.Module, size: int, dims: int) -> None:
 
 def _gated(module: nn.Module, residuals: torch.Tensor) -> torch.Tensor:
     """(K, E) -> (D,): project, then weigh every number by a gate made of all."""
-    x = module.bn3(module.fc1(module.bn2(residuals.flatten()[None])))
-    gate = torch.sigmoid(module.fc3(functional.relu(module.bn4(module.fc2(x)))))
+    layer = module.get_submodule
+    x = layer("bn3")(layer("fc1")(layer("bn2")(residuals.flatten()[None])))
+    gate = torch.sigmoid(layer("fc3")(functional.relu(layer("bn4")(layer("fc2")(x)))))
     return functional.normalize(x * gate, dim=1)[0]
 
 
-def make_encoder(kind: str, state: State, *, width: int, heads: int, source: str) -> nn.Module:
+Encoder = Unchanged | TransformerEncoder | Recurrent | NetVLAD | NeXtVLAD
+
+
+def make_encoder(kind: str, state: State, *, width: int, heads: int, source: str) -> Encoder:
     """An encoder as large as `state` says (its values are not read), or of the authors' size where it does not."""
     if kind in ("lstm", "gru"):
         name: Literal["LSTM", "GRU"] = "LSTM" if kind == "lstm" else "GRU"
         return Recurrent(name, width, _size(state, f"{name}.weight_hh_l0", 1, width))
-    if kind in ("netvlad", "nextvlad"):
-        make, clusters = (NetVLAD, 256) if kind == "netvlad" else (NeXtVLAD, 64)
-        return make(width, _size(state, "centroids", 0, clusters), _size(state, "bn3.weight", 0, width))
+    dims = _size(state, "bn3.weight", 0, width)
+    if kind == "netvlad":
+        return NetVLAD(width, _size(state, "centroids", 0, 256), dims)
+    if kind == "nextvlad":
+        return NeXtVLAD(width, _size(state, "centroids", 0, 64), dims)
+    if kind == "none":
+        return Unchanged()
     if width % heads:
         raise WeightsError(f"{source} is of width {width}, which {heads} heads cannot share; give option heads")
     numbers = [int(found[1]) for key in state if (found := re.match(r"transformer_encoder\.layers\.(\d+)\.", key))]

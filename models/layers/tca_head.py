@@ -11,6 +11,7 @@ from ndvr.models.layers import vector_chamfer
 from ndvr.models.layers.comparator import CELL, Comparator
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.strips import TILE_FRAMES, spans
+from ndvr.models.layers.tca_encoders import Encoder
 
 
 class Comparison(nn.Module):
@@ -21,7 +22,7 @@ class Comparison(nn.Module):
     similarity  "chamfer" (TCA_f), "symmetric" (TCA_sym) or "cosine" (TCA_c)
     """
 
-    def __init__(self, encoder: nn.Module, *, comparator: Comparator | None = None, similarity: str = "chamfer"):
+    def __init__(self, encoder: Encoder, *, comparator: Comparator | None = None, similarity: str = "chamfer"):
         super().__init__()
         self.encoder, self.similarity = encoder, similarity
         if comparator is not None:
