@@ -57,14 +57,13 @@ def window_count(view: Mel, n_rows: int) -> int:
 class Sound:
     """One file's sound: push every decoded frame, then take the windows.
 
-    origin_s  the time of the file's start on the clock of the frames, to tell how much later the sound starts; None
-              starts it with the file. Gaps between frames are closed, as by the ffmpeg command.
+    Gaps between frames are closed, as by the ffmpeg command.
     """
 
-    def __init__(self, view: Mel, *, origin_s: Fraction | None = None):
+    def __init__(self, view: Mel):
         from ndvr.models.layers.mel import MelPower, decibels  # torch, which picture methods can do without
 
-        self.view, self._origin_s = view, origin_s
+        self.view = view
         self._power, self._decibels = MelPower(view), decibels
         self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 (rows; gone with this object)
         self._resampler: tuple[tuple, av.AudioResampler] | None = None
@@ -76,11 +75,16 @@ class Sound:
         self.samples = 0  # so far, mono, at the view's rate
         self.silent = False  # after `finish`: there is nothing to hear
 
-    def push(self, frame: av.AudioFrame) -> None:
-        """Take the next frame; format, rate and layout may differ from the one before."""
+    def push(self, frame: av.AudioFrame, origin_s: Fraction | None = None) -> None:
+        """Take the next frame; format, rate and layout may differ from the one before.
+
+        origin_s  the time of the file's start on the clock of the frames, to tell how much later the sound starts;
+                  None starts it with the file.
+        """
         if self.start_s is None:
-            known = self._origin_s is not None and frame.pts is not None and frame.time_base is not None
-            self.start_s = max(0.0, float(frame.pts * frame.time_base - self._origin_s)) if known else 0.0
+            self.start_s = 0.0
+            if origin_s is not None and frame.pts is not None and frame.time_base is not None:
+                self.start_s = max(0.0, float(frame.pts * frame.time_base - origin_s))
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or self._resampler[0] != kind:
             self._flush()
