@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ndvr.models.card import View
+from ndvr.models.card import Mel, View
 from ndvr.operators import decoders
-from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import table
 from ndvr.operators.sandbox import Sandbox
 from ndvr.operators.stream import Stream, sha256_of
-from ndvr.operators.windows import Piece, cut
+from ndvr.operators.windows import End, Piece, cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Job:
 
     view: View
     config: str
+    min_windows: int = 1  # a shorter video is marked in the ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +45,26 @@ class Limits:
 
 def serve(
     beat: Callable[[], None], path: str, views: dict[str, View], decoder: str
-) -> Iterator[Piece | dict[str, Any]]:
-    """Runs in the child: pieces as they are cut, then what was decoded."""
+) -> Iterator[Piece | tuple[str, dict[str, Any]]]:
+    """Runs in the child: pieces as they are cut, and of every view its name with what became of it."""
     began = time.process_time()
+    if any(isinstance(view, Mel) for view in views.values()):
+        from ndvr.models.layers import mel  # torch, which picture methods can do without
+
+        mel.use_one_thread()  # a decoder has one core
+    ends = []
     for item in cut(path, views, decoder, heartbeat=beat):
-        if isinstance(item, Stream):
-            yield _facts(path, item) | {"decode_s": time.process_time() - began}
+        if isinstance(item, End):
+            ends.append(item)
         else:
             yield item
+    common = {"decode_s": time.process_time() - began, "sha256": sha256_of(path)}
+    for end in ends:
+        verdict = {"status": end.status, "error_class": end.error_class, "message": end.message}
+        yield end.key, common | verdict | (_facts(end.stream) if end.stream else {})
 
 
-def _facts(path: str, stream: Stream) -> dict[str, Any]:
+def _facts(stream: Stream) -> dict[str, Any]:
     duration_s = float(stream.end_s)
     # Containers overstate by rounding and by sound that is longer; a tenth and a second is more than that.
     claimed_s = stream.duration_s or duration_s
@@ -65,7 +75,6 @@ def _facts(path: str, stream: Stream) -> dict[str, Any]:
         "damaged": stream.errors,
         "partial": bool(stream.errors or missing),
         "duration_s": duration_s,
-        "sha256": sha256_of(path),
     }
 
 
@@ -75,8 +84,13 @@ class Decode:
     def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str = "auto", limits: Limits | None = None):
         self.jobs, self.run, self.order = jobs, run, decoders.order(decoder)
         limits = limits or Limits()
+        hears = any(isinstance(job.view, Mel) for job in jobs.values())
         self.sandbox = Sandbox(
-            f"{__name__}:serve", memory_gb=limits.memory_gb, stall_s=limits.stall_s, total_s=limits.total_s
+            f"{__name__}:serve",
+            needs=("ndvr.models.layers.mel",) if hears else (),
+            memory_gb=limits.memory_gb,
+            stall_s=limits.stall_s,
+            total_s=limits.total_s,
         )
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
@@ -84,44 +98,64 @@ class Decode:
             yield from self._video(video)
 
     def _video(self, video: dict[str, Any]) -> Iterator[pa.Table]:
+        """Every attempt hands over pieces; the end rows come when all methods have their verdict."""
+        facts = _stat(video["uri"])
+        ends: dict[str, dict[str, Any]] = {}
+        attempts = [(self.order[0], list(video["methods"]))]
+        number = 0
+        while attempts:
+            decoder, methods = attempts.pop(0)
+            number += 1
+            found = yield from self._attempt(video, decoder, methods, number)
+            for method, end in found.items():
+                if (before := ends.get(method)) and end["status"] == "failed":
+                    # The first decoder's verdict stands: it opens more, so its class says more about the file.
+                    end |= {
+                        "error_class": before["error_class"],
+                        "message": f"{before['message']}; then {decoder}: {end['message']}",
+                    }
+                ends[method] = end
+            attempts += self._again(decoder, found)
+        yield table([self._row(video, method, end.pop("attempt"), facts | end) for method, end in ends.items()])
+
+    def _attempt(
+        self, video: dict[str, Any], decoder: str, methods: list[str], number: int
+    ) -> Generator[pa.Table, None, dict[str, dict[str, Any]]]:
+        """Tables of pieces; returns the end of every method."""
         began = time.monotonic()
-        facts: dict[str, Any] = _stat(video["uri"])
-        counts = dict.fromkeys(video["methods"], (0, 0))
-        views = {method: self.jobs[method].view for method in video["methods"]}
-        end: dict[str, Any] = {}
-        attempt = 0
-        for attempt, decoder in enumerate(self.order, start=1):
-            counts = dict.fromkeys(video["methods"], (0, 0))
-            try:
-                for item in self.sandbox.stream(video["uri"], views, decoder):
-                    if isinstance(item, Piece):
-                        pieces, windows = counts[item.key]
-                        if len(item.windows):
-                            counts[item.key] = pieces + 1, windows + len(item.windows)
-                            yield table([self._row(video, item.key, attempt, _piece(item))])
-                    else:
-                        facts |= item
-                end = {"status": "done"}
-                break
-            except NoPicture as reason:
-                end = {"status": "skipped", "message": f"no picture: {reason}"}
-                break
-            except DecodeError as error:
-                message = error.message if not end else f"{end['message']}; then {decoder}: {error.message}"
-                # The first decoder's verdict stands: it opens more, so its class says more about the file.
-                end = {
-                    "status": "failed",
-                    "error_class": end.get("error_class", error.kind),
-                    "message": message,
-                }
-                if error.kind in ("io", "empty", "oom"):
-                    break  # no other decoder will fare better
-        facts.setdefault("decode_s", time.monotonic() - began)  # of a failure: how long it kept us waiting
-        rows = []
-        for method, (pieces, windows) in counts.items():
-            last = {"kind": "end", "piece": pieces, "windows_count": windows, "uri": video["uri"]}
-            rows.append(self._row(video, method, attempt, last | facts | end))
-        yield table(rows)
+        counts = dict.fromkeys(methods, (0, 0))
+        ends: dict[str, dict[str, Any]] = {}
+        try:
+            for item in self.sandbox.stream(video["uri"], {m: self.jobs[m].view for m in methods}, decoder):
+                if isinstance(item, Piece):
+                    pieces, windows = counts[item.key]
+                    counts[item.key] = pieces + 1, windows + len(item.windows)
+                    yield table([self._row(video, item.key, number, _piece(item))])
+                else:
+                    ends[item[0]] = item[1]
+        except DecodeError as error:
+            lost = {"status": "failed", "error_class": error.kind, "message": error.message, "died": error.died}
+            ends |= {method: dict(lost) for method in methods if method not in ends}
+        for method, end in ends.items():
+            pieces, windows = counts[method]
+            end.setdefault("decode_s", time.monotonic() - began)  # of a failure: how long it kept us waiting
+            end |= {"kind": "end", "piece": pieces, "windows_count": windows, "uri": video["uri"], "attempt": number}
+            few = self.jobs[method].min_windows
+            if end["status"] == "done" and windows < few and not end["message"]:
+                end["message"] = f"{windows} windows, fewer than {few}: repeated when compared"
+        return ends
+
+    def _again(self, decoder: str, ends: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+        """What to try next for methods that failed: the next decoder, or, after a death, one without the other."""
+        failed = [method for method, end in ends.items() if end["status"] == "failed"]
+        died = any([ends[method].pop("died", False) for method in failed])
+        sound = [method for method in failed if isinstance(self.jobs[method].view, Mel)]
+        picture = [method for method in failed if method not in sound]
+        if died and sound and picture:  # either may have killed the child; the other shall have its chance
+            return [(decoder, picture), (decoder, sound)]
+        rest = self.order[self.order.index(decoder) + 1 :]
+        picture = [method for method in picture if ends[method]["error_class"] not in ("io", "empty", "oom")]
+        return [(rest[0], picture)] if rest and picture else []
 
     def _row(self, video: dict[str, Any], method: str, attempt: int, values: dict[str, Any]) -> dict[str, Any]:
         key = {"video_id": video["video_id"], "method": method, "config": self.jobs[method].config}

@@ -22,7 +22,8 @@ def open_decord(path: str) -> Stream:
         count = len(reader)
     except Exception as error:  # decord raises bare RuntimeError and its own type for everything
         raise DecodeError("corrupt", f"cannot open: {_decord_reason(error)}") from error
-    stream = Stream(f"decord {decord.__version__}", rate, count / float(rate) if rate else None, "?")
+    stream = Stream(f"decord {decord.__version__}", rate, count / float(rate) if rate else None)
+    stream.count = lambda: count
     stream.frames = _decord_frames(reader, count, stream)
     return stream
 

@@ -18,9 +18,10 @@ class DecodeError(Exception):
     unsupported  no decoder for this codec or pixel format, or encrypted
     """
 
-    def __init__(self, kind: ErrorClass, message: str):
-        super().__init__(kind, message)
+    def __init__(self, kind: ErrorClass, message: str, died: bool = False):
+        super().__init__(kind, message, died)
         self.kind, self.message = kind, message
+        self.died = died  # with it died the process that was decoding, and whatever else that was at
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -28,3 +29,7 @@ class DecodeError(Exception):
 
 class NoPicture(Exception):
     """The file has no video stream: sound only. For a picture method it is skipped, not failed."""
+
+
+class NoSound(Exception):
+    """The file has no sound stream. For a method that listens it is skipped, not failed."""

@@ -18,27 +18,46 @@ _LUMA_FIRST = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
-class Picture:
-    """Makes the windows of one video through one view: call it with each picked frame.
+class Upright:
+    """Decoded frames as RGB in their own size, upright; views that ask for the same frame share the work.
 
     Reads the display rotation off the first frame and keeps one libswscale context: PyAV's per-frame side data
     and per-call contexts are freed only by the cycle collector, gigabytes late on 1080p video.
     """
 
-    def __init__(self, view: Raster):
-        self.view = view
+    def __init__(self) -> None:
         self._turn: Turn | None = None
+        self._scale = VideoReformatter()
+        self._last: tuple[av.VideoFrame, np.ndarray] | None = None
+
+    def turn(self, frame: av.VideoFrame) -> Turn:
+        """What the file asks to do with its pictures."""
+        self._turn = self._turn or display_turn(frame)
+        return self._turn
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """(height, width, 3) uint8."""
+        if self._last is None or self._last[0] is not frame:
+            rgb = self._scale.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
+            self._last = frame, self.turn(frame).upright(rgb)
+        return self._last[1]
+
+
+class Picture:
+    """Makes the windows of one video through one view: call it with each picked frame."""
+
+    def __init__(self, view: Raster, upright: Upright | None = None):
+        self.view, self.upright = view, upright or Upright()
         self._scale = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """`view.picture_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
-        turn = self._turn = self._turn or display_turn(frame)
         if self.view.grey:
-            picture = self._grey(frame, turn)
+            picture = self._grey(frame, self.upright.turn(frame))
         elif self.view.kernel == "swscale":
-            picture = self._swscale(frame, turn)
+            picture = self._swscale(frame, self.upright.turn(frame))
         else:
-            picture = _resize(turn.upright(self._convert(frame, "rgb24")), self.view)
+            picture = _resize(self.upright(frame), self.view)
         # What loads with Pillow crops with torchvision.
         return np.ascontiguousarray(centre_crop(picture, self.view.crop, nearest=self.view.kernel == "pillow"))
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 import av
 
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.pyav_sound import Track
 from ndvr.operators.stream import Frame, Stream
 
 
@@ -31,9 +32,21 @@ def open_pyav(path: str) -> Stream:
         duration = float(video.duration * video.time_base)
     elif container.duration:
         duration = container.duration / av.time_base
-    stream = Stream(f"pyav {av.__version__}", rate, duration, video.codec_context.name)
+    stream = Stream(f"pyav {av.__version__}", rate, duration, video.codec_context.name, can_hear=True)
     stream.frames = _pyav_frames(container, video, stream)
+    stream.count = lambda: video.frames or _count(path, video.index)
     return stream
+
+
+def _count(path: str, index: int) -> int:
+    """Packets with a picture to show, told without decoding; for containers whose header has no number of frames."""
+    with av.open(path, metadata_errors="replace") as container:
+        try:
+            return sum(
+                1 for packet in container.demux(container.streams[index]) if packet.size and not packet.is_discard
+            )
+        except av.FFmpegError:
+            return 1  # breaks off: any number will do, the pass over the frames tells the true one
 
 
 def best_video(container: av.container.InputContainer) -> av.VideoStream:
@@ -54,10 +67,11 @@ def _reason(error: Exception) -> str:
 
 def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
     start_s = Fraction(container.start_time or 0, av.time_base)
+    track = Track(container, stream.hear) if stream.hear else None
     step_s = 1 / stream.rate if stream.rate else Fraction(1, 25)
     last_s: Fraction | None = None
     reason = ""
-    for result in _packets(container, video, _skipping(container, video, stream, start_s)):
+    for result in _packets(container, video, _skipping(container, video, stream, start_s, track)):
         if isinstance(result, Exception):
             stream.errors += 1
             reason = _reason(result)
@@ -74,6 +88,7 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
             stream.end_s = time_s + min(Fraction(length), Fraction(10))
             stream.decoded += 1
             yield Frame(stream.decoded - 1, time_s, picture)
+    stream.sound = track.close() if track else None
     container.close()
     if stream.decoded == 0:
         raise _no_frames(stream, reason)
@@ -116,8 +131,9 @@ _LOOKAHEAD = 40
 _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
 
 
-def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[av.Packet]:
-    """Packets, with the decoder told to drop those that no window needs and no other frame refers to.
+def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track | None) -> Iterator[av.Packet]:
+    """Packets of pictures, those of sound having gone to their track; the decoder is told to drop the pictures that no
+    window needs and no other frame refers to.
 
     Half of the frames of a usual H.264 file are such: decoding takes two thirds of the time and the frames that
     come out are the same, bit for bit. Only H.264 says reliably, packet by packet, what is referred to: in HEVC
@@ -128,7 +144,7 @@ def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[a
     times: list[Fraction] = []  # of `waiting`, sorted
     last_dts = None
     needs = stream.needs
-    sound = context.name == "h264" and container.format.name in _TIMED
+    trusted = context.name == "h264" and container.format.name in _TIMED
 
     def release() -> av.Packet:
         packet = waiting.popleft()
@@ -137,7 +153,7 @@ def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[a
             time_s = packet.pts * packet.time_base - start_s
             later = bisect_right(times, time_s)
             # After damage the decoder patches pictures from its neighbours: let it have all of them.
-            known = sound and not stream.errors and 0 < later < len(times)
+            known = trusted and not stream.errors and 0 < later < len(times)
             skip = needs is not None and known and not needs(time_s, times[later])
         context.skip_frame = "NONREF" if skip else "DEFAULT"
         stream.skipped |= skip
@@ -145,12 +161,16 @@ def _skipping(container, video, stream: Stream, start_s: Fraction) -> Iterator[a
 
     broken: av.FFmpegError | None = None
     try:
-        for packet in container.demux(video):
+        for packet in container.demux([video, track.track] if track and track.track else [video]):
+            if packet.stream is not video:
+                assert track is not None
+                track.packet(packet)
+                continue
             if packet.dts is not None and last_dts is not None and packet.dts < last_dts:
-                sound = False  # time runs backwards: take no chances with what is left
+                trusted = False  # time runs backwards: take no chances with what is left
             last_dts = packet.dts if packet.dts is not None else last_dts
             if packet.pts is None or packet.time_base is None:
-                sound = sound and packet.size == 0
+                trusted = trusted and packet.size == 0
             elif not packet.is_discard:
                 insort(times, packet.pts * packet.time_base - start_s)
                 stream.packets += 1

@@ -6,12 +6,12 @@ views share one pass over a video and no frame is kept longer than needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from math import floor
 from typing import Generic, Protocol, TypeVar
 
-from ndvr.models.card import Frames
+from ndvr.models.card import Frames, Overview, Raster
 
 F = TypeVar("F")  # whatever stands for a frame: a decoded frame, or just its number in tests
 
@@ -86,9 +86,7 @@ class OpencvSampler(Generic[F]):
     skips = False  # it counts frames
 
     def __init__(self, fps: float, rate: Fraction | None):
-        if rate is None or rate <= 0 or rate > 144:
-            rate = Fraction(25)
-        self.step = max(1, round(rate / Fraction(fps).limit_denominator(1000)))
+        self.step = opencv_step(fps, rate)
 
     def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
         return True
@@ -101,12 +99,67 @@ class OpencvSampler(Generic[F]):
         return iter(())
 
 
-_SAMPLERS: dict[str, Callable[[Frames, Fraction | None], Sampler]] = {
-    "ffmpeg": lambda view, rate: FfmpegSampler(view.fps),
-    "opencv": lambda view, rate: OpencvSampler(view.fps, rate),
-}
+class TcaSampler(Generic[F]):
+    """The first frame, then every frame before a multiple of step, and the last of them once more (TCA's loader)."""
+
+    skips = False
+
+    def __init__(self, fps: float, rate: Fraction | None):
+        self.step = opencv_step(fps, rate)
+        self._last: tuple[Fraction, F] | None = None
+
+    def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
+        return True
+
+    def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]:
+        if index == 0 or (index + 1) % self.step == 0:
+            self._last = time_s, frame
+            yield time_s, frame
+
+    def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]:
+        if self._last is not None:
+            yield self._last
 
 
-def sampler(view: Frames, rate: Fraction | None) -> Sampler:
-    """The sampler of a view for a stream whose header says `rate` frames a second (None: unknown)."""
-    return _SAMPLERS[view.rule](view, rate)
+class OverviewSampler(Generic[F]):
+    """`count` frames spread over a video of `total`: round(i * total / count), half to even, at most total - 1."""
+
+    skips = False
+
+    def __init__(self, count: int, total: int):
+        self.total = total
+        self._picks = [min(round(Fraction(i * total, count)), total - 1) for i in range(count)]
+        self._next = 0
+
+    def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
+        return True
+
+    def push(self, index: int, time_s: Fraction, frame: F) -> Iterator[tuple[Fraction, F]]:
+        while self._next < len(self._picks) and self._picks[self._next] == index:
+            self._next += 1
+            yield time_s, frame
+
+    def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]:
+        return iter(())
+
+
+def opencv_step(fps: float, rate: Fraction | None) -> int:
+    """Source frames from one window to the next, as the OpenCV loaders count them."""
+    if rate is None or rate <= 0 or rate > 144:
+        rate = Fraction(25)
+    return max(1, round(rate / Fraction(fps).limit_denominator(1000)))
+
+
+def sampler(view: Raster, rate: Fraction | None, total: int | None) -> Sampler:
+    """The sampler of a view for a stream whose header says `rate` frames a second (None: unknown).
+
+    `total` is the number of frames, which only Overview needs.
+    """
+    if isinstance(view, Overview):
+        if total is None:
+            raise ValueError("an overview can only be picked when the number of frames is known")
+        return OverviewSampler(view.count, total)
+    assert isinstance(view, Frames)
+    if view.rule == "ffmpeg":
+        return FfmpegSampler(view.fps)
+    return OpencvSampler(view.fps, rate) if view.rule == "opencv" else TcaSampler(view.fps, rate)

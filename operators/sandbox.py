@@ -35,13 +35,23 @@ BEAT_S = 0.5  # signs of life are sent no more often
 class Sandbox:
     """Calls `serve(beat, *args)`, a generator function, in a child with a deadline and a memory limit.
 
+    needs      modules to import before the first call, so that the time it takes is not the call's
     memory_gb  data the child may allocate
     stall_s    longest silence before the child counts as hanging
     total_s    longest time one call may keep us waiting
     """
 
-    def __init__(self, serve: str, *, memory_gb: float = 4.0, stall_s: float = 30.0, total_s: float = 3600.0):
-        self.serve, self.memory_gb, self.stall_s, self.total_s = serve, memory_gb, stall_s, total_s
+    def __init__(
+        self,
+        serve: str,
+        *,
+        needs: tuple[str, ...] = (),
+        memory_gb: float = 4.0,
+        stall_s: float = 30.0,
+        total_s: float = 3600.0,
+    ):
+        self.serve, self.needs, self.memory_gb = serve, needs, memory_gb
+        self.stall_s, self.total_s = stall_s, total_s
         self._child: subprocess.Popen | None = None
         self._pipe: Connection | None = None
         self._log: IO[bytes] | None = None
@@ -80,9 +90,11 @@ class Sandbox:
             heard = self._pipe.poll(min(self.stall_s, max(0.0, self.total_s - waited_s)))
             waited_s += time.monotonic() - began
             if waited_s >= self.total_s:
-                raise DecodeError("timeout", f"not finished after {self.total_s:g} s; the decoder was killed")
+                raise DecodeError(
+                    "timeout", f"not finished after {self.total_s:g} s; the decoder was killed", died=True
+                )
             if not heard:
-                raise DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed")
+                raise DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed", died=True)
             kind, value = self._pipe.recv()
             if kind == "end":
                 return
@@ -107,6 +119,7 @@ class Sandbox:
                     self.serve,
                     str(self.memory_gb),
                     str(os.getpid()),
+                    *self.needs,
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -127,9 +140,9 @@ class Sandbox:
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         said = f": {lines[-1][:200]}" if lines else ""
         if any(word in line for line in lines for word in ("bad_alloc", "MemoryError", "Cannot allocate memory")):
-            return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB")
+            return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB", died=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return DecodeError("crash", f"the decoder process died ({name}){said}")
+        return DecodeError("crash", f"the decoder process died ({name}){said}", died=True)
 
     def close(self) -> None:
         """Kill the child. The next call starts another."""
@@ -155,7 +168,7 @@ def _die_with(parent: int) -> None:
         sys.exit(1)
 
 
-def _child_main(fd: int, serve: str, memory_gb: float, parent: int) -> None:
+def _child_main(fd: int, serve: str, memory_gb: float, parent: int, needs: list[str]) -> None:
     _die_with(parent)
     # RLIMIT_DATA counts private writable memory, so neither mapped libraries nor reserved address space.
     limit = int(memory_gb * 2**30)
@@ -164,6 +177,8 @@ def _child_main(fd: int, serve: str, memory_gb: float, parent: int) -> None:
     pipe = Connection(fd)
     module, _, function = serve.partition(":")
     generator = getattr(importlib.import_module(module), function)
+    for name in needs:
+        importlib.import_module(name)
     pipe.send(("ready", None))
     last_beat = time.monotonic()
 
@@ -182,14 +197,14 @@ def _child_main(fd: int, serve: str, memory_gb: float, parent: int) -> None:
             for value in generator(beat, *args):
                 pipe.send(("value", value))
         except MemoryError:
-            pipe.send(("raised", DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB")))
+            pipe.send(("raised", DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB", died=True)))
         except (DecodeError, NoPicture) as error:
             pipe.send(("raised", error))
         except Exception as error:  # a bad file found a hole in us: one video's failure, with its reason
-            pipe.send(("raised", DecodeError("crash", f"{type(error).__name__}: {error}")))
+            pipe.send(("raised", DecodeError("crash", f"{type(error).__name__}: {error}", died=True)))
         else:
             pipe.send(("end", None))
 
 
 if __name__ == "__main__":
-    _child_main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    _child_main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

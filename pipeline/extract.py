@@ -165,7 +165,7 @@ class _Run:
         _configure_ray_data(DataContext.get_current(), self.limits)
         run = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
         jobs = {
-            method: Job(view=setting.view, config=self.configs[method]["name"])
+            method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
             for method, setting in self.chosen.items()
         }
         n_decode = min(len(todo), self.decode_workers or have.cpus)

@@ -59,7 +59,7 @@ def test_a_header_that_claims_a_day_does_not_become_a_day_of_windows():
 @pytest.mark.parametrize("rate", [None, Fraction(0), Fraction(90_000)], ids=["unknown", "zero", "absurd"])
 def test_opencv_rule_takes_an_unusable_rate_for_25(rate):
     times, end = constant_rate("25", 60)
-    assert picked(sampler(Frames(rule="opencv"), rate), times, end) == [0, 25, 50]
+    assert picked(sampler(Frames(rule="opencv"), rate, None), times, end) == [0, 25, 50]
 
 
 def test_opencv_rule_below_one_frame_a_second_keeps_every_frame():

@@ -13,9 +13,9 @@ from clips import ORIENTATIONS, numbered_clip, oriented_clip, read_number
 
 from ndvr.models.card import Frames
 from ndvr.operators import decoders
-from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.errors import DecodeError
 from ndvr.operators.picture import Picture
-from ndvr.operators.windows import cut
+from ndvr.operators.windows import End, Piece, cut
 
 # 64 x 48 in: the whole picture squashed, so that the number stays readable.
 WHOLE = Frames(fps=1, resize=(96, 96), crop=96)
@@ -23,7 +23,10 @@ GEOMETRY = json.loads((Path(__file__).parent / "golden" / "frame_rules.json").re
 
 
 def windows_of(path, view=WHOLE, decoder="pyav") -> np.ndarray:
-    return np.concatenate([item.windows for item in cut(str(path), {"m": view}, decoder) if hasattr(item, "windows")])
+    *pieces, end = cut(str(path), {"m": view}, decoder)
+    if end.status == "failed":
+        raise DecodeError(end.error_class, end.message)
+    return np.concatenate([piece.windows for piece in pieces])
 
 
 def numbers_of(path, view=WHOLE, decoder="pyav") -> list[int]:
@@ -80,9 +83,10 @@ def test_frames_that_no_window_needs_are_left_out_and_nothing_changes(tmp_path, 
     every_frame = Frames(rule="opencv", kernel="cubic", resize=(96, 96), crop=96)
     lean = list(cut(str(clip), {"m": WHOLE}))
     full = list(cut(str(clip), {"m": WHOLE, "all": every_frame}))  # this rule counts frames, so none is left out
-    assert lean[-1].skipped and not full[-1].skipped
-    assert lean[-1].decoded == full[-1].decoded == 200
-    both = [np.concatenate([item.windows for item in items[:-1] if item.key == "m"]) for items in (lean, full)]
+    assert lean[-1].stream.skipped and not full[-1].stream.skipped
+    assert lean[-1].stream.decoded == full[-1].stream.decoded == 200
+    pieces = [[item for item in items if item.key == "m" and isinstance(item, Piece)] for items in (lean, full)]
+    both = [np.concatenate([piece.windows for piece in some]) for some in pieces]
     np.testing.assert_array_equal(*both)
 
 
@@ -102,8 +106,9 @@ def test_a_file_with_sound_only_has_no_picture(tmp_path):
 
     write_video(tmp_path / "both.mp4", iter([np.zeros((48, 64, 3), np.uint8)] * 5), fps=5, audio=tone(1.0))
     sound_only(tmp_path / "both.mp4", tmp_path / "sound.mp4")
-    with pytest.raises(NoPicture, match="sound only"):
-        windows_of(tmp_path / "sound.mp4")
+    assert list(cut(str(tmp_path / "sound.mp4"), {"m": WHOLE})) == [
+        End(key="m", status="skipped", message="no picture: sound only")
+    ]
 
 
 def sound_only(source: Path, target: Path) -> None:
