@@ -14,7 +14,7 @@ import torch
 from ndvr import models
 from ndvr.models import weights as files
 from ndvr.models.layers import chamfer, comparator, strips
-from ndvr.models.layers.limac import region_vectors
+from ndvr.models.layers.limac import region_vectors, stage_maps
 from ndvr.models.method import Model
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "s2vs.npz")
@@ -190,6 +190,15 @@ def test_embedding_changes_neither_windows_nor_weights(extractor):
     np.testing.assert_array_equal(extractor.embed(frames), extractor.embed(frames))
     np.testing.assert_array_equal(frames, before)
     assert extractor.digest("embed") == digest
+
+
+def test_folding_normalisation_into_convolutions_leaves_saved_weights_alone(extractor):
+    _, (limac, _) = extractor.network("embed")
+    assert not [key for key in extractor.network("embed").state_dict() if "folded" in key]
+    pictures = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for with_it, without in zip(stage_maps(limac.folded, pictures), stage_maps(limac.cnn, pictures)):
+        assert not torch.equal(with_it, without)
+        np.testing.assert_allclose(with_it, without, atol=1e-5 * without.max().item())
 
 
 def test_both_samplers_of_the_authors_can_be_asked_for():

@@ -50,13 +50,24 @@ def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dim
         network = Extractor(dims)
     seed = random_weights.seed_of(weights)
     if seed is not None:
-        files.load_into(network, random_weights.seeded(network, seed) | constants_state(), source=weights)
-        return network
-    given: dict[str, torch.Tensor] = {}
+        state, source = random_weights.seeded(network, seed) | constants_state(), str(weights)
+    else:
+        state, source = _extractor_state(weights, options, card, dims, fetch)
+    files.load_into(network, state, source=source)
+    for module in list(network.modules()):
+        if isinstance(module, LiMAC):
+            module.fold()
+    return network
+
+
+def _extractor_state(
+    weights: Any, options: Mapping[str, Any], card: Card, dims: int, fetch: bool
+) -> tuple[files.State, str]:
+    given: files.State = {}
     source = "the ResNet-50 or PCA file"
     if not (weights is None or (isinstance(weights, str) and weights in card.weights)):
-        state, name = files.resolve(weights, card.weights, cache=options["cache"])
-        given, _ = split_state(state)
+        everything, name = files.resolve(weights, card.weights, cache=options["cache"])
+        given, _ = split_state(everything)
         source = name if given else source
     state = {**constants_state(), **given}
     if not any(key.startswith("1.0.cnn.") for key in given):
@@ -66,19 +77,7 @@ def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dim
         path = options["pca"] or files.fetch(card.requires["pca"], cache=options["cache"], download=fetch)
         pca = projection(files.state_of(files.read(path)), dims, source=str(path))
         state |= {"1.1." + key: value for key, value in pca.items()}
-    files.load_into(network, state, source=source)
-    return network
-
-
-def build_head(network: nn.Module, weights: Any, options: Mapping[str, Any], card: Card) -> nn.Module:
-    """`network` (made on the meta device) with its tensors out of `weights`."""
-    seed = random_weights.seed_of(weights)
-    if seed is not None:
-        state, source = random_weights.seeded(network, seed), str(weights)
-    else:
-        state, source = head_state(weights, options, card)
-    files.load_into(network, state, source=source)
-    return network
+    return state, source
 
 
 def head_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
