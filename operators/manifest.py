@@ -4,7 +4,7 @@
     .txt        "id path" per line, the references' format; the path may hold spaces
     .csv        columns video_id and uri (or path); .parquet likewise
     one video   id = its file name
-Relative paths in a list are looked up from the list's own folder.
+Relative paths in a list are looked up from the list's own folder; folders may be spelled in another case.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import csv
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -65,8 +66,25 @@ def read_manifest(videos: str | Path) -> Manifest:
     if not pairs:
         raise ValueError(f"{path} lists no videos")
     _refuse_duplicates(path, [video_id for video_id, _ in pairs])
-    base = path.resolve().parent
-    return Manifest(source=str(path), uris={video_id: str(base / uri) for video_id, uri in sorted(pairs)})
+    base, spelled = path.resolve().parent, cache(_spelled)
+    uris = {video_id: base / uri for video_id, uri in sorted(pairs)}
+    return Manifest(
+        source=str(path),
+        uris={video_id: os.path.join(spelled(str(uri.parent)), uri.name) for video_id, uri in uris.items()},
+    )
+
+
+def _spelled(folder: str) -> str:
+    """The folder as it is spelled on disk: 3D-CSL's lists say Videos/ and videos/ of the same one."""
+    parent, name = os.path.split(folder)
+    if os.path.isdir(folder) or not name:
+        return folder
+    parent = _spelled(parent)
+    try:
+        alike = [found for found in os.listdir(parent) if found.casefold() == name.casefold()]
+    except OSError:
+        alike = []
+    return os.path.join(parent, alike[0] if len(alike) == 1 else name)
 
 
 def _folder(folder: Path) -> Manifest:
@@ -88,7 +106,8 @@ def _folder(folder: Path) -> Manifest:
 
 def _text(path: Path) -> list[tuple[str, str]]:
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # utf-8-sig: editors on Windows put a mark before the first id.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         parts = line.strip().split(maxsplit=1)
@@ -99,7 +118,7 @@ def _text(path: Path) -> list[tuple[str, str]]:
 
 
 def _csv(path: Path) -> list[tuple[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         key = _uri_column(path, reader.fieldnames or [])
         return _complete(path, ((row["video_id"], row[key]) for row in reader))

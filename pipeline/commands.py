@@ -157,6 +157,38 @@ def show(library: str, failures: bool, as_json: bool) -> None:
         click.echo(view.text(failures=failures))
 
 
+@click.command("import")
+@click.argument("files")
+@click.argument("library")
+@click.option("--method", required=True, help=f"Whose features they are. {METHOD_HELP}")
+@option_option
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="How to keep them. Default: as extract does.")
+@click.option("--label", metavar="TEXT", help="Features of one label are comparable. Default: as published.")
+@click.option("--like", metavar="LIBRARY", help="On your word: made with the weights and view of this library's.")
+@click.option("--config", help="Configuration of --like, when it holds several of the method.")
+@click.option("--untrained", is_flag=True, help="They come from random weights: mark all scores made of them.")
+@click.option("--retry", help="Try these failures again: classes separated by commas, e.g. corrupt,io, or all.")
+@quiet_option
+@json_option
+def import_(files: str, library: str, **settings: Any) -> None:
+    """Import features that others extracted from FILES into LIBRARY; running again continues.
+
+    FILES is an HDF5 file with a dataset per video (S2VS, DnS, TCA), a folder of ID/wlaf.npz (AuSiL), ID.npz or
+    ID.npy, a list ("id path" a line; path may be FILE.hdf5::DATASET), or one .npy or .npz. Afterwards LIBRARY
+    serves as if `ndvr extract` had made it. Exit code 0: all done; 1: some videos failed; 2: wrong usage.
+    """
+    from ndvr.operators.errors import ERROR_CLASSES
+    from ndvr.pipeline import import_features as run
+    from ndvr.pipeline.summary import import_text
+
+    as_json, quiet, retry = settings.pop("as_json"), settings.pop("quiet"), settings.pop("retry")
+    classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
+    summary = run.import_features(files, library, **_given(retry=classes, **settings), progress=not quiet)
+    click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else import_text(summary))
+    if summary.failed:
+        raise SystemExit(1)
+
+
 @click.command("fit-pca")
 @click.argument("library")
 @click.argument("out", metavar="OUT.npz")

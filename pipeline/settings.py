@@ -84,11 +84,15 @@ def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
         "decoder": decoder,
         "features_version": FEATURES_VERSION,
     }
-    # Paths and labels may change without the features changing; the digest is what counts.
-    decisive = {key: value for key, value in about.items() if key not in ("weights", "options")}
-    text = json.dumps(decisive, sort_keys=True)
     return about | {
-        "name": f"{setting.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
+        "name": config_name(about),
         "trained": model.trained,
         "windows_per_s": model.view.windows_per_s,
     }
+
+
+def config_name(about: dict[str, Any]) -> str:
+    """The method, and a hash of all that decides its features."""
+    # Paths and labels may change without the features changing; the digest is what counts.
+    decisive = {key: value for key, value in about.items() if key not in ("weights", "options")}
+    return f"{about['method']}-{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]}"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ndvr.operators.library import Entry, Library
 from ndvr.operators.score_cell import ScoreCell
@@ -22,6 +22,9 @@ from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.score_folder import fingerprint, open_scores, write_ids
 from ndvr.pipeline.settings import Setting, choose_one
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
 
 # A cell holds two groups of videos; their signatures are what bounds its memory.
 WINDOWS_PER_GROUP = 4096
@@ -84,6 +87,7 @@ def similarity(
     _same_features(sides, abouts)
     setting = _with_embedding_options(setting, abouts[0])
     model = setting.load("cpu", "similarity")
+    _fits(model, sides[0], abouts[0])
     every = [library.entries(name) for library, name in zip(sides, configs)]
     every[0] = _pick(every[0], query_ids, sides[0])
     out = Path(scores)
@@ -134,13 +138,23 @@ def similarity(
 
 
 def _same_features(sides: list[Library], abouts: list[dict[str, Any]]) -> None:
-    for key in ("weights_digest", "view", "features_version"):
+    for key in ("weights_digest", "view", "feature_shape", "features_version"):
         if abouts[0][key] != abouts[1][key]:
             first, second = (f"{library.path} ({about['name']})" for library, about in zip(sides, abouts))
             raise ValueError(
                 f"the features of {first} and {second} cannot be compared: their {key} differ "
                 f"({abouts[0][key]!r}, {abouts[1][key]!r}); extract both with the same settings"
             )
+
+
+def _fits(model: Model, library: Library, about: dict[str, Any]) -> None:
+    """Refuse weights or options that compare features of another shape than the library's."""
+    if list(model.feature_shape) != about["feature_shape"]:
+        raise ValueError(
+            f"features in {library.path} have shape {about['feature_shape']}, {model.name} under these settings "
+            f"compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
+            f"(`ndvr methods {model.name}`)"
+        )
 
 
 def _with_embedding_options(setting: Setting, about: dict[str, Any]) -> Setting:

@@ -54,10 +54,7 @@ def summary_text(summary: Summary) -> str:
     lines = []
     for method in summary.untrained:
         lines.append(f"WARNING: {method} ran with untrained (random) weights; its features mean nothing.")
-    settled = [f"{summary.done:,} done"]
-    settled += [f"{count:,} skipped ({why})" for why, count in summary.skipped.items()]
-    settled += [f"{count:,} failed ({kind})" for kind, count in summary.failed.items()]
-    lines.append(f"{summary.videos:,} videos: {', '.join(settled)}  ->  {summary.library}")
+    lines.append(settled_text(summary))
     if summary.partial:
         lines.append(f"{summary.partial:,} of the done are partial: damaged or cut off, the readable part was used")
     if summary.ignored:
@@ -74,4 +71,28 @@ def summary_text(summary: Summary) -> str:
     if summary.failed:
         classes = ",".join(summary.failed)
         lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr extract ... --retry {classes}")
+    return "\n".join(lines)
+
+
+def settled_text(summary: Summary) -> str:
+    """One line: how many videos ended how."""
+    settled = [f"{summary.done:,} done"]
+    settled += [f"{count:,} skipped ({why})" for why, count in summary.skipped.items()]
+    settled += [f"{count:,} failed ({kind})" for kind, count in summary.failed.items()]
+    return f"{summary.videos:,} videos: {', '.join(settled)}  ->  {summary.library}"
+
+
+def import_text(summary: Summary) -> str:
+    """A few lines about an import."""
+    lines = [f"WARNING: features of untrained {method}; their scores mean nothing." for method in summary.untrained]
+    lines.append(settled_text(summary))
+    if summary.ignored:
+        kinds = ", ".join(f"{extension} {count}" for extension, count in summary.ignored.items())
+        lines.append(f"ignored {sum(summary.ignored.values()):,} files of other kinds ({kinds})")
+    lines.append(
+        f"{summary.seconds:.1f} s: {summary.windows:,} windows, {summary.windows / max(summary.seconds, 1e-9):,.0f}/s"
+    )
+    if summary.failed:
+        classes = ",".join(summary.failed)
+        lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr import ... --retry {classes}")
     return "\n".join(lines)

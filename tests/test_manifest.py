@@ -79,3 +79,14 @@ def test_an_empty_list_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(ValueError, match="lists no videos"):
         read_manifest(tmp_path / "list.txt")
+
+
+def test_folders_of_a_list_may_be_spelled_in_another_case(tmp_path):
+    (tmp_path / "Videos" / "Part").mkdir(parents=True)
+    (tmp_path / "Videos" / "Part" / "x.npy").touch()
+    (tmp_path / "list.txt").write_text("x videos/part/x.npy\ny Videos/part/Y.npy\nz nowhere/z.npy\n")
+    assert read_manifest(tmp_path / "list.txt").uris == {
+        "x": str(tmp_path / "Videos" / "Part" / "x.npy"),
+        "y": str(tmp_path / "Videos" / "Part" / "Y.npy"),  # file names stay as they are
+        "z": str(tmp_path / "nowhere" / "z.npy"),
+    }
