@@ -101,7 +101,8 @@ class S2VS(Method):
         return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
 
     def symmetric(self, options: Options) -> bool:
-        return options["similarity"] == "symmetric"
+        # The CNN is not: its kernels tell a matrix from its transpose.
+        return options["similarity"] == "symmetric" and options["comparator"] == "off"
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "embed":

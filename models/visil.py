@@ -48,7 +48,7 @@ CARD = Card(
         "variant": Option(
             default="v",
             choices=("v", "sym", "f", "f_att"),
-            help="v: attention and CNN; sym: the same in both directions, on 512 numbers a region; "
+            help="v: attention and CNN; sym: Chamfer in both directions, on 512 numbers a region; "
             "f: frame similarities only, no similarity weights; f_att: frame similarities after attention",
         ),
         "dims": Option(
@@ -87,9 +87,6 @@ class ViSiL(Method):
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
         return (9, _dims(options))
-
-    def symmetric(self, options: Options) -> bool:
-        return options["variant"] == "sym"
 
     def published(self, options: Options) -> str:
         return "visil_symmetric" if options["variant"] == "sym" else "visil"
