@@ -1,8 +1,6 @@
 """S2VS gives the numbers of the authors' code, however the work is cut."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import golden_inputs
@@ -13,8 +11,7 @@ import torch
 
 from ndvr import models
 from ndvr.models import weights as files
-from ndvr.models.layers import chamfer, comparator, strips
-from ndvr.models.layers.limac import region_vectors, stage_maps
+from ndvr.models.layers import comparator
 from ndvr.models.method import Model
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "s2vs.npz")
@@ -139,125 +136,12 @@ def test_weights_of_another_variant_than_the_one_asked_for_are_refused():
     assert models.load("s2vs", "random", parts=("similarity",), variant="binary").digest("similarity")
 
 
-@pytest.mark.parametrize("size", golden_inputs.STAGE_MAPS)
-def test_region_pooling_of_pictures_of_any_size_is_the_authors(size):
-    found = region_vectors(golden_inputs.stage_maps(size))
-    np.testing.assert_allclose(found, GOLDEN[f"pool/{size}"], atol=FEATURE_ATOL)
-
-
-@pytest.fixture(scope="module")
-def extractor_files(tmp_path_factory) -> dict[str, str]:
-    """A ResNet-50 file as torchvision's (with its classifier) and a PCA file as the authors', both seeded."""
-    folder = tmp_path_factory.mktemp("weights")
-    state = models.load("s2vs", "random:110", parts=("embed",)).network("embed").state_dict()
-    resnet = {key.removeprefix("1.0.cnn."): value for key, value in state.items() if key.startswith("1.0.cnn.")}
-    torch.save(resnet | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, folder / "resnet50.pth")
-    torch.save(golden_inputs.pca(), folder / "pca.pth")
-    return {"backbone": str(folder / "resnet50.pth"), "pca": str(folder / "pca.pth")}
-
-
-@pytest.fixture(scope="module")
-def extractor(extractor_files):
-    return models.load("s2vs", parts=("embed",), **extractor_files)
-
-
-def test_features_of_frames_are_the_authors(extractor):
-    frames = golden_inputs.noise_frames()
-    normalise, (limac, _) = extractor.network("embed")
-    with torch.inference_mode():
-        regions = limac(normalise(torch.from_numpy(frames)))
-    np.testing.assert_allclose(regions[:, :, ::16], GOLDEN["noise224/regions"], atol=FEATURE_ATOL)
-    features = extractor.embed(frames)
-    # Stored as half floats: numbers below 1/4 are 1.2e-4 apart.
-    np.testing.assert_allclose(features.astype(np.float32), GOLDEN["noise224/pca512"], atol=1.3e-4)
-    with torch.inference_mode():
-        exact = extractor.method.embed(extractor.network("embed"), torch.from_numpy(frames))
-    np.testing.assert_allclose(exact, GOLDEN["noise224/pca512"], atol=FEATURE_ATOL)
-
-
-def test_frames_to_score_is_the_same_with_the_extractor_in_the_mapping(extractor, extractor_files, model):
-    everything = {**extractor.network("embed").state_dict(), **model.network("similarity").state_dict()}
-    whole = models.load("s2vs", everything)
-    assert whole.digest("embed") == extractor.digest("embed")
-    assert whole.digest("similarity") == model.digest("similarity")
-    windows = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(whole.embed(windows), extractor.embed(windows))
-
-
-def test_embedding_changes_neither_windows_nor_weights(extractor):
-    frames = golden_inputs.noise_frames()
-    before, digest = frames.copy(), extractor.digest("embed")
-    np.testing.assert_array_equal(extractor.embed(frames), extractor.embed(frames))
-    np.testing.assert_array_equal(frames, before)
-    assert extractor.digest("embed") == digest
-
-
-def test_folding_normalisation_into_convolutions_leaves_saved_weights_alone(extractor):
-    _, (limac, _) = extractor.network("embed")
-    assert not [key for key in extractor.network("embed").state_dict() if "folded" in key]
-    pictures = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for with_it, without in zip(stage_maps(limac.folded, pictures), stage_maps(limac.cnn, pictures)):
-        assert not torch.equal(with_it, without)
-        np.testing.assert_allclose(with_it, without, atol=1e-5 * without.max().item())
-
-
 def test_both_samplers_of_the_authors_can_be_asked_for():
     card, method = models.card("s2vs"), models.get("s2vs")
     ffmpeg, opencv = (method.view(card.resolve({"sampler": name})) for name in ("ffmpeg", "opencv"))
     assert (ffmpeg.rule, ffmpeg.kernel, ffmpeg.resize, ffmpeg.crop, ffmpeg.fps) == ("ffmpeg", "swscale", 256, 224, 1)
     assert opencv == dataclasses.replace(ffmpeg, rule="opencv", kernel="cubic")
     assert method.view(card.resolve({})) == card.view == ffmpeg
-
-
-def test_many_targets_of_very_different_lengths_score_as_one_by_one(model):
-    targets = [model.signature(long_clip(n, n).numpy()) for n in (1, 4, 5, 6, 7, 8, 9, 30, 61, 112, 113, 250, 10, 10)]
-    for length in (3, 10, 47):
-        query = model.signature(long_clip(length, 99).numpy())
-        network = model.network("similarity")
-        alone = [network.one_by_one(query, target).item() for target in targets]
-        np.testing.assert_allclose(model.similarities(query, targets), alone, atol=1e-5)
-
-
-@pytest.mark.parametrize("similarity", ["chamfer", "symmetric"])
-@pytest.mark.parametrize("tile_frames", [21, 24, 64])
-def test_tiles_score_as_the_whole(similarity, tile_frames, model):
-    model = models.load("s2vs", "random:101", parts=("similarity",), similarity=similarity)
-    network = model.network("similarity")
-    query, targets = long_clip(83, 1), [long_clip(130, 2), long_clip(9, 3), long_clip(25, 4)]
-    symmetric, rows = similarity == "symmetric", network.rows
-    found = strips.similarities(
-        query, targets, network.visil_head, rows=rows, symmetric=symmetric, tile_frames=tile_frames
-    )
-    whole = [network.one_by_one(query, target) for target in targets]
-    np.testing.assert_allclose(found, torch.stack(whole), atol=1e-5)
-
-
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_frame_similarities_in_blocks_are_those_of_the_definition(monkeypatch, symmetric):
-    monkeypatch.setitem(chamfer.BLOCK_BYTES, "cpu", 81 * 13 * 4 * 3)  # three target frames at a time
-    query, targets = long_clip(13, 1), [long_clip(2, 2), long_clip(8, 3), long_clip(1, 4)]
-    products = torch.einsum("tod,upd->utop", query, torch.cat(targets))
-    wanted = products.amax(3).mean(2)
-    if symmetric:
-        wanted = (wanted + products.amax(2).mean(2)) / 2
-    np.testing.assert_allclose(chamfer.frame_rows(query, targets, symmetric=symmetric), wanted, atol=1e-6)
-
-
-def test_memory_does_not_grow_with_the_matrix():
-    # 25 min against 65 min: all region products take 1.9 GB, the first convolution of the whole matrix 0.75 GB.
-    code = """
-import resource, torch
-from ndvr.models.layers import comparator, strips
-torch.set_num_threads(1)
-query, target, cnn = torch.randn(1500, 9, 4), torch.randn(3900, 9, 4), comparator.Comparator()
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before = peak()
-with torch.inference_mode():
-    strips.similarities(query, [target], cnn)
-print(peak() - before)
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert int(run.stdout) < 500_000  # kB; a tile of 1024 x 1024 takes 0.2 GB
 
 
 def test_short_videos_are_repeated_until_there_are_four_frames(model):
@@ -278,14 +162,6 @@ def test_the_comparator_can_be_left_out(clips):
 def test_random_weights_depend_on_the_seed_only():
     digests = [models.load("s2vs", f"random:{s}", parts=("similarity",)).digest("similarity") for s in (7, 7, 8)]
     assert digests[0] == digests[1] != digests[2]
-
-
-def test_all_reference_features_beside_the_project(shared, extractor):
-    reference = np.load(shared / "golden" / "s2vs" / "feature_extractor.npz")
-    for name in ("smooth224", "smooth240x320"):
-        with torch.inference_mode():
-            found = extractor.method.embed(extractor.network("embed"), torch.from_numpy(reference[f"in/{name}"]))
-        np.testing.assert_allclose(found, reference[f"s2vs_dns/{name}/pca512"], atol=FEATURE_ATOL)
 
 
 def test_all_reference_matrices_beside_the_project(shared, clips):

@@ -100,20 +100,16 @@ def similarities(
     firsts = np.concatenate([[0], np.cumsum(n_cells)])
     owner = torch.as_tensor(np.repeat(np.arange(len(targets)), n_cells), device=query.device)
     layers = Layers.of(comparator) if comparator else None
-    pieces = []
+    pieces: list[Piece] = []
     for number, target in enumerate(targets):
-        first = firsts[number]
-        for span in spans(len(target), tile_frames, cell=cell, halo=halo):
-            pieces.append(Piece(number, span, int(first)))
-            first += span.keep
+        pieces += _pieces(number, int(firsts[number]), spans(len(target), tile_frames, cell=cell, halo=halo))
     best_in_query = torch.full((int(firsts[-1]),), -torch.inf, device=query.device)
     total = torch.zeros(len(targets), device=query.device)
     for columns in spans(len(query), tile_frames, cell=cell, halo=halo):
         part = query[columns.start : columns.stop]
         best = torch.full((len(targets), columns.keep), -torch.inf, device=query.device)  # per target and query cell
         for strip in _strips(pieces, len(part), query.device.type, layers.gap if layers else 1):
-            cells = _cells(part, targets, strip, layers, rows)
-            cells = cells[:, columns.skip : columns.skip + columns.keep]
+            cells = _cells(part, targets, strip, layers, rows)[:, columns.skip : columns.skip + columns.keep]
             index = torch.as_tensor(_ranges([p.cell for p in strip], [p.span.keep for p in strip]), device=query.device)
             best.scatter_reduce_(0, owner[index][:, None].expand_as(cells), cells, "amax")
             if symmetric:
@@ -124,6 +120,13 @@ def similarities(
         return forward
     sums = torch.zeros_like(forward).index_add_(0, owner, best_in_query)
     return (forward + sums / torch.as_tensor(n_cells, device=query.device)) / 2
+
+
+def _pieces(target: int, first: int, cuts: Sequence[Span]) -> Iterator[Piece]:
+    """The spans of one target, whose first output cell is the `first`-th of all targets'."""
+    for span in cuts:
+        yield Piece(target, span, first)
+        first += span.keep
 
 
 def _strips(pieces: Sequence[Piece], n_query: int, device: str, gap: int) -> Iterator[list[Piece]]:
