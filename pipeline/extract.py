@@ -132,6 +132,10 @@ def _settle(
         elif any(row["status"] == "done" for row in rows):
             summary.done += 1
             summary.partial += any(row["partial"] for row in rows)
+            for row in rows:
+                if row["status"] == "skipped":
+                    what = f"{row['method']} ({row['message']})"
+                    summary.without[what] = summary.without.get(what, 0) + 1
         else:
             reason = rows[0]["message"]
             summary.skipped[reason] = summary.skipped.get(reason, 0) + 1

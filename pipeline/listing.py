@@ -10,9 +10,23 @@ from ndvr import models
 from ndvr.models.card import Card
 
 
+def _feature_bytes(card: Card) -> int:
+    return prod(card.feature_shape) * {"uint8": 1, "float16": 2, "float32": 4}[card.feature_dtype]
+
+
 def _bytes_per_s(card: Card) -> float:
-    width = {"uint8": 1, "float16": 2, "float32": 4}[card.feature_dtype]
-    return prod(card.feature_shape) * width * card.view.windows_per_s
+    return _feature_bytes(card) * card.view.windows_per_s
+
+
+def _often(card: Card) -> str:
+    """How many windows there are."""
+    per_s = card.view.windows_per_s
+    return f"{per_s:.3g} a second" if per_s else "1 a video"
+
+
+def _size(card: Card) -> str:
+    per_s = _bytes_per_s(card)
+    return f"{per_s / 1000:.1f} KB a second" if per_s else f"{_feature_bytes(card) / 1000:.1f} KB a video"
 
 
 def _one(name: str) -> dict[str, Any]:
@@ -31,16 +45,17 @@ def as_text(name: str | None = None) -> str:
     """A table of all methods, or one method's card."""
     if name:
         return _card_text(name, models.card(name))
-    rows = [("method", "title", "looks at", "feature", "KB/s", "weights")]
+    rows = [("method", "title", "looks at", "windows", "feature", "size", "weights")]
     for each in models.names():
         card = models.card(each)
         rows.append(
             (
                 each,
                 card.title,
-                f"{type(card.view).__name__} {card.view.windows_per_s:g}/s",
+                type(card.view).__name__,
+                _often(card),
                 f"{' x '.join(map(str, card.feature_shape))} {card.feature_dtype}",
-                f"{_bytes_per_s(card) / 1000:.1f}",
+                _size(card),
                 ", ".join(card.weights) or "none needed",
             )
         )
@@ -55,9 +70,8 @@ def _card_text(name: str, card: Card) -> str:
         f"{name}: {card.title}",
         f"paper       {card.paper}",
         f"view        {view}",
-        f"window      {' x '.join(map(str, view.window_shape))} uint8, {view.windows_per_s:g} a second of video",
-        f"feature     {' x '.join(map(str, card.feature_shape))} {card.feature_dtype}, "
-        f"{_bytes_per_s(card) / 1000:.1f} KB a second of video",
+        f"window      {' x '.join(map(str, view.window_shape))} {view.window_dtype}, {_often(card)}",
+        f"feature     {' x '.join(map(str, card.feature_shape))} {card.feature_dtype}, {_size(card)}",
         f"scores      {card.range[0]:g} to {card.range[1]:g}, {'' if card.symmetric else 'not '}symmetric",
     ]
     for title, files in (("weights", card.weights), ("needs", card.requires)):
@@ -67,7 +81,7 @@ def _card_text(name: str, card: Card) -> str:
     if not card.weights:
         lines.append("weights     none needed")
     for key, option in card.options.items():
-        choices = f" ({' | '.join(map(str, option.choices))})" if option.choices else ""
+        choices = f" ({' | '.join(dict.fromkeys(map(str, option.choices)))})" if option.choices else ""
         changes = "features" if option.part == "embed" else "scores only"
         lines.append(f"option      {key}={option.default}{choices}: {option.help} [changes {changes}]")
     return "\n".join(lines)

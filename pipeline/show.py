@@ -41,6 +41,7 @@ class ConfigView:
             "skipped": statuses["skipped"],
             "failed": count_failures(e.end["error_class"] for e in self.unfinished if e.status == "failed"),
             "partial": sum(bool(entry.end["partial"]) for entry in self.done),
+            "notes": dict(Counter(e.end["message"] for e in self.done if e.end["message"]).most_common()),
             "windows": sum(entry.windows for entry in self.done),
             "hours": round(sum(entry.end["duration_s"] or 0 for entry in self.done) / 3600, 4),
             "bytes": self.bytes,
@@ -76,10 +77,15 @@ class LibraryView:
                 f"{found['windows']:,} windows, {found['bytes'] / 1e6:,.1f} MB"
             )
             lines.append(f"  {found['skipped']:,} skipped; failed: {failed or 'none'}")
+            if found["notes"]:
+                short = sum(found["notes"].values())
+                lines.append(f"  {short:,} of the done are too short for the method and were filled up or repeated")
             if failures:
                 for entry in view.unfinished:
                     kind = entry.end["error_class"] or entry.status
                     lines.append(f"    {kind:<12}{entry.video_id}  {entry.end['message']}")
+                for entry in (entry for entry in view.done if entry.end["message"]):
+                    lines.append(f"    {'short':<12}{entry.video_id}  {entry.end['message']}")
         return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ class Summary:
     failed: dict[str, int] = field(default_factory=dict)  # by class
     ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
     partial: int = 0  # done, with pictures missing
+    without: dict[str, int] = field(default_factory=dict)  # done, but not for every method: "ausil: no sound ..."
     seconds: float = 0.0
     frames: int = 0  # decoded
     windows: int = 0
@@ -37,6 +38,7 @@ class Summary:
             "skipped_why": self.skipped,
             "failed": self.failed,
             "partial": self.partial,
+            "without": self.without,
             "ignored": self.ignored,
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
@@ -57,6 +59,8 @@ def summary_text(summary: Summary) -> str:
     lines.append(settled_text(summary))
     if summary.partial:
         lines.append(f"{summary.partial:,} of the done are partial: damaged or cut off, the readable part was used")
+    for what, count in summary.without.items():
+        lines.append(f"{count:,} of the done have nothing for {what}")
     if summary.ignored:
         kinds = ", ".join(f"{extension} {count}" for extension, count in summary.ignored.items())
         lines.append(f"ignored {sum(summary.ignored.values()):,} files that are no videos by name ({kinds})")
@@ -86,6 +90,8 @@ def import_text(summary: Summary) -> str:
     """A few lines about an import."""
     lines = [f"WARNING: features of untrained {method}; their scores mean nothing." for method in summary.untrained]
     lines.append(settled_text(summary))
+    for what, count in summary.without.items():
+        lines.append(f"{count:,} of the done have nothing for {what}")
     if summary.ignored:
         kinds = ", ".join(f"{extension} {count}" for extension, count in summary.ignored.items())
         lines.append(f"ignored {sum(summary.ignored.values()):,} files of other kinds ({kinds})")
