@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -48,10 +49,11 @@ def serve(
 ) -> Iterator[Piece | tuple[str, dict[str, Any]]]:
     """Runs in the child: pieces as they are cut, and of every view its name with what became of it."""
     began = time.process_time()
+    cv2.setNumThreads(1)  # a decoder has one core
     if any(isinstance(view, Mel) for view in views.values()):
         from ndvr.models.layers import mel  # torch, which picture methods can do without
 
-        mel.use_one_thread()  # a decoder has one core
+        mel.use_one_thread()
     ends = []
     for item in cut(path, views, decoder, heartbeat=beat):
         if isinstance(item, End):

@@ -71,6 +71,7 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
     step_s = 1 / stream.rate if stream.rate else Fraction(1, 25)
     last_s: Fraction | None = None
     reason = ""
+    length_s = step_s  # of the frame before
     for result in _packets(container, video, _skipping(container, video, stream, start_s, track)):
         if isinstance(result, Exception):
             stream.errors += 1
@@ -80,14 +81,16 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
             if picture.pts is None or picture.time_base is None:
                 time_s = Fraction(0) if last_s is None else last_s + step_s
             else:
-                time_s = picture.pts * picture.time_base - start_s
+                time_s = picture.pts * picture.time_base
+                time_s = time_s - start_s if start_s else time_s
             # Times that run backwards (broken files) would unpick windows already given away.
-            time_s = time_s if last_s is None else max(time_s, last_s)
+            time_s = time_s if last_s is None or time_s > last_s else last_s
             last_s = time_s
-            length = picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
-            stream.end_s = time_s + min(Fraction(length), Fraction(10))
+            length_s = picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
             stream.decoded += 1
             yield Frame(stream.decoded - 1, time_s, picture)
+    if last_s is not None:
+        stream.end_s = last_s + min(Fraction(length_s), Fraction(10))
     stream.sound = track.close() if track else None
     container.close()
     if stream.decoded == 0:
@@ -172,8 +175,12 @@ def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track 
             if packet.pts is None or packet.time_base is None:
                 trusted = trusted and packet.size == 0
             elif not packet.is_discard:
-                insort(times, packet.pts * packet.time_base - start_s)
                 stream.packets += 1
+                if needs is not None:
+                    insort(times, packet.pts * packet.time_base - start_s)
+            if needs is None:
+                yield packet
+                continue
             waiting.append(packet)
             if len(waiting) > _LOOKAHEAD:
                 yield release()

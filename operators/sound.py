@@ -110,7 +110,7 @@ class Sound:
 
     def _take(self, frames: list[av.AudioFrame]) -> None:
         for frame in frames:
-            samples = frame.to_ndarray()[0]
+            samples = np.frombuffer(frame.planes[0], np.int16, frame.samples)
             self._batch.append(samples)
             self._n_batch += len(samples)
 

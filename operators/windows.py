@@ -177,7 +177,8 @@ def _run(stream: Stream, views: dict[str, Any], total: int | None, heartbeat: Ca
     for frame in stream.frames:
         stream.first = stream.first or frame
         for cutter in cutters:
-            yield from cutter.take(cutter.sampler.push(frame.number, frame.time_s, frame))
+            if frame.number >= cutter.sampler.due:
+                yield from cutter.take(cutter.sampler.push(frame.number, frame.time_s, frame))
         heartbeat()
     return cutters
 
