@@ -60,7 +60,7 @@ def measure(folder: Path, *, n_queries: int, n_videos: int) -> dict[str, float]:
 
     import numpy as np
 
-    from ndvr.benchmarks.evaluate import evaluate_protocol
+    from ndvr.benchmarks.counting import evaluate_protocol
     from ndvr.benchmarks.protocol import Protocol, Task
     from ndvr.operators.score_files import open_scores
 

@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ndvr.benchmarks.bootstrap import Interval
 from ndvr.benchmarks.evaluation import Evaluation, Share, TaskResult
 
 
 def table(evaluation: Evaluation) -> str:
-    """Lines of plain text, at most about 110 wide."""
-    lines = []
-    if evaluation.untrained:
-        lines += [f"UNTRAINED WEIGHTS ({evaluation.weights}): these numbers say nothing about {evaluation.method}.", ""]
+    """Lines of plain text, at most about 120 wide."""
     made_by = f"{evaluation.method}, weights {evaluation.weights}" if evaluation.method else "method not recorded"
     coverage = evaluation.coverage
-    lines += [
+    lines = [
+        *warnings(evaluation),
         f"{evaluation.benchmark}   {made_by}",
         f"{evaluation.n_pairs:,} pairs, database of {coverage.videos.expected:,} videos "
         f"(sha256 of its ids {evaluation.database_sha256[:12]})",
         f"{evaluation.convention}.",
         "",
     ]
-    lines += _grid(_header(evaluation), [_row(evaluation, task) for task in evaluation.tasks.values()])
-    lines += ["", *_coverage_lines(evaluation), *(f"Note: {note}" for note in evaluation.notes)]
+    lines += grid(_header(evaluation), [_row(evaluation, task) for task in evaluation.tasks.values()])
+    lines += ["", *_coverage_lines(evaluation), *(f"Note: {note}" for note in notes(evaluation))]
     return "\n".join(lines).rstrip()
 
 
+def warnings(evaluation: Evaluation) -> list[str]:
+    """What must be read before any number, and an empty line."""
+    lines = []
+    if evaluation.untrained:
+        lines.append(f"UNTRAINED WEIGHTS ({evaluation.weights}): these numbers say nothing about {evaluation.method}.")
+    pairs = evaluation.coverage.pairs
+    if pairs.scored < pairs.expected:
+        lines.append(
+            f"SCORES ARE INCOMPLETE: {pairs.expected - pairs.scored:,} of {pairs.expected:,} pairs of these queries and"
+            "\nvideos have none: the comparison is unfinished, a file of it is missing, or only the best were kept."
+        )
+    return [*lines, ""] if lines else []
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """What the protocol says about its files, and tasks with queries that nothing is right for."""
+    empty = [
+        f"{task.queries_without_right:,} of {task.name}"
+        for task in evaluation.tasks.values()
+        if task.queries_without_right
+    ]
+    lines = list(evaluation.notes)
+    if empty:
+        done = "score 1" if evaluation.protocol.switches.no_right_video == "perfect" else "are not in the mean"
+        lines.append(f"queries without a right video in the database {done}: {', '.join(empty)}")
+    return lines
+
+
 def _header(evaluation: Evaluation) -> list[str]:
-    header = ["task", "mAP", "ties", "micro-AP", "queries", "right pairs"]
+    header = ["task", "mAP", "95 %", "ties", "micro-AP", "queries", "right pairs"]
     return header if evaluation.coverage.complete else [*header, "if lost left", "could be"]
 
 
 def _row(evaluation: Evaluation, task: TaskResult) -> list[str]:
-    ties = "none"
-    if task.tied_queries:
-        ties = f"{_number(task.map_low)} to {_number(task.map_high)}"
     row = [
         task.name,
-        _number(task.map),
-        ties,
-        _number(task.micro_ap),
-        _part(task.queries, task.expected_queries),
-        _part(task.found, task.relevant),
+        number(task.map),
+        span(task.map_interval),
+        "none" if not task.tied_queries else span((task.map_low or 0, task.map_high or 0)),
+        number(task.micro_ap),
+        part(task.queries, task.expected_queries),
+        part(task.found, task.relevant),
     ]
     if not evaluation.coverage.complete:
-        row += [_number(task.map_available), f"{_number(task.possible_low)} to {_number(task.possible_high)}"]
+        row += [number(task.map_available), span((task.possible_low or 0, task.possible_high or 0))]
     return row
 
 
@@ -53,7 +80,7 @@ def _coverage_lines(evaluation: Evaluation) -> list[str]:
     else:
         lines = ["Coverage is incomplete. A query without scores is left out of the means; a right video without a"]
         lines += ["score counts as never found. 'if lost left': lost videos leave the id list. 'could be': the means"]
-        lines += ["over all queries with the missing right videos never found, and ranked on top."]
+        lines += ["over all queries with what is missing at its worst, and at its best."]
         if coverage.pairs.scored < coverage.pairs.expected:
             lines += ["Pairs without a score are not ranked: wrong videos among them make every number too high."]
         for name, share in (
@@ -63,11 +90,13 @@ def _coverage_lines(evaluation: Evaluation) -> list[str]:
             ("pairs of these queries and videos", coverage.pairs),
         ):
             if share.scored < share.expected:
-                lines.append(f"  {name}: {_part(share.scored, share.expected)} scored{_examples(share)}")
+                lines.append(f"  {name}: {part(share.scored, share.expected)} scored{_examples(share)}")
     if coverage.queries_without_truth:
-        lines.append(f"  {coverage.queries_without_truth:,} scored queries have no truth and are not evaluated.")
+        n, shown = len(coverage.queries_without_truth), _some(coverage.queries_without_truth)
+        lines.append(f"  {n:,} scored queries have no truth, not evaluated: {shown}")
     if coverage.videos_outside_database:
-        lines.append(f"  {coverage.videos_outside_database:,} scored videos are not in the id list: not ranked.")
+        n, shown = len(coverage.videos_outside_database), _some(coverage.videos_outside_database)
+        lines.append(f"  {n:,} scored videos are not in the id list, not ranked: {shown}")
     return lines
 
 
@@ -75,7 +104,12 @@ def _examples(share: Share, shown: int = 3) -> str:
     return f"; missing {share.some_missing(shown)}" if share.missing else ""
 
 
-def _grid(header: list[str], rows: list[list[str]]) -> list[str]:
+def _some(ids: Iterable[str], shown: int = 3) -> str:
+    ordered = sorted(ids)
+    return ", ".join(ordered[:shown]) + (" ..." if len(ordered) > shown else "")
+
+
+def grid(header: list[str], rows: list[list[str]]) -> list[str]:
     """First column left, the others right aligned."""
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     out = []
@@ -85,9 +119,13 @@ def _grid(header: list[str], rows: list[list[str]]) -> list[str]:
     return [out[0], "-" * len(out[0]), *out[1:]]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _part(some: int, of: int) -> str:
+def span(ends: Interval | None) -> str:
+    return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def part(some: int, of: int) -> str:
     return f"{some:,}" if some == of else f"{some:,}/{of:,}"

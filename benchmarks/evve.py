@@ -1,29 +1,32 @@
 """EVVE (Revaud et al., CVPR 2013): videos of 13 events; a query finds the other videos of its event.
 
-Read from evve.json: {"queries", "database", "annotation": {event: {"queries", "positives", "null"}}}. AP is the area
-under the precision-recall curve by trapezoids, as the data set's own script has it; micro-AP is by steps.
+Read from evve.json, or from evve.pickle as S2VS, DnS, TCA and others bring it along: {"queries", "database",
+"annotation": {event: {"queries", "positives", "null"}}}; the pickle has (queries, positives, null) for an event.
+AP is the area under the precision-recall curve by trapezoids, as the data set's own script has it; micro-AP is by
+steps.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ndvr.benchmarks.protocol import Protocol, Task, read_annotation
+from ndvr.benchmarks.annotation_files import read_annotation
+from ndvr.benchmarks.convention import Convention
+from ndvr.benchmarks.protocol import Protocol, Task
 
 DATASETS = ("evve",)
-CONVENTIONS = {
-    "s2vs": "AP by trapezoids, mean over queries, not over events; the other events' videos are wrong",
-}
+_ALL = Convention(says="AP by trapezoids, mean over queries, not over events; the other events' videos are wrong")
+CONVENTIONS = {"s2vs": _ALL, "visil": _ALL, "dns": _ALL, "tca": _ALL}
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
     """All queries, then the queries of each event."""
-    data = read_annotation(annotations, "evve.json", source="convert the pickle of S2VS or DnS with a tool you trust")
+    data = read_annotation(annotations, "evve.json", "evve.pickle", source="S2VS and DnS have it in their repositories")
     database = frozenset(data["database"])
-    events = {
-        event: {query: frozenset(lists["positives"]) & database for query in lists["queries"]}
-        for event, lists in sorted(data["annotation"].items())
-    }
+    events = {}
+    for event, lists in sorted(data["annotation"].items()):
+        queries, positives = (lists["queries"], lists["positives"]) if isinstance(lists, dict) else lists[:2]
+        events[event] = {query: frozenset(positives) & database for query in queries}
     everything = {query: videos for event in events.values() for query, videos in event.items()}
     tasks = [Task(name="overall", relevant=everything)]
     tasks += [Task(name=event, relevant=relevant) for event, relevant in events.items()]

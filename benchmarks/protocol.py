@@ -1,20 +1,21 @@
 """A benchmark as data: which videos are right for which query, which are neither, and who is asked about what.
 
-A dataset is one file of this folder that assigns `DATASETS = ("name", ...)` and `CONVENTIONS = {"name": sentence}`,
-the first one the default, and defines `protocol(name, annotations, *, convention, hard) -> Protocol`. It is found by
-listing the folder.
+A dataset is one file of this folder that assigns `DATASETS = ("name", ...)` and `CONVENTIONS = {"name": Convention}`
+(or a sentence, where there is nothing to switch), the first one the default, and defines
+`protocol(name, annotations, *, convention, hard) -> Protocol`. It is found by listing the folder.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from ndvr.benchmarks.convention import Convention
 
 Sets = dict[str, frozenset[str]]  # query -> videos
 
@@ -40,9 +41,9 @@ class Protocol:
     database: frozenset[str] | None = None  # the id list; None: every video that was attempted or has a score
     ap: Literal["sum", "trapezoid", "steps"] = "sum"
     ranks_query: bool = False  # the query may stand in its own ranking
-    # What happens when an id list says that videos are lost (they always leave the ranking):
-    lost_stay_relevant: bool = False  # they still count in the denominator (CC_WEB_VIDEO)
-    lost_queries_leave: bool = False  # a query that was in the database and is lost is not evaluated
+    # When an id list says that right videos are lost, they leave the ranking, and the denominator unless this is set.
+    lost_stay_relevant: bool = False
+    switches: Convention = Convention(says="")
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,16 +72,20 @@ class Protocol:
     def restricted_to(self, ids: Iterable[str]) -> Protocol:
         """The same benchmark when only these videos are left of its database."""
         kept = frozenset(ids)
-        lost = (self.database or frozenset()) - kept if self.lost_queries_leave else frozenset()
-        tasks = []
-        for task in self.tasks:
-            relevant = {q: videos for q, videos in task.relevant.items() if q not in lost}
-            if not self.lost_stay_relevant:
-                relevant = {q: videos & kept for q, videos in relevant.items()}
-            tasks.append(replace(task, relevant=relevant))
+        lost = (self.database or frozenset()) - kept if self.switches.lost_query == "skipped" else frozenset()
         database = kept if self.database is None else self.database & kept
         if not database:
             raise ValueError(f"none of the given ids is in the database of {self.name}: check the id list")
+        return self.on(self.queries - lost, database)
+
+    def on(self, queries: Set[str], database: frozenset[str]) -> Protocol:
+        """The same benchmark asked by these queries of these videos."""
+        tasks = []
+        for task in self.tasks:
+            relevant = {q: videos for q, videos in task.relevant.items() if q in queries}
+            if not self.lost_stay_relevant:
+                relevant = {q: videos & database for q, videos in relevant.items()}
+            tasks.append(replace(task, relevant=relevant))
         return replace(self, tasks=tuple(tasks), database=database)
 
 
@@ -108,26 +113,15 @@ def load_protocol(name: str, annotations: str | Path, *, convention: str | None 
     if not folder.is_dir():
         raise FileNotFoundError(f"no annotation folder {folder}: give the folder with the official files of {name}")
     module = importlib.import_module(f"ndvr.benchmarks.{_owners()[name]}")
-    conventions = module.CONVENTIONS
+    conventions: dict[str, Convention | str] = module.CONVENTIONS
     convention = convention or next(iter(conventions))
     if convention not in conventions:
         raise ValueError(f"unknown convention {convention!r} for {name}; choose one of {', '.join(conventions)}")
     if hard and not getattr(module, "HAS_HARD", False):
         raise ValueError(f"{name} has no hard variant: leave --hard out")
-    asked = module.protocol(name, folder, convention=convention, hard=hard)
-    return replace(asked, convention=f"{convention}: {conventions[convention]}")
-
-
-def read_annotation(folder: Path, name: str, *, source: str) -> Any:
-    """A JSON file of the folder; FileNotFoundError says where it comes from."""
-    path = folder / name
-    if not path.exists():
-        raise FileNotFoundError(f"no {name} in {folder}: {source}")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_ids(path: Path) -> frozenset[str]:
-    """The first word of every line of an id list."""
-    if not path.exists():
-        raise FileNotFoundError(f"no {path.name} in {path.parent}: the official id list is needed")
-    return frozenset(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    found = conventions[convention]
+    switches = Convention(says=found) if isinstance(found, str) else found
+    asked: Protocol = module.protocol(name, folder, convention=convention, hard=hard)
+    if not asked.queries:
+        raise ValueError(f"the annotation of {name} in {folder} asks about no query at all: check its files")
+    return replace(asked, convention=f"{convention}: {switches.says}", switches=switches)

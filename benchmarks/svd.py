@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from ndvr.benchmarks.protocol import Protocol, Task, read_ids
+from ndvr.benchmarks.annotation_files import read_ids
+from ndvr.benchmarks.convention import Convention
+from ndvr.benchmarks.protocol import Protocol, Task
 
 DATASETS = ("svd",)
-CONVENTIONS = {
-    "dns": "AP by steps over a query's own candidates and all unlabelled videos, not other queries' candidates",
-}
+_ALL = Convention(says="AP by steps over a query's own candidates and all unlabelled videos, not others' candidates")
+CONVENTIONS = {"dns": _ALL, "visil": _ALL}
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:

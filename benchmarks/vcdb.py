@@ -1,7 +1,9 @@
 """VCDB (Jiang et al., ECCV 2014): core videos find those they share a copied segment with.
 
-vcdb-core ranks the 528 core videos, vcdb also the background. Read from vcdb_tca.json ({"index": core then background
-ids, "video_pairs": [{"videos": [a, b]}]}) or, for the core, from the segment file label_file.json ({"a-b": segments}).
+vcdb-core ranks the 528 core videos, vcdb also the background. Read from TCA's vcdb.pickle ({"index": core then
+background ids, "video_pairs": [{"videos": [a, b]}]}, also as vcdb_tca.json), from S2VS's vcdb.pickle ({"queries",
+"positives": {query: ids}, "dataset": background ids}) or, for the core, from the segments of label_file.json
+({"a-b": segments}).
 """
 
 from __future__ import annotations
@@ -10,32 +12,40 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from ndvr.benchmarks.protocol import Protocol, Task, read_annotation
+from ndvr.benchmarks.annotation_files import read_annotation
+from ndvr.benchmarks.convention import Convention
+from ndvr.benchmarks.protocol import Protocol, Sets, Task
 
 DATASETS = ("vcdb", "vcdb-core")
 CONVENTIONS = {
-    "s2vs": "a query is not ranked and is not one of its own right videos",
-    "tca": "a query counts as one of its own right videos though it is never ranked: a perfect ranking has mAP 0.9305",
+    "s2vs": Convention(says="a query is not ranked and is not one of its own right videos"),
+    "tca": Convention(
+        says="a query counts as one of its own right videos though never ranked: a perfect ranking has mAP 0.9305",
+        self_right="added",
+    ),
 }
+_FILES = ("vcdb_tca.json", "vcdb.json", "vcdb.pickle", "vcdb_tca.pickle")
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
     """One task over all core videos."""
-    if name == "vcdb-core" and (annotations / "label_file.json").exists():
-        pairs = [key.split("-", 1) for key in read_annotation(annotations, "label_file.json", source="")]
-        background: list[str] = []
-    else:
-        data = read_annotation(annotations, "vcdb_tca.json", source="convert the pickle of TCA with a tool you trust")
-        pairs = [pair["videos"] for pair in data["video_pairs"]]
-        background = data["index"] if name == "vcdb" else []
-    relevant = _both_ways(pairs)
-    if convention == "tca":
+    relevant, background = _core_and_background(annotations, segments=name == "vcdb-core")
+    if CONVENTIONS[convention].self_right == "added":
         relevant = {query: videos | {query} for query, videos in relevant.items()}
-    database = frozenset(relevant) | frozenset(background)
+    database = frozenset(relevant) | frozenset(background if name == "vcdb" else ())
     return Protocol(name=name, tasks=(Task(name="overall", relevant=relevant),), database=database)
 
 
-def _both_ways(pairs: Iterable[list[str]]) -> dict[str, frozenset[str]]:
+def _core_and_background(folder: Path, *, segments: bool) -> tuple[Sets, Iterable[str]]:
+    if segments and (folder / "label_file.json").is_file():
+        return _both_ways(key.split("-", 1) for key in read_annotation(folder, "label_file.json", source="")), ()
+    data = read_annotation(folder, *_FILES, source="TCA has it in datasets/, S2VS in data/")
+    if "positives" in data:
+        return {q: frozenset(data["positives"].get(q, ())) - {q} for q in data["queries"]}, data["dataset"]
+    return _both_ways(pair["videos"] for pair in data["video_pairs"]), data["index"]
+
+
+def _both_ways(pairs: Iterable[list[str]]) -> Sets:
     partners: dict[str, set[str]] = defaultdict(set)
     for a, b in pairs:
         partners[a].add(b)

@@ -23,6 +23,10 @@ class Codes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __reduce__(self) -> tuple:
+        """For another process: the ids say everything."""
+        return _codes_of, (self.ids,)
+
     def of(self, ids: Set[str] | list[str]) -> np.ndarray:
         """Codes of ids, (N,) int64; ids never seen get the next ones."""
         code = self._code
@@ -50,3 +54,9 @@ class Codes:
         order = np.empty(len(self.ids), np.int64)
         order[np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)] = np.arange(len(self.ids))
         return order
+
+
+def _codes_of(ids: list[str]) -> Codes:
+    codes = Codes()
+    codes.of(ids)
+    return codes

@@ -26,6 +26,14 @@ class PairSet:
         self._bits[query] = bits
         self._rows[query] = self._rows.get(query, 0) + len(videos)
 
+    def add_all(self, other: PairSet, queries: np.ndarray, videos: np.ndarray, n_videos: int) -> None:
+        """Take in another set, whose code q is queries[q] here, and v is videos[v]; repeats in it stay repeats."""
+        for q, bits in other._bits.items():
+            mine = int(queries[q])
+            found = videos[np.flatnonzero(np.unpackbits(bits, bitorder="little"))]
+            self.add(mine, found, n_videos)
+            self._rows[mine] += other._rows[q] - len(found)
+
     def queries_with_repeats(self) -> list[int]:
         return [q for q, bits in self._bits.items() if int(np.unpackbits(bits).sum()) != self._rows[q]]
 

@@ -1,71 +1,40 @@
-"""Count, over any number of score batches in any order, how many videos stand before each right one.
+"""The second walk over scores: how many videos stand before each right one, of its query and of all queries together.
 
-Two walks over the scores, holding one batch at a time:
-    survey  checks every row, notes who was scored, keeps the scores of the labelled pairs (those a truth speaks of)
-    tally   sorts every other pair into the gaps between the right videos' scores: those are the wrong ones
-Counts add up, so the order of rows, files and workers cannot matter; comparisons are float64 and exact.
+    counter = Counter(plan)
+    counter.walk(scores)                   # or walk parts of them in several places and add() their counts()
+    counted = counter.counted()
+
+Every row is counted between the scores of right videos; what a truth says something about is known from the survey and
+taken out again, so that what remains are the wrong ones. Counts are integers and add up: the order of rows, files and
+workers cannot matter. Comparisons are float64 and exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from ndvr.operators.codes import Codes
-from ndvr.operators.pair_set import PairSet
-from ndvr.operators.score_files import BATCH_ROWS, Scores
+from ndvr.operators.query_runs import runs, sorted_rows
+from ndvr.operators.score_files import Scores
+from ndvr.operators.survey import Survey
+from ndvr.operators.survey import survey as survey  # class_top.py finds it here
+from ndvr.operators.thresholds import Thresholds
+
+LEVELS = 512  # at most so many scores at which the pairs of each single query are counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What the first walk learned. Codes index `videos.ids`."""
+class Plan:
+    """What is to be counted."""
 
-    queries: Codes  # every query that has a row, and every labelled one
-    videos: Codes
-    rows: np.ndarray  # (Q,) pairs scored
-    scored: np.ndarray  # (V,) bool: has a score from some query
-    labelled: dict[str, tuple[np.ndarray, np.ndarray]]  # query -> codes and scores of its labelled, scored videos
-    n_pairs: int
-
-
-def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
-    """Walk once. ValueError for a score that is not finite and for a pair that has two scores, naming the pair.
-
-    labels  query -> the videos whose scores are needed one by one; queries outside it are checked, not kept
-    """
-    queries, videos = Codes(), Codes()
-    queries.of(list(labels))
-    labelled = [videos.of(labels[query]) for query in queries.ids]
-    kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {query: [] for query in labels}
-    pairs = PairSet()
-    for query, video, score in _by_query(scores, queries, videos):
-        _check_finite(queries, videos, query, video, score)
-        mark = np.zeros(len(videos), bool)
-        for q, rows in _runs(query):
-            pairs.add(q, video[rows], len(videos))
-            if q < len(labelled):
-                mark[labelled[q]] = True
-                hit = mark[video[rows]]
-                mark[labelled[q]] = False
-                kept[queries.ids[q]].append((video[rows][hit], score[rows][hit]))
-    twice = pairs.queries_with_repeats()
-    if len(twice):
-        raise ValueError(_name_repeat(scores, queries.ids[twice[0]]))
-    return Survey(
-        queries=queries,
-        videos=videos,
-        rows=pairs.counts(len(queries)),
-        scored=pairs.any_query(len(videos)),
-        labelled={query: _end_to_end(found) for query, found in kept.items()},
-        n_pairs=int(pairs.counts(len(queries)).sum()),
-    )
-
-
-def _end_to_end(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    codes, values = zip((np.zeros(0, np.int64), np.zeros(0)), *found)
-    return np.concatenate(codes), np.concatenate(values)
+    surveyed: Survey
+    right: Mapping[str, Set[str]]  # query -> videos right for any task, a subset of the survey's labels
+    order: np.ndarray  # (V,) place of each video in the order that equal scores take
+    ranked: np.ndarray  # (V,) bool: is ranked at all
+    groups: Sequence[Set[str]]  # queries that are pooled
+    landmark: float | None = None  # a score of interest beside those of the right videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +44,117 @@ class Tally:
     codes: np.ndarray  # (P,) the right videos
     above: np.ndarray  # (P,) unlabelled videos with a higher score
     tied: np.ndarray  # (P,) with the same score
-    tied_before: np.ndarray  # (P,) with the same score and a smaller id
+    tied_before: np.ndarray  # (P,) with the same score and an earlier place in the order
+    at_landmark: int  # with at least the plan's landmark for a score
     total: int  # all unlabelled videos that were scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """Unlabelled pairs of a group of queries."""
+
+    above: np.ndarray  # (G,) those with a score above each threshold
+    tied: np.ndarray  # (G,) equal to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """All that the second walk found out."""
+
+    tallies: Mapping[str, Tally]
+    thresholds: np.ndarray  # (G,) scores of right videos, rising
+    pooled: Mapping[frozenset[str], Pooled]
+    levels: np.ndarray  # (K,) some of the thresholds, rising
+    at_least: Mapping[str, np.ndarray]  # query -> its unlabelled pairs at or above each level (K,)
+
+
+class Counter:
+    """Walks scores and adds up with others of the same plan, in any order."""
+
+    def __init__(self, plan: Plan):
+        self.plan, surveyed = plan, plan.surveyed
+        self.tie_counts = {}
+        values = []
+        for query, videos in plan.right.items():
+            codes, scores = surveyed.labelled[query]
+            right = np.isin(codes, surveyed.videos.of(videos))
+            ties = _TieCounts(codes[right], scores[right], plan.order, landmark=plan.landmark)
+            self.tie_counts[int(surveyed.queries.of([query])[0])] = ties
+            values.append(ties.thresholds.values)
+        self.pooled = Thresholds(np.unique(np.concatenate([np.zeros(0), *values])))
+        asked = list(self.tie_counts)
+        self.row = np.full(len(surveyed.queries), -1, np.int64)  # of the queries asked about in `by_level`
+        self.row[asked] = np.arange(len(asked))
+        step = max(1, -(-len(self.pooled.values) // LEVELS))
+        self.levels = self.pooled.values[::step]
+        # Bin -> level, the number of levels that a score in it reaches.
+        self.level_of = ((np.arange(self.pooled.n_bins) + 1) // 2 + step - 1) // step
+        self.by_level = np.zeros((len(asked), len(self.levels) + 1), np.int64)
+        self.member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in plan.groups]
+        self.histograms = [np.zeros(self.pooled.n_bins, np.int64) for _ in plan.groups]
+
+    def walk(self, scores: Scores) -> None:
+        """Count every ranked row; then what the truth says something about can be taken out."""
+        surveyed = self.plan.surveyed
+        all_ranked = bool(self.plan.ranked.all())
+        for query, video, score in sorted_rows(scores, surveyed.queries, surveyed.videos):
+            if not all_ranked:
+                keep = self.plan.ranked[video]
+                query, video, score = query[keep], video[keep], score[keep]
+            self._count(query, video, score, sign=1)
+
+    def counts(self) -> list[np.ndarray]:
+        """All that was counted: some MB, whatever the number of rows."""
+        of_queries = [counts for ties in self.tie_counts.values() for counts in (ties.bins, ties.place_bins)]
+        return [*of_queries, *self.histograms, self.by_level]
+
+    def add(self, counts: list[np.ndarray]) -> None:
+        """Take in what another one of the same plan counted elsewhere."""
+        for mine, theirs in zip(self.counts(), counts):
+            mine += theirs
+
+    def counted(self) -> Counted:
+        """Once, at the end."""
+        self._take_out_labelled()
+        at_least = np.cumsum(self.by_level[:, :0:-1], axis=1)[:, ::-1]
+        ids = self.plan.surveyed.queries.ids
+        return Counted(
+            tallies={ids[q]: ties.tally() for q, ties in self.tie_counts.items()},
+            thresholds=self.pooled.values,
+            pooled={
+                frozenset(group): Pooled(above=above, tied=tied)
+                for group, histogram in zip(self.plan.groups, self.histograms)
+                for above, tied in [self.pooled.counts(histogram)]
+            },
+            levels=self.levels,
+            at_least={ids[q]: at_least[row] for row, q in enumerate(self.tie_counts)},
+        )
+
+    def _take_out_labelled(self) -> None:
+        labelled = self.plan.surveyed.labelled
+        if labelled:
+            videos, scores = (np.concatenate(part) for part in zip(*labelled.values()))
+            queries = np.repeat(self.plan.surveyed.queries.of(list(labelled)), [len(v) for v, _ in labelled.values()])
+            keep = self.plan.ranked[videos]
+            self._count(queries[keep], videos[keep], scores[keep], sign=-1)
+
+    def _count(self, query: np.ndarray, video: np.ndarray, score: np.ndarray, *, sign: int) -> None:
+        """Rows sorted by query."""
+        if not len(query):
+            return
+        for q, rows in runs(query):
+            if q in self.tie_counts:
+                self.tie_counts[q].count(score[rows], video[rows], sign)
+        asked = self.row[query]
+        if asked.min() < 0:
+            keep = asked >= 0
+            query, score, asked = query[keep], score[keep], asked[keep]
+        bins = self.pooled.bins(score)
+        for histogram, inside in zip(self.histograms, self.member):
+            mine = inside[query]
+            histogram += sign * np.bincount(bins if mine.all() else bins[mine], minlength=len(histogram))
+        cells = asked * self.by_level.shape[1] + self.level_of[bins]
+        self.by_level += sign * np.bincount(cells, minlength=self.by_level.size).reshape(self.by_level.shape)
 
 
 def tally(
@@ -86,131 +164,50 @@ def tally(
     *,
     order: np.ndarray,
     ranked: np.ndarray,
-    groups: list[Set[str]],
-) -> tuple[dict[str, Tally], tuple[np.ndarray, list[np.ndarray]]]:
-    """Walk again: a tally for each query, and for each group of queries the pooled counts.
-
-    right     query -> videos that are right for any task, a subset of the labels the survey was given
-    order     place of each video among the sorted ids (V,), as `Codes.order`
-    ranked    videos that are ranked at all, (V,) bool
-    returns   also (thresholds (G,) rising, for each group: unlabelled pairs with a score of at least that (G,))
-    """
-    known = ranked.copy()
-    gaps = {}
-    for query_id, videos in right.items():
-        codes, values = surveyed.labelled[query_id]
-        is_right = np.isin(codes, surveyed.videos.of(videos))
-        gaps[surveyed.queries.of([query_id])[0]] = _Gaps(codes[is_right], values[is_right], order)
-    pooled = np.unique(np.concatenate([np.zeros(0), *(gap.values for gap in gaps.values())]))
-    member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in groups]
-    histograms = [np.zeros(len(pooled) + 1, np.int64) for _ in groups]
-    for query, video, score in _by_query(scores, surveyed.queries, surveyed.videos):
-        wrong = np.zeros(len(query), bool)
-        for q, rows in _runs(query):
-            if q not in gaps:
-                continue
-            labelled = surveyed.labelled[surveyed.queries.ids[q]][0]
-            keep = known[labelled]
-            known[labelled] = False
-            unlabelled = known[video[rows]]
-            known[labelled] = keep
-            wrong[rows] = unlabelled
-            gaps[q].add(score[rows][unlabelled], video[rows][unlabelled])
-        if wrong.any() and len(pooled):
-            query, place = query[wrong], np.searchsorted(pooled, score[wrong], side="right")
-            for histogram, inside in zip(histograms, member):
-                histogram += np.bincount(place if inside.all() else place[inside[query]], minlength=len(histogram))
-    at_least = [np.cumsum(histogram[:0:-1])[::-1] for histogram in histograms]
-    return {surveyed.queries.ids[q]: gap.tally() for q, gap in gaps.items()}, (pooled, at_least)
+    groups: Sequence[Set[str]] = (),
+) -> tuple[Mapping[str, Tally], Counted]:
+    """Walk once, here: the tallies, and everything."""
+    counter = Counter(Plan(surveyed=surveyed, right=right, order=order, ranked=ranked, groups=groups))
+    counter.walk(scores)
+    counted = counter.counted()
+    return counted.tallies, counted
 
 
-class _Gaps:
-    """Histogram over the gaps between one query's right scores: bin 2i is below threshold i, bin 2i + 1 equals it."""
+class _TieCounts:
+    """Rows of one query by their score, and those equal to a right score by their place in the order of ties."""
 
-    def __init__(self, codes: np.ndarray, values: np.ndarray, order: np.ndarray):
-        self.codes, self.values, self.order = codes, values, order
-        self.thresholds, self.at = np.unique(values, return_inverse=True)
-        self.padded = np.append(self.thresholds, np.nan)  # equals nothing
-        self.bins = np.zeros(2 * len(self.thresholds) + 1, np.int64)
-        # Ties only: (threshold, place of the id) as one integer, rising by id inside a threshold.
+    def __init__(self, codes: np.ndarray, scores: np.ndarray, order: np.ndarray, *, landmark: float | None):
+        self.codes, self.order, self.landmark = codes, order, landmark
+        self.thresholds = Thresholds(np.unique(scores if landmark is None else np.append(scores, landmark)))
+        self.at = np.searchsorted(self.thresholds.values, scores)
+        self.bins = np.zeros(self.thresholds.n_bins, np.int64)
+        # Ties only: (threshold, place in the order) as one integer, rising by place inside a threshold.
         self.keys = self.at * len(order) + order[codes]
         self.sorted_keys = np.sort(self.keys)
-        self.key_bins = np.zeros(len(codes) + 1, np.int64)
+        self.place_bins = np.zeros(len(codes) + 1, np.int64)
 
-    def add(self, values: np.ndarray, videos: np.ndarray) -> None:
-        place = np.searchsorted(self.thresholds, values)
-        tied = self.padded[place] == values
-        self.bins += np.bincount(2 * place + tied, minlength=len(self.bins))
-        if tied.any():
-            keys = place[tied] * len(self.order) + self.order[videos[tied]]
-            self.key_bins += np.bincount(np.searchsorted(self.sorted_keys, keys), minlength=len(self.key_bins))
+    def count(self, scores: np.ndarray, videos: np.ndarray, sign: int) -> None:
+        bins = self.thresholds.bins(scores)
+        self.bins += sign * np.bincount(bins, minlength=len(self.bins))
+        tied = np.flatnonzero(bins & 1)
+        if len(tied):
+            keys = (bins[tied] >> 1).astype(np.int64) * len(self.order) + self.order[videos[tied]]
+            places = np.searchsorted(self.sorted_keys, keys)
+            self.place_bins += sign * np.bincount(places, minlength=len(self.place_bins))
 
     def tally(self) -> Tally:
-        from_here = np.cumsum(self.bins[::-1])[::-1]
-        tied = self.bins[1::2]
+        above, tied = self.thresholds.counts(self.bins)
+        at_landmark = 0
+        if self.landmark is not None:
+            at_landmark = int((above + tied)[np.searchsorted(self.thresholds.values, self.landmark)])
         # keys before mine, less all keys of lower thresholds
-        before = np.cumsum(self.key_bins)[np.searchsorted(self.sorted_keys, self.keys)]
+        before = np.cumsum(self.place_bins)[np.searchsorted(self.sorted_keys, self.keys)]
         lower = np.concatenate([[0], np.cumsum(tied)])[:-1]
         return Tally(
             codes=self.codes,
-            above=from_here[2::2][self.at],
+            above=above[self.at],
             tied=tied[self.at],
             tied_before=before - lower[self.at],
+            at_landmark=at_landmark,
             total=int(self.bins.sum()),
         )
-
-
-def _by_query(scores: Scores, queries: Codes, videos: Codes) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows as (query codes, video codes, scores), sorted by query, about BATCH_ROWS at a time.
-
-    The cells of a score grid are small; joined, the work for one query is done on thousands of rows at once.
-    """
-    waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    n_waiting = 0
-    for batch in scores.batches():
-        query = queries.of_array(batch.queries)[batch.query]
-        waiting.append((query, videos.of_array(batch.videos)[batch.video], batch.score))
-        n_waiting += len(query)
-        if n_waiting >= BATCH_ROWS:
-            yield _sorted(waiting)
-            waiting, n_waiting = [], 0
-    if n_waiting:
-        yield _sorted(waiting)
-
-
-def _sorted(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    query, video, score = (np.concatenate(part) for part in zip(*parts))
-    if np.all(query[1:] >= query[:-1]):
-        return query, video, score
-    small = query.astype(np.uint16) if query.max() < 1 << 16 else query  # numpy sorts 16 bits by radix
-    rows = np.argsort(small, kind="stable")
-    return query[rows], video[rows], score[rows]
-
-
-def _runs(query: np.ndarray) -> Iterator[tuple[int, slice]]:
-    """(code, its rows) for sorted codes."""
-    bounds = [0, *(np.flatnonzero(np.diff(query)) + 1).tolist(), len(query)]
-    for start, end in zip(bounds[:-1], bounds[1:]):
-        yield int(query[start]), slice(start, end)
-
-
-def _check_finite(queries: Codes, videos: Codes, query: np.ndarray, video: np.ndarray, score: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(score))
-    if len(bad):
-        i = bad[0]
-        raise ValueError(
-            f"the score of query {queries.ids[query[i]]!r} and video {videos.ids[video[i]]!r} is {score[i]}, and so "
-            "cannot be ranked: compute it again, or leave the pair out"
-        )
-
-
-def _name_repeat(scores: Scores, query: str) -> str:
-    seen: set[str] = set()
-    for batch in scores.batches():
-        mine = [q == query for q in batch.queries.to_pylist()]
-        for video in batch.video[np.array(mine, bool)[batch.query]]:
-            video_id = batch.videos[video].as_py()
-            if video_id in seen:
-                return f"query {query!r} and video {video_id!r} have two scores in {scores.name}: keep one score a pair"
-            seen.add(video_id)
-    raise AssertionError("counted a repeated pair that is not there")

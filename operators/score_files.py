@@ -2,15 +2,15 @@
 
     for batch in open_scores("scores").batches(): ...
 
-Three columns are a score table: query_id, video_id, score. A folder of `ndvr similarity` holds them under
-parts/ and beside them says what was attempted: scores.json, queries.parquet, videos.parquet.
+Three columns are a score table: query_id, video_id, score. A folder of `ndvr similarity` holds them under parts/;
+its scores.json names those in force, and the tables that say what was attempted.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ndvr.operators.json_rows import read_json_rows
 COLUMNS = ("query_id", "video_id", "score")
 BATCH_ROWS = 1 << 20  # 12 MB of indices and scores; larger ones are not faster
 FORMAT = "ndvr-scores/1"
+ABOUT, PARTS = "scores.json", "parts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,11 @@ class Scores:
             else:
                 yield from _READERS[source.suffix](source)
 
+    def parts(self) -> list[Scores]:
+        """The same scores, one source each."""
+        names = [self.name if isinstance(source, Mapping) else str(source) for source in self.sources]
+        return [replace(self, name=name, sources=(source,)) for name, source in zip(names, self.sources)]
+
 
 ScoreSource = str | Path | Mapping[str, Mapping[str, float]] | Scores
 
@@ -70,7 +76,7 @@ def open_scores(source: ScoreSource) -> Scores:
         raise FileNotFoundError(f"no scores at {path}: give the folder that `ndvr similarity` wrote, or a file")
     if path.is_dir():
         return _open_folder(path)
-    if path.name == "scores.json" and (path.parent / "parts").is_dir():
+    if path.name == ABOUT and (path.parent / PARTS).is_dir():
         return _open_folder(path.parent)
     if path.suffix not in _READERS:
         raise ValueError(f"{path} is no score file: its name must end in {', '.join(sorted(_READERS))}")
@@ -79,31 +85,49 @@ def open_scores(source: ScoreSource) -> Scores:
 
 
 def _open_folder(folder: Path) -> Scores:
-    meta_path, parts = folder / "scores.json", folder / "parts"
+    meta_path, parts = folder / ABOUT, folder / PARTS
     meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.exists() else {}
     if meta and meta.get("format") != FORMAT:
         raise ValueError(
             f"{meta_path} says format {meta.get('format')!r}, this version reads {FORMAT!r}: "
             "evaluate with the version of ndvr that wrote it"
         )
-    inside = parts if parts.is_dir() else folder
-    files = sorted(
-        path
-        for path in inside.rglob("*.parquet")
-        if not any(part.startswith((".", "_")) for part in path.relative_to(inside).parts)
-        and (inside is parts or path.name not in ("queries.parquet", "videos.parquet"))
-    )
-    if not files:
-        raise ValueError(f"no score file in {inside}: run `ndvr similarity` first, or give the right folder")
+    ids = meta.get("ids", {"queries": "queries.parquet", "videos": "videos.parquet"})
+    files = _in_force(folder, meta) if "parts" in meta else _found(folder, parts, ids)
     for path in files:
         _check_columns(path)
     return Scores(
         name=str(folder),
         sources=tuple(files),
         meta=meta,
-        queries=_attempted(folder / "queries.parquet"),
-        videos=_attempted(folder / "videos.parquet"),
+        queries=_attempted(folder / ids["queries"]),
+        videos=_attempted(folder / ids["videos"]),
     )
+
+
+def _in_force(folder: Path, meta: Mapping[str, Any]) -> list[Path]:
+    """The parts of the last state that was finished, whatever else a run has written since."""
+    if meta["parts"] is None:
+        raise ValueError(f"{folder} holds a comparison that was not finished: run the same `ndvr similarity` again")
+    files = [folder / PARTS / name for name in meta["parts"]]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise ValueError(f"{missing[0]} and {len(missing) - 1} other parts are gone: run `ndvr similarity` again")
+    return files
+
+
+def _found(folder: Path, parts: Path, ids: Mapping[str, str]) -> list[Path]:
+    """All score tables of a folder that does not say which ones count."""
+    inside = parts if parts.is_dir() else folder
+    files = sorted(
+        path
+        for path in inside.rglob("*.parquet")
+        if not any(part.startswith((".", "_")) for part in path.relative_to(inside).parts)
+        and (inside is parts or path.name not in ids.values())
+    )
+    if not files:
+        raise ValueError(f"no score file in {inside}: run `ndvr similarity` first, or give the right folder")
+    return files
 
 
 def _attempted(path: Path) -> dict[str, str] | None:

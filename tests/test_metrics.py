@@ -9,8 +9,9 @@ from sklearn.metrics import average_precision_score
 
 from ndvr.operators import metrics
 from ndvr.operators.pair_set import PairSet
-from ndvr.operators.rank_counts import survey, tally
+from ndvr.operators.rank_counts import Counter, Plan
 from ndvr.operators.score_files import ScoreBatch, Scores
+from ndvr.operators.survey import survey
 
 
 def test_average_precision_of_hits_at_ranks_1_and_3_of_2_is_five_sixths():
@@ -38,7 +39,7 @@ def test_trapezoids_agree_with_the_evaluator_of_evve(ranks, n_relevant, expected
 
 
 def test_precision_at_recall_is_the_best_precision_from_there_on():
-    curve = metrics.precision_recall_curve(np.array([1, 1]), 2, wrong_found=8)  # ranks 2 and 3
+    curve = metrics.precision_recall_curve(np.array([1, 2]), np.array([1, 1]), 2)  # ranks 2 and 3
     assert curve[1] == curve[20] == pytest.approx(2 / 3)
     assert curve[0] == 1.0  # by convention
 
@@ -96,14 +97,15 @@ def test_counts_equal_a_full_sort_for_any_split_into_batches(seed, rows_per_batc
     scores = RandomBatches(matrix, rows_per_batch, seed)
     surveyed = survey(scores, right)
     order = surveyed.videos.order()
-    tallies, (pooled, (at_least,)) = tally(
-        scores, surveyed, right, order=order, ranked=np.ones(20, bool), groups=[frozenset(right)]
-    )
+    plan = Plan(surveyed=surveyed, right=right, order=order, ranked=np.ones(20, bool), groups=[frozenset(right)])
+    counter = Counter(plan)
+    counter.walk(scores)
+    counted = counter.counted()
     everything = []
     for i in range(3):
         wrong = [(matrix[i, j], f"v{j:02d}") for j in range(20) if f"v{j:02d}" not in right[f"q{i}"]]
         everything += [score for score, _ in wrong]
-        mine = tallies[f"q{i}"]
+        mine = counted.tallies[f"q{i}"]
         assert mine.total == 16
         for code, above, tied, before in zip(mine.codes, mine.above, mine.tied, mine.tied_before):
             name = surveyed.videos.ids[code]
@@ -111,7 +113,11 @@ def test_counts_equal_a_full_sort_for_any_split_into_batches(seed, rows_per_batc
             assert above == sum(other > score for other, _ in wrong)
             assert tied == sum(other == score for other, _ in wrong)
             assert before == sum(other == score and video < name for other, video in wrong)
-    assert at_least.tolist() == [sum(other >= threshold for other in everything) for threshold in pooled]
+    pooled = counted.pooled[frozenset(right)]
+    assert pooled.above.tolist() == [sum(other > score for other in everything) for score in counted.thresholds]
+    assert pooled.tied.tolist() == [sum(other == score for other in everything) for score in counted.thresholds]
+    summed = sum(counted.at_least[query] for query in right)
+    assert summed.tolist() == [sum(other >= level for other in everything) for level in counted.levels]
 
 
 @given(st.lists(st.lists(st.integers(0, 300), unique=True), max_size=8))
