@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card, File, Option, Overview, View
-from ndvr.models.layers.hash_codes import HashLayer, distances
+from ndvr.models.layers.hash_codes import HashLayer, distance_matrix, distances
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.resnet3d import ResNet18
 from ndvr.models.method import Method, Network, Options, Part
@@ -58,6 +59,9 @@ class C3DHash(Method):
     which either may be missing. A Kinetics file (`module.conv1.weight`, ...; its classifier `fc` is left out) gives
     features only. Every other name is an error, where the authors' loader keeps noise for what does not fit.
     """
+
+    def compact(self, options: Options) -> bool:
+        return True
 
     def view(self, options: Options) -> View:
         assert isinstance(self.card.view, Overview)
@@ -108,6 +112,12 @@ class C3DHash(Method):
         The authors' depends on the sort at hand; `ndvr evaluate` ranks equals by video id.
         """
         return 1 - torch.from_numpy(distances(query, targets)) / network.bits
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+    ) -> torch.Tensor:
+        """(Q, V), the very numbers of `similarities`."""
+        return 1 - torch.from_numpy(distance_matrix(queries, targets)) / network.bits
 
     def matrix(self, network: Network, query: np.ndarray, target: np.ndarray) -> torch.Tensor:
         """(1, 1): a video is one window."""

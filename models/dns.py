@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from ndvr.models.card import Card, File, Frames, Option, View
 from ndvr.models.layers import dns_students
+from ndvr.models.layers.dns_coarse import CoarseStudent
 from ndvr.models.layers.extractor import build_extractor
 from ndvr.models.method import Method, Network, Options, Part
 
@@ -97,6 +99,9 @@ class DnS(Method):
     def symmetric(self, options: Options) -> bool:
         return options["student"] == "coarse"
 
+    def compact(self, options: Options) -> bool:
+        return options["student"] == "coarse"
+
     def published(self, options: Options) -> str:
         return _PUBLISHED.get(options["student"], "dns_fg_att_student")
 
@@ -119,6 +124,13 @@ class DnS(Method):
     def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
         return network.similarities(query, targets)
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        if isinstance(network, CoarseStudent):
+            return network.score_matrix(queries, targets)
+        return super().score_matrix(network, queries, targets)
 
     def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(Tq, Tt) frame similarities before the CNN; the coarse student has none."""

@@ -40,6 +40,13 @@ class Method(ABC):
         """Whether similarity(a, b) == similarity(b, a) under these options; override when an option changes it."""
         return self.card.symmetric
 
+    def compact(self, options: Options) -> bool:
+        """Whether a signature is one vector or code whatever the length of the video; override `score_matrix` then.
+
+        Many such signatures are kept, stacked, and compared in one product; all have the same shape and type.
+        """
+        return False
+
     def published(self, options: Options) -> str:
         """The name of the published weights that None stands for; override when an option decides it."""
         return next(iter(self.card.weights))
@@ -67,9 +74,25 @@ class Method(ABC):
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
 
+    def score_matrix(
+        self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature]
+    ) -> torch.Tensor:
+        """Scores of every query with every target, (Q, V): those of `similarities`. Override it where one product of
+        all is faster.
+        """
+        return torch.stack([self.similarities(network, query, list(targets)) for query in queries])
+
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
         raise NotImplementedError("this method has no window-to-window similarity")
+
+
+class NotFiniteError(ValueError):
+    """A score is NaN or infinite: that of query number `query` with target number `target`."""
+
+    def __init__(self, name: str, query: int, target: int):
+        super().__init__(f"{name} gave a score that is not finite, to query number {query} and target number {target}")
+        self.query, self.target = query, target
 
 
 class Model:
@@ -118,6 +141,10 @@ class Model:
     @property
     def symmetric(self) -> bool:
         return self.method.symmetric(self.options)
+
+    @property
+    def compact(self) -> bool:
+        return self.method.compact(self.options)
 
     def digest(self, part: Part) -> str:
         """Identifies the weights behind `part`: equal digests, equal numbers."""
@@ -170,10 +197,33 @@ class Model:
         """
         if not targets:
             return np.zeros(0, np.float32)
-        scores = self.method.similarities(self.network("similarity"), query, list(targets)).float().cpu().numpy()
-        if not np.isfinite(scores).all():
-            raise ValueError(f"{self.name} gave a score that is not finite")
+        scores = self.method.similarities(self.network("similarity"), query, list(targets))
+        return self._finite(scores.float().cpu().numpy()[None])[0]
+
+    @torch.inference_mode()
+    def score_matrix(self, queries: Sequence[Signature], targets: Sequence[Signature]) -> np.ndarray:
+        """Scores of every query with every target, (Q, V) float32, as `similarities` gives them up to 1e-5."""
+        if not queries or not targets:
+            return np.zeros((len(queries), len(targets)), np.float32)
+        scores = self.method.score_matrix(self.network("similarity"), queries, targets)
+        return self._finite(scores.float().cpu().numpy())
+
+    def _finite(self, scores: np.ndarray) -> np.ndarray:
+        bad = np.argwhere(~np.isfinite(scores))
+        if len(bad):
+            raise NotFiniteError(self.name, *bad[0].tolist())
         return scores
+
+    def stack(self, signatures: Sequence[Signature]) -> np.ndarray:
+        """Signatures of a compact method as one array (V, ...), to be kept in a file."""
+        return np.stack([np.asarray(torch.as_tensor(signature).cpu()) for signature in signatures])
+
+    def unstack(self, array: np.ndarray) -> list[Signature]:
+        """What was stacked, on the device."""
+        nothing = np.zeros((1, *self.feature_shape), np.uint8 if self.card.feature_dtype == "uint8" else np.float32)
+        if isinstance(self.signature(nothing), np.ndarray):
+            return list(array)
+        return list(torch.as_tensor(array, device=self.device))
 
     def similarity(self, query: Signature, target: Signature) -> float:
         """The score of one pair of signatures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from ndvr.models.card import Card, File, Frames, Option
 from ndvr.models.layers.imac import CHANNELS
 from ndvr.models.layers.tca_build import build_comparison, build_frames, whole
+from ndvr.models.layers.tca_head import cosine_matrix
 from ndvr.models.method import Method, Network, Options, Part
 
 CARD = Card(
@@ -93,6 +95,9 @@ class TCA(Method):
     def symmetric(self, options: Options) -> bool:
         return options["similarity"] != "chamfer"
 
+    def compact(self, options: Options) -> bool:
+        return options["similarity"] == "cosine"
+
     def published(self, options: Options) -> str:
         return "resnet50"  # of the features; the rest has to be given
 
@@ -112,6 +117,13 @@ class TCA(Method):
     def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
         """(V,) in [-1, 1]."""
         return network.similarities(query, targets)
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        if network.similarity == "cosine":
+            return cosine_matrix(torch.stack(list(queries)), torch.stack(list(targets)))
+        return super().score_matrix(network, queries, targets)
 
     def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(Tq, Tt) similarities of encoded frames, before the CNN."""

@@ -5,39 +5,46 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ndvr.models.method import Model
-from ndvr.operators.library import Entry, Library, write_whole
+from ndvr.models.method import Model, NotFiniteError
+from ndvr.operators.score_groups import Group
+from ndvr.operators.score_part import write_part
+from ndvr.operators.signatures import Signatures
+
+# Of a worker's memory: what is being compared, each side, and what is kept for the next cells.
+_BLOCK_SHARE, _KEPT_SHARE = 0.2, 0.4
 
 
 class ScoreCell:
-    """Scores cells with one model; keeps the signatures of the last two groups, which neighbouring cells share."""
+    """Scores cells with one model, in `memory_gb` beyond what the model itself takes."""
 
-    def __init__(self, model: Model, queries: Path, database: Path):
-        self.model, self.sides = model, {"query": Library(queries), "video": Library(database)}
-        self._kept: dict[str, tuple[list[str], list]] = {}
+    def __init__(self, model: Model, queries: Path, database: Path, *, folder: Path, memory_gb: float):
+        def side(library: Path) -> Signatures:
+            block, kept = (int(share * memory_gb * 1e9) for share in (_BLOCK_SHARE, _KEPT_SHARE))
+            return Signatures(model, library, block_bytes=block, kept_bytes=kept, folder=folder)
 
-    def __call__(self, path: Path, query_group: list[Entry], video_group: list[Entry]) -> int:
+        self.model, self.queries = model, side(queries)
+        self.videos = self.queries if queries == database else side(database)
+
+    def keep(self, side: str, group: Group) -> int:
+        """Make sure that a compact method's signatures of a group are in their file; returns how many they are."""
+        (self.queries if side == "queries" else self.videos).keep(group)
+        return len(group)
+
+    def write(self, path: Path, query_group: Group, video_group: Group) -> int:
         """Write query_id, video_id, score of all pairs to `path`, sorted by both ids; returns how many."""
-        query_ids, queries = self._signatures("query", query_group)
-        video_ids, videos = self._signatures("video", video_group)
-        scores = [self.model.similarities(query, videos) for query in queries]
-        cell = pa.table(
-            {
-                "query_id": pa.array(np.repeat(query_ids, len(video_ids))).dictionary_encode(),
-                "video_id": pa.array(np.tile(video_ids, len(query_ids))).dictionary_encode(),
-                "score": pa.array(np.concatenate(scores).astype(np.float32)),
-            }
-        )
-        write_whole(path, lambda name: pq.write_table(cell, name, compression="zstd"))
-        return len(cell)
+        return write_part(path, query_group.ids, video_group.ids, self.scores(query_group, video_group))
 
-    def _signatures(self, side: str, group: list[Entry]) -> tuple[list[str], list]:
-        ids = sorted(entry.video_id for entry in group)
-        if self._kept.get(side, ([],))[0] != ids:
-            library = self.sides[side]
-            found = {video_id: self.model.signature(features) for video_id, _, features in library.read(group)}
-            self._kept[side] = ids, [found[video_id] for video_id in ids]
-        return self._kept[side]
+    def scores(self, query_group: Group, video_group: Group) -> np.ndarray:
+        """(Q, V) float32. ValueError naming the pair when one is not finite."""
+        scores = np.empty((len(query_group), len(video_group)), np.float32)
+        for columns, videos in self.videos.blocks(video_group):
+            for rows, queries in self.queries.blocks(query_group):
+                try:
+                    scores[rows, columns] = self.model.score_matrix(queries, videos)
+                except NotFiniteError as error:
+                    query, video = query_group.ids[rows][error.query], video_group.ids[columns][error.target]
+                    raise ValueError(
+                        f"{self.model.name} gave a score that is not finite to query {query!r} and video {video!r}"
+                    ) from error
+        return scores

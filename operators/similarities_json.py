@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ndvr.operators.library import write_whole
+from ndvr.operators.score_files import COLUMNS, open_scores
 
 
 def write_similarities_json(scores: Path, path: Path) -> None:
@@ -28,14 +29,15 @@ def write_similarities_json(scores: Path, path: Path) -> None:
 
 
 def _rows(scores: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """(query_id, {video_id: score}), queries in order; the cells of one group of queries share a prefix."""
-    parts = sorted((scores / "parts").glob("*.parquet"))
-    for group in sorted({part.name.split("-")[0] for part in parts}):
+    """(query_id, {video_id: score}), a group of queries at a time: its cells share the first half of their names."""
+    groups: dict[str, list[Path]] = {}
+    for part in open_scores(scores).sources:
+        groups.setdefault(part.name.split("-")[0], []).append(part)
+    for parts in groups.values():
         rows: dict[str, dict[str, float]] = {}
         for part in parts:
-            if part.name.startswith(f"{group}-"):
-                cell = pq.read_table(part)
-                for query_id, video_id, score in zip(*(cell[name].to_pylist() for name in cell.column_names)):
-                    rows.setdefault(query_id, {})[video_id] = score
+            cell = pq.read_table(part, columns=list(COLUMNS))
+            for query_id, video_id, score in zip(*(cell[name].to_pylist() for name in COLUMNS)):
+                rows.setdefault(query_id, {})[video_id] = score
         for query_id in sorted(rows):
             yield query_id, dict(sorted(rows[query_id].items()))

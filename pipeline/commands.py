@@ -37,6 +37,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 address_option = click.option("--address", metavar="ADDR", help="Ray cluster to join; default: this machine.")
 
+workers_option = click.option(
+    "--workers", type=click.IntRange(0), help="Cells computed at once. Default: one per GPU, or per CPU; 0: no Ray."
+)
+worker_memory_option = click.option(
+    "--memory-gb", type=float, help="What a worker compares at a time, beside the model. Default: 2."
+)
+
 
 @click.command()
 @click.argument("videos")
@@ -90,14 +97,16 @@ def extract(videos: str, library: str, **settings: Any) -> None:
 @click.option("--config", help="Configuration, when a library holds several of the method.")
 @click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
 @click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
-@click.option("--workers", type=click.IntRange(1), help="Cells computed at once. Default: one per GPU, or per CPU.")
+@workers_option
+@worker_memory_option
 @address_option
 @quiet_option
 @json_option
 def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
     """Score every video of library QUERIES against every video of library DATABASE into folder SCORES.
 
-    The two may be the same library. A killed run continues.
+    The two may be the same library. A killed run continues; when the libraries grew, only new videos are compared,
+    and what they lost leaves SCORES.
     """
     from ndvr.pipeline import similarity as run
 
@@ -107,9 +116,10 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
         return
     if not done.trained:
         click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
+    new = "" if done.pairs_computed == done.pairs else f"{done.pairs_computed:,} of them new; "
     click.echo(
         f"{done.pairs:,} scores of {done.queries:,} queries x {done.videos:,} videos by {done.method} in {done.scores} "
-        f"({done.seconds:.1f} s, {done.pairs / max(done.seconds, 1e-9):,.0f} pairs/s)"
+        f"({new}{done.seconds:.1f} s, {done.to_json()['pairs_per_s']:,.0f} pairs/s)"
     )
     for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
         if count:

@@ -73,7 +73,11 @@ class CoarseStudent(nn.Module):
 
     def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
         """(V,) in [-1, 1]."""
-        return (torch.cat(list(targets)) @ query[0]).clamp(-1, 1)
+        return self.score_matrix([query], targets)[0]
+
+    def score_matrix(self, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(Q, V) in [-1, 1]."""
+        return (torch.cat(list(queries)) @ torch.cat(list(targets)).t()).clamp_(-1, 1)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError("the coarse student keeps one vector of a video: there are no windows to compare")

@@ -44,3 +44,20 @@ def distances(query: np.ndarray, targets: Sequence[np.ndarray]) -> np.ndarray:
     counts = np.empty(len(targets), np.int32)
     counts[numbers] = found
     return counts
+
+
+def distance_matrix(queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """Hamming distances (Q, V) int32 between all codes of one side and all of the other."""
+    import faiss
+
+    ours, theirs = (_padded(codes) for codes in (queries, targets))
+    counts = np.empty((len(ours), len(theirs)), np.int32)
+    pointers = [faiss.swig_ptr(array) for array in (ours, theirs, counts)]
+    faiss.hammings(*pointers[:2], *counts.shape, ours.shape[1], pointers[2])  # type: ignore[attr-defined]  # C++
+    return counts
+
+
+def _padded(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, bytes) uint8, filled up with zeros to whole words of eight bytes: bits that never differ."""
+    rows = np.frombuffer(b"".join(cast(Sequence[memoryview], codes)), np.uint8).reshape(len(codes), -1)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8)))

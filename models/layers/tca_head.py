@@ -59,8 +59,13 @@ class Comparison(nn.Module):
 
 def cosine(query: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(D,) against (V, D), all of length one or zero -> (V,). A zero vector scores 1, as in the authors' code."""
-    blank = (targets == 0).all(1) | (query == 0).all()
-    return (targets @ query).masked_fill(blank, 1.0)
+    return cosine_matrix(query[None], targets)[0]
+
+
+def cosine_matrix(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(Q, D) against (V, D) -> (Q, V)."""
+    blank = (queries == 0).all(1)[:, None] | (targets == 0).all(1)
+    return (queries @ targets.t()).masked_fill_(blank, 1.0)
 
 
 def compared(
