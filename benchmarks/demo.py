@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ndvr.models.card import Card, Mel, Overview
+
 if TYPE_CHECKING:
     import numpy as np
 
     from ndvr.benchmarks.evaluation import Evaluation
+    from ndvr.pipeline.settings import Setting
 
 PICTURED_EDITS = ("speed125", "tcrop", "concat", "reverse")  # pairs whose windows are drawn: time shows in them
 
@@ -38,6 +41,7 @@ def demo(
     *,
     methods: tuple[str, ...] = ("thumbprint",),
     weights: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
     originals: int = 20,
     seed: int = 0,
     progress: bool = True,
@@ -45,8 +49,9 @@ def demo(
 ) -> Demo:
     """Make videos and edited copies under `folder`, extract, compare, evaluate, report.
 
-    A method whose weights were not given runs on seeded random ones, marked untrained everywhere. Running it
-    again continues where it stopped.
+    A method whose weights were not given runs on seeded random ones, marked untrained everywhere. A method that
+    listens is judged by the copies that share the sound, all others by those that share the picture. Running it again
+    continues where it stopped.
     """
     from ndvr.benchmarks.demo_videos import make_videos
     from ndvr.benchmarks.evaluate import evaluate
@@ -58,7 +63,9 @@ def demo(
     from ndvr.pipeline.similarity import similarity
 
     root = Path(folder)
-    cards = {method: setting.card for method, setting in choose(tuple(methods)).items()}
+    chosen = choose(tuple(methods), options=options)
+    cards = {method: setting.card for method, setting in chosen.items()}
+    shared = {method: "audio" if isinstance(card.view, Mel) else "visual" for method, card in cards.items()}
     weights = {method: "random" for method, card in cards.items() if card.weights} | (weights or {})
     seconds: dict[str, float] = {}
     step = _Steps(seconds, say)
@@ -68,7 +75,9 @@ def demo(
             truth = make_videos(root / "videos", seed=seed, originals=originals, progress=bar.follow)
     rows = read_truth(truth).rows
     with step("extract", f"extracting features into {root}/library"):
-        summary = extract(root / "videos", root / "library", methods=tuple(cards), weights=weights, progress=progress)
+        summary = extract(
+            root / "videos", root / "library", methods=tuple(cards), weights=weights, options=options, progress=progress
+        )
     evaluations: dict[str, Evaluation] = {}
     matrices: dict[tuple[str, str], np.ndarray] = {}
     with step("similarity", "comparing every copy with every video"):
@@ -80,13 +89,17 @@ def demo(
                 scores,
                 method=method,
                 weights=weights.get(method),
+                options=_of(cards[method], options),
                 query_ids={row["query_id"] for row in rows},
                 progress=progress,
             )
-            evaluations[method] = evaluate(scores, truth=truth, by=("edit",), where=("visual=1",), siblings="ignore")
+            evaluations[method] = evaluate(
+                scores, truth=truth, by=("edit",), where=(f"{shared[method]}=1",), siblings="ignore"
+            )
     with step("report", "drawing the report"):
         for method in cards:
-            matrices |= _pictures(root / "library", method, weights.get(method), rows)
+            setting = replace(chosen[method], weights=weights.get(method))
+            matrices |= _pictures(root / "library", setting, [row for row in rows if row[shared[method]] == "1"])
         report = write_report(
             root / "report.html",
             title="ndvr demo",
@@ -129,38 +142,50 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.mp4"))
 
 
-def _pictures(
-    library: Path, method: str, weights: str | None, rows: Sequence[dict[str, str]]
-) -> dict[tuple[str, str], np.ndarray]:
-    """Window-to-window similarities of one pair of each pictured edit."""
-    from ndvr.operators.library import Library
-    from ndvr.pipeline.settings import choose_one
+def _of(card: Card, options: dict[str, str] | None) -> dict[str, str]:
+    """The options that a method has."""
+    return {key: value for key, value in (options or {}).items() if key in card.options}
 
-    pairs = {row["edit"]: (row["query_id"], row["video_id"]) for row in reversed(rows) if row["visual"] == "1"}
+
+def _pictures(library: Path, setting: Setting, rows: Sequence[dict[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+    """Window-to-window similarities of one pair of each pictured edit; none of a method with one window a video."""
+    from ndvr.operators.library import Library
+
+    if isinstance(setting.view, Overview):
+        return {}
+    pairs = {row["edit"]: (row["query_id"], row["video_id"]) for row in reversed(rows)}
     pairs = {edit: pairs[edit] for edit in PICTURED_EDITS if edit in pairs}
     opened = Library(library)
-    entries = opened.entries(opened.config_of(method))
-    model = choose_one(method, weights).load("cpu", "similarity")
+    entries = opened.entries(opened.config_of(setting.method))
+    model = setting.load("cpu", "similarity")
     wanted = [entries[video_id] for video_id in sorted({video_id for pair in pairs.values() for video_id in pair})]
     signatures: dict[str, Any] = {video_id: model.signature(features) for video_id, _, features in opened.read(wanted)}
-    return {pair: model.matrix(*(signatures[video_id] for video_id in pair)) for pair in pairs.values()}
+    drawn = [pair for pair in pairs.values() if all(video_id in signatures for video_id in pair)]
+    return {pair: model.matrix(*(signatures[video_id] for video_id in pair)) for pair in drawn}
+
+
+def _pairs(values: tuple[str, ...]) -> dict[str, str]:
+    return dict(value.partition("=")[::2] for value in values)
 
 
 @click.command()
 @click.argument("folder", default="demo")
 @click.option("--method", "methods", multiple=True, help="Method by name, repeatable. Default: thumbprint.")
 @click.option("--weights", multiple=True, metavar="METHOD=WEIGHTS", help="Published name or path; else seeded noise.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of a method, repeatable.")
 @click.option("--originals", type=click.IntRange(4), help="Videos to make. Default: 20.")
 @click.option("--seed", type=int, help="Of the made videos. Default: 0.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(folder: str, weights: tuple[str, ...], quiet: bool, as_json: bool, **settings: Any) -> None:
+def command(
+    folder: str, weights: tuple[str, ...], options: tuple[str, ...], quiet: bool, as_json: bool, **settings: Any
+) -> None:
     """Make videos and edited copies in FOLDER, find the copies, print the mAP, write report.html."""
     import json
 
     given = {key: value for key, value in settings.items() if value not in (None, ())}
-    pairs = dict(value.partition("=")[::2] for value in weights)
-    done = demo(folder, weights=pairs, progress=not quiet, say=lambda text: click.echo(text, err=True), **given)
+    given |= {"weights": _pairs(weights), "options": _pairs(options)}
+    done = demo(folder, progress=not quiet, say=lambda text: click.echo(text, err=True), **given)
     if as_json:
         found = {method: evaluation.to_json() for method, evaluation in done.evaluations.items()}
         click.echo(json.dumps({"report": str(done.report), "seconds": done.seconds, "evaluations": found}))
