@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from ndvr.benchmarks.class_retrieval import CONVENTIONS, DATASETS
+from ndvr.benchmarks.plain_command import PlainCommand
 from ndvr.benchmarks.protocol import Protocol, load_protocol
 from ndvr.operators.rank_counts import Counter, Plan
 from ndvr.operators.score_files import Scores, ScoreSource, open_scores
@@ -67,7 +68,7 @@ def _top_map(scores: Scores, protocol: Protocol, top: int) -> TopResult:
     return TopResult(map=mean, map_low=low, map_high=high, top=top, queries=len(rows), expected_queries=len(right))
 
 
-@click.command()
+@click.command(cls=PlainCommand)
 @click.argument("scores", type=click.Path())
 @click.option("--dataset", required=True, type=click.Choice(DATASETS))
 @click.option("--annotations", required=True, metavar="FOLDER", help="The split lists of the dataset.")

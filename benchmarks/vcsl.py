@@ -19,6 +19,7 @@ from typing import Any
 import click
 import numpy as np
 
+from ndvr.benchmarks.plain_command import PlainCommand
 from ndvr.operators.segment_overlap import Boxes, SegmentOverlap, segment_overlap
 
 _FILES = (("label_file_test.json", "pair_file_test.csv"), ("label_file.json", "pair_file.csv"))
@@ -154,7 +155,7 @@ def _found_boxes(name: str, rows: Any) -> np.ndarray:
     return boxes
 
 
-@click.command()
+@click.command(cls=PlainCommand)
 @click.argument("found", type=click.Path())
 @click.option("--annotations", required=True, metavar="FOLDER", help="VCSL's label and pair files.")
 @click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")

@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 import click
 import numpy as np
 
+from ndvr.benchmarks.plain_command import PlainCommand
 from ndvr.operators.frame_pairs import Descriptors, best_pairs
 from ndvr.operators.match_files import read_matches
 from ndvr.operators.micro_ap import Candidate, MicroAp, Pair, pair_micro_ap
@@ -155,7 +156,7 @@ def _print(result: MatchingTrack | DescriptorTrack, as_json: bool) -> None:
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else result.table())
 
 
-@main.command()
+@main.command(cls=PlainCommand)
 @click.argument("matches", type=click.Path())
 @click.argument("truth", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")
@@ -164,7 +165,7 @@ def matching(matches: str, truth: str, as_json: bool) -> None:
     _print(matching_track(read_matches(matches, scored=True), read_matches(truth, scored=False)), as_json)
 
 
-@main.command()
+@main.command(cls=PlainCommand)
 @click.argument("queries", type=click.Path())
 @click.argument("references", type=click.Path())
 @click.argument("truth", type=click.Path())

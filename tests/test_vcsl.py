@@ -93,7 +93,7 @@ def test_pairs_that_are_not_listed_are_counted_and_left_out(folder):
     assert (result["unlisted_pairs"], result["precision"]) == (1, pytest.approx(1.0, abs=1e-6))
     assert "1 found pairs, such as 'x-y', are not listed: left out" in run(folder, {"a-b": ONE, "x-y": ONE})
     with pytest.raises(ValueError, match="no found pair .such as 'x-y'. is listed in .* .such as 'a-b'."):
-        run(folder, {"x-y": ONE})
+        vcsl.evaluate_segments({"x-y": ONE}, folder)
 
 
 def test_ids_may_hold_the_sign_between_them(folder):
@@ -115,7 +115,7 @@ def test_ids_may_hold_the_sign_between_them(folder):
 )
 def test_a_box_that_is_none_is_named_with_its_pair(folder, boxes, says):
     with pytest.raises(ValueError, match=says):
-        run(folder, {"a-b": boxes})
+        vcsl.evaluate_segments({"a-b": boxes}, folder)
 
 
 def test_files_that_are_missing_or_do_not_match_are_named(folder):
@@ -126,14 +126,21 @@ def test_files_that_are_missing_or_do_not_match_are_named(folder):
     (folder / "found.json").write_text("[1")
     with pytest.raises(ValueError, match="is not JSON"):
         vcsl.read_found(folder / "found.json")
+    (folder / "found.json").write_text("[]")
     with pytest.raises(ValueError, match="holds a list"):
-        run(folder, [])
+        vcsl.read_found(folder / "found.json")
     (folder / "label_file_test.json").write_text("{}")
     with pytest.raises(ValueError, match="has a label in label_file_test.json: files do not match"):
-        run(folder, {})
+        vcsl.evaluate_segments({}, folder)
     (folder / "pair_file_test.csv").write_text("query,reference\na,b\n")
     with pytest.raises(ValueError, match="needs the columns query_id and reference_id"):
-        run(folder, {})
+        vcsl.evaluate_segments({}, folder)
     (folder / "pair_file_test.csv").unlink()
     with pytest.raises(FileNotFoundError, match="no pair_file_test.csv in"):
-        run(folder, {})
+        vcsl.evaluate_segments({}, folder)
+
+
+def test_the_command_says_what_is_wrong_in_one_sentence(folder):
+    result = CliRunner().invoke(vcsl.main, [str(folder / "gone.json"), "--annotations", str(folder)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: no found segments at {folder}") and result.stderr.count("\n") == 1

@@ -164,7 +164,14 @@ def test_no_match_found_is_zero_and_no_true_match_an_error(folder):
     (folder / "none.csv").write_text(HEAD)
     assert json.loads(run("matching", folder / "none.csv", folder / "truth.csv", "--json"))["segment_ap"] == 0.0
     with pytest.raises(ValueError, match="the ground truth covers no time"):
-        run("matching", folder / "truth.csv", folder / "none.csv")
+        vsc2022.matching_track(read_matches(folder / "truth.csv", scored=True), [])
+
+
+def test_the_commands_say_what_is_wrong_in_one_sentence(folder):
+    for args in (["matching", "gone.csv", "truth.csv"], ["descriptors", "gone.npz", "gone.npz", "truth.csv"]):
+        result = CliRunner().invoke(vsc2022.main, [args[0], *(str(folder / name) for name in args[1:])])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"at {folder / args[1]}: give" in result.stderr
 
 
 def test_missing_files_are_named(folder):
