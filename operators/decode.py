@@ -63,7 +63,10 @@ def serve(
     common = {"decode_s": time.process_time() - began, "sha256": sha256_of(path)}
     for end in ends:
         verdict = {"status": end.status, "error_class": end.error_class, "message": end.message}
-        yield end.key, common | verdict | (_facts(end.stream) if end.stream else {})
+        facts = _facts(end.stream) if end.stream else {}
+        if isinstance(views[end.key], Mel):
+            facts["frames"] = None  # counted of pictures only
+        yield end.key, common | verdict | facts
 
 
 def _facts(stream: Stream) -> dict[str, Any]:

@@ -110,8 +110,9 @@ def _consume(receipts: Iterator[pa.Table], plan: Plan, summary: Summary, bar: Pr
             ends.setdefault(row["video_id"], []).append(row)
             waiting[row["video_id"]] -= 1
             if waiting[row["video_id"]] == 0:
-                stages["decode"] += row["decode_s"] or 0.0
-                summary.frames += row["frames"] or 0
+                mine = ends[row["video_id"]]  # methods share the passes over a video
+                stages["decode"] += sum({end["attempt"]: end["decode_s"] or 0.0 for end in mine}.values())
+                summary.frames += max(end["frames"] or 0 for end in mine)
                 bar.advance(failed=row["status"] == "failed", windows=summary.windows)
     _settle(ends, failed_pieces, waiting, summary)
     summary.stage_seconds = {stage: round(seconds, 3) for stage, seconds in stages.items()}
