@@ -48,13 +48,10 @@ def make_videos(folder: Path, *, count: int, seconds: int) -> list[str]:
 
 def measure(videos: list[str], *, rounds: int) -> dict[str, float]:
     """CPU seconds by method and for "all", and `ratio` of all to the longest."""
-    import cv2
-    import torch
+    from ndvr.models import card
+    from ndvr.operators.decode import use_one_core
 
-    from ndvr.models.layers import mel  # noqa: F401 (imported here, so that no round pays for it)
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    use_one_core(card(method).view for method in METHODS)  # imports torch, so that no round pays for it
     turns = [(method,) for method in METHODS] + [METHODS]
     found: dict[tuple[str, ...], list[float]] = {turn: [] for turn in turns}
     for _ in range(rounds):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,7 @@ def serve(
 ) -> Iterator[Piece | tuple[str, dict[str, Any]]]:
     """Runs in the child: pieces as they are cut, and of every view its name with what became of it."""
     began = time.process_time()
-    cv2.setNumThreads(1)  # a decoder has one core
-    if any(isinstance(view, Mel) for view in views.values()):
-        from ndvr.models.layers import mel  # torch, which picture methods can do without
-
-        mel.use_one_thread()
+    use_one_core(views.values())
     ends = []
     for item in cut(path, views, decoder, heartbeat=beat):
         if isinstance(item, End):
@@ -67,6 +63,15 @@ def serve(
         if isinstance(views[end.key], Mel):
             facts["frames"] = None  # counted of pictures only
         yield end.key, common | verdict | facts
+
+
+def use_one_core(views: Iterable[View]) -> None:
+    """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
+    cv2.setNumThreads(1)
+    if any(isinstance(view, Mel) for view in views):
+        from ndvr.models.layers import mel  # torch, which picture methods can do without
+
+        mel.use_one_thread()
 
 
 def _facts(stream: Stream) -> dict[str, Any]:

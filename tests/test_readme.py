@@ -28,7 +28,7 @@ def test_the_python_example_runs(tmp_path, ray_cluster):
     assert "remux" in done.stdout and "1.0000" in done.stdout
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ndvr (\w+)", README, re.MULTILINE))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ndvr ([\w-]+)", README, re.MULTILINE))))
 def test_every_command_in_readme_exists(command):
     done = subprocess.run(
         [sys.executable, "-m", "ndvr.pipeline.cli", command, "--help"], capture_output=True, text=True

@@ -135,7 +135,7 @@ class PatchEmbed(nn.Module):
 
 
 class TimeSformer(nn.Module):
-    """Clips (N, T, H, W, 3) uint8 RGB -> class tokens (N, C) float32, not normalised. Parameters have the authors' names.
+    """Clips (N, T, H, W, 3) uint8 RGB -> class tokens (N, C) float32, not normalised; the authors' parameter names.
 
     Position and time embeddings are resized to other numbers of patches and pictures, nearest neighbour.
     """
