@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,9 @@ def write_part(path: Path, query_ids: Sequence[str], video_ids: Sequence[str], s
     return len(cell)
 
 
-def keep_rows(old: Path, new: Path, query_ids: Collection[str], video_ids: Collection[str]) -> None:
-    """Write those rows of `old` whose ids are among the given as `new`."""
-    cell = pq.read_table(old, read_dictionary=["query_id", "video_id"])
-    kept = pc.and_(
-        pc.is_in(cell["query_id"], value_set=pa.array(query_ids, pa.string())),
-        pc.is_in(cell["video_id"], value_set=pa.array(video_ids, pa.string())),
-    )
-    write_whole(new, lambda name: pq.write_table(cell.filter(kept), name, compression="zstd"))
+def keep_rows(old: Path, new: Path, ids: Mapping[str, Collection[str]]) -> None:
+    """Write those rows of `old` as `new` that have one of the given ids in every column that `ids` names."""
+    cell = pq.read_table(old, read_dictionary=list(ids))
+    for column, wanted in ids.items():
+        cell = cell.filter(pc.is_in(cell[column], value_set=pa.array(wanted, pa.string())))
+    write_whole(new, lambda name: pq.write_table(cell, name, compression="zstd"))

@@ -10,7 +10,7 @@ import click
 
 GROUP = "ndvr.commands"
 # As one uses them, not as the alphabet has them.
-ORDER = ("demo", "methods", "extract", "import", "similarity", "evaluate", "compare", "show", "fit-pca")
+ORDER = ("demo", "methods", "extract", "import", "similarity", "dedupe", "evaluate", "compare", "show", "fit-pca")
 
 
 class Commands(click.Group):

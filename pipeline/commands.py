@@ -23,7 +23,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return pairs
 
 
-def _given(**settings: Any) -> dict[str, Any]:
+def given(**settings: Any) -> dict[str, Any]:
     """Only what the user set; the defaults are written once, in the function."""
     return {key: value for key, value in settings.items() if value not in (None, (), {})}
 
@@ -36,13 +36,6 @@ option_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 address_option = click.option("--address", metavar="ADDR", help="Ray cluster to join; default: this machine.")
-
-workers_option = click.option(
-    "--workers", type=click.IntRange(0), help="Cells computed at once. Default: one per GPU, or per CPU; 0: no Ray."
-)
-worker_memory_option = click.option(
-    "--memory-gb", type=float, help="What a worker compares at a time, beside the model. Default: 2."
-)
 
 
 @click.command()
@@ -80,50 +73,11 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
     retry = settings.pop("retry")
     classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
-    limits = Limits(**_given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("memory_gb")))
-    summary = run.extract(videos, library, limits=limits, **_given(retry=classes, **settings), progress=not quiet)
+    limits = Limits(**given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("memory_gb")))
+    summary = run.extract(videos, library, limits=limits, **given(retry=classes, **settings), progress=not quiet)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
     if summary.failed:
         raise SystemExit(1)
-
-
-@click.command()
-@click.argument("queries")
-@click.argument("database")
-@click.argument("scores")
-@method_option
-@weights_option
-@option_option
-@click.option("--config", help="Configuration, when a library holds several of the method.")
-@click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
-@click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
-@workers_option
-@worker_memory_option
-@address_option
-@quiet_option
-@json_option
-def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Score every video of library QUERIES against every video of library DATABASE into folder SCORES.
-
-    The two may be the same library. A killed run continues; when the libraries grew, only new videos are compared,
-    and what they lost leaves SCORES.
-    """
-    from ndvr.pipeline import similarity as run
-
-    done = run.similarity(queries, database, scores, **_given(**settings), progress=not quiet)
-    if as_json:
-        click.echo(json.dumps(done.to_json()))
-        return
-    if not done.trained:
-        click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
-    new = "" if done.pairs_computed == done.pairs else f"{done.pairs_computed:,} of them new; "
-    click.echo(
-        f"{done.pairs:,} scores of {done.queries:,} queries x {done.videos:,} videos by {done.method} in {done.scores} "
-        f"({new}{done.seconds:.1f} s, {done.to_json()['pairs_per_s']:,.0f} pairs/s)"
-    )
-    for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
-        if count:
-            click.echo(f"{count:,} {what} have no features; {done.scores} lists them with the reason")
 
 
 @click.command()
@@ -138,7 +92,7 @@ def compare(a: str, b: str, as_json: bool, **settings: Any) -> None:
     """Compare two videos, A and B, without Ray: the score, and a picture of where they agree."""
     from ndvr.pipeline import compare as run
 
-    result = run.compare(a, b, **_given(**settings))
+    result = run.compare(a, b, **given(**settings))
     click.echo(json.dumps(result.to_json(), ensure_ascii=False) if as_json else result.text())
 
 
@@ -193,7 +147,7 @@ def import_(files: str, library: str, **settings: Any) -> None:
 
     as_json, quiet, retry = settings.pop("as_json"), settings.pop("quiet"), settings.pop("retry")
     classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
-    summary = run.import_features(files, library, **_given(retry=classes, **settings), progress=not quiet)
+    summary = run.import_features(files, library, **given(retry=classes, **settings), progress=not quiet)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else import_text(summary))
     if summary.failed:
         raise SystemExit(1)
@@ -218,7 +172,7 @@ def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any)
     """
     from ndvr.pipeline import fit_pca as run
 
-    done = run.fit_pca(library, out, **_given(**settings), progress=not quiet)
+    done = run.fit_pca(library, out, **given(**settings), progress=not quiet)
     if as_json:
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
         return

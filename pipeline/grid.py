@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ndvr.operators.score_groups import Group, Members, Side, Video, packed, regroup
-from ndvr.pipeline.comparable import Comparable
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.score_folder import Cell, ScoreFolder
-from ndvr.pipeline.worker_pool import Workers, worker_pool
+from ndvr.pipeline.worker_pool import Make, Workers, worker_pool
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model
@@ -57,36 +55,41 @@ def sides(
     return {"queries": rows, "videos": regroup(recorded.get("videos", ()), videos["videos"], columns)}
 
 
-def compute(todo: Sequence[Cell], folder: ScoreFolder, found: Comparable, workers: Workers) -> None:
-    """Write the cells on a pool of workers, column by column; every cell file is a commit."""
-    make = partial(
-        _worker,
-        setting=found.setting,
-        libraries=[library.path for library in found.libraries],
-        folder=folder.signatures,
-        memory_gb=workers.memory_gb,
-    )
+def triangle(recorded: Sequence[Members], videos: Sequence[Video], size: GroupSize) -> tuple[Side, list[Cell]]:
+    """The groups of a collection, and the cells of every group with itself and those before it."""
+
+    def fine(new: list[Video]) -> Iterable[Group]:
+        n_groups = math.isqrt(2 * CELLS_AT_LEAST)
+        n_videos = min(size.videos, max(size.least, -(-len(new) // n_groups)))
+        return packed(new, n_videos=n_videos, n_windows=size.windows)
+
+    side = regroup(recorded, videos, fine)
+    return side, [(row, column) for n, column in enumerate(side.groups) for row in side.groups[: n + 1]]
+
+
+def pairs_of(cell: Cell) -> int:
+    """How many pairs a cell compares; a group with itself has each pair once."""
+    row, column = cell
+    return len(row) * (len(row) - 1) // 2 if row is column else len(row) * len(column)
+
+
+def compute(make: Make, todo: Sequence[Cell], folder: ScoreFolder, workers: Workers, *, compact: bool) -> None:
+    """Write the cells on a pool of workers, column by column; every cell file is a commit.
+
+    `make` makes what has `keep(side, group)`, for a compact method, and `write(path, group, group)`.
+    """
     with worker_pool(make, workers, n_tasks=len(todo)) as pool:
-        sent: dict[str, Any] = {}
-        for cell in todo:
-            for group in cell:
-                if group.name not in sent:
-                    sent[group.name] = pool.share(group)
-        if found.model.compact:
-            keep = {("queries", row.name): row for row, _ in todo} | {("videos", col.name): col for _, col in todo}
-            lanes = [[("keep", side, sent[name])] for side, name in keep]
-            with Progress("signatures", sum(map(len, keep.values())), "video", show=workers.progress) as bar:
+        # Groups of equal names are equal, also when they stand on both sides.
+        groups = {group.name: (side, group) for cell in todo for side, group in zip(("queries", "videos"), cell)}
+        sent = {name: pool.share(group) for name, (_, group) in groups.items()}
+        if compact:
+            lanes = [[("keep", side, sent[name])] for name, (side, _) in groups.items()]
+            n_videos = sum(len(group) for _, group in groups.values())
+            with Progress("signatures", n_videos, "video", show=workers.progress) as bar:
                 pool.run("similarity", lanes, bar)
         columns: dict[str, list[tuple]] = {}
-        for cell in todo:
-            row, column = (sent[group.name] for group in cell)
-            columns.setdefault(cell[1].name, []).append(("write", folder.path(cell), row, column))
-        pairs = sum(len(row) * len(column) for row, column in todo)
-        with Progress("similarity", pairs, "pair", show=workers.progress) as bar:
+        for row, column in todo:
+            task = ("write", folder.path((row, column)), sent[row.name], sent[column.name])
+            columns.setdefault(column.name, []).append(task)
+        with Progress("similarity", sum(map(pairs_of, todo)), "pair", show=workers.progress) as bar:
             pool.run("similarity", columns.values(), bar)
-
-
-def _worker(device: str, *, setting: Any, libraries: Sequence[Path], folder: Path, memory_gb: float) -> Any:
-    from ndvr.operators.score_cell import ScoreCell
-
-    return ScoreCell(setting.load(device, "similarity"), *libraries, folder=folder, memory_gb=memory_gb)

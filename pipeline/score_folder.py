@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +27,51 @@ from ndvr.operators.score_part import keep_rows
 GROUPS, SIGNATURES = "groups.parquet", "signatures"
 _IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
 Cell = tuple[Group, Group]
+IdsByColumn = Mapping[str, Collection[str]]
 
 
 class ScoreFolder:
-    """Made, or opened to be continued. ValueError when it holds another comparison than `about` says."""
+    """Made, or opened to be continued. ValueError when it holds another comparison than `about` says.
 
-    def __init__(self, out: Path, about: dict[str, Any]):
-        self.out, self.about = out, about
-        self.parts, self.signatures = out / PARTS, out / SIGNATURES
-        path = out / ABOUT
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+    name   of the file that says what the folder holds
+    holds  what that is, for error texts
+    """
+
+    def __init__(self, out: Path, about: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
+        self.out, self.about, self.holds = out, about, holds
+        self.parts, self.signatures, self.manifest = out / PARTS, out / SIGNATURES, out / name
+        if self.manifest.exists():
+            found = json.loads(self.manifest.read_text(encoding="utf-8"))
             differs = [key for key in about if found.get(key) != about[key] and not key.endswith("library")]
             if differs:
-                raise ValueError(
-                    f"{out} holds another comparison (other {', '.join(differs)}); name a new folder for SCORES"
-                )
+                raise self._other(f"other {', '.join(differs)}")
         elif out.exists() and any(out.iterdir()):
-            raise ValueError(f"{out} exists and holds no scores; name a new folder for SCORES")
+            raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
-            write_json(path, about | {"parts": None})
+            write_json(self.manifest, about | {"parts": None})
         self.recorded = read_groups(out / GROUPS)
+
+    def _other(self, why: str) -> ValueError:
+        return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
 
     def check_overlap(self, side: str, video_ids: Iterable[str]) -> None:
         """ValueError when nothing of a side is asked for any more: scores must not be lost to a wrong name."""
         before = {video_id for group in self.recorded.get(side, ()) for video_id, _ in group}
         if before and before.isdisjoint(video_ids):
-            raise ValueError(
-                f"{self.out} holds another comparison (none of its {len(before)} {side} is asked for now); "
-                "name a new folder for SCORES"
-            )
+            raise self._other(f"none of its {len(before)} {side} is asked for now")
 
-    def begin(self, sides: Mapping[str, Side], cells: Sequence[Cell], *, narrow: bool = True) -> None:
-        """Write down the groups; with `narrow`, make the cells of groups that lost videos from those they were."""
-        if narrow:
-            for cell in cells:
-                before = [side.shrunk.get(group.name, group.name) for side, group in zip(_both(sides), cell)]
-                old, new = self.parts / _name(*before), self.path(cell)
-                if old != new and old.exists() and not new.exists():
-                    keep_rows(old, new, cell[0].ids, cell[1].ids)
+    def narrow(self, cells: Iterable[Cell], shrunk: Mapping[str, str], ids: Callable[[Cell], IdsByColumn]) -> None:
+        """Make the cells of groups that lost videos (new name: old name) from those they were, without computing any.
+
+        `ids` says which ids the columns of a cell may have.
+        """
+        for cell in cells:
+            old, new = self.parts / _name(*(shrunk.get(group.name, group.name) for group in cell)), self.path(cell)
+            if old != new and old.exists() and not new.exists():
+                keep_rows(old, new, ids(cell))
+
+    def record(self, sides: Mapping[str, Side]) -> None:
+        """Write down the groups, before the first of their cells is computed."""
         groups = {
             name: [[video[:2] for video in group.videos] for group in side.groups] for name, side in sides.items()
         }
@@ -81,8 +87,14 @@ class ScoreFolder:
         there = _listed(self.parts)
         return [cell for cell in cells if self.path(cell).name not in there]
 
-    def finish(self, cells: Sequence[Cell], asked: Mapping[str, Mapping[str, Entry]]) -> None:
-        """Put the cells in force, all at once, and remove what they replace."""
+    def finish(
+        self,
+        cells: Sequence[Cell],
+        asked: Mapping[str, Mapping[str, Entry]],
+        *,
+        found: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put the cells in force, all at once, and remove what they replace. `found` is told about beside them."""
         if missing := self.missing(cells):
             raise ValueError(
                 f"{len(missing)} parts of {self.out} are gone, such as {self.path(missing[0]).name}: is another run "
@@ -90,20 +102,14 @@ class ScoreFolder:
             )
         ids = {name: _write_ids(self.out, name, entries) for name, entries in asked.items()}
         parts = [self.path(cell).name for cell in cells]
-        about = self.about | {"parts": parts, "ids": ids}
-        path = self.out / ABOUT
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(about)):
-            write_json(path, about)
+        about = self.about | {"parts": parts, "ids": ids} | ({"found": found} if found else {})
+        if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(about)):
+            write_json(self.manifest, about)
         signatures = {f"{group.name}.npy" for cell in cells for group in cell}
         _remove(self.parts, set(parts))
         _remove(self.signatures, signatures)
         for name, kept in ids.items():
             _remove(self.out, {kept}, f"{name}-")
-
-
-def _both(sides: Mapping[str, Side]) -> Iterator[Side]:
-    """The sides of rows and of columns; of a collection against itself twice the same."""
-    yield from sides.values() if len(sides) == 2 else 2 * list(sides.values())
 
 
 def _name(query_group: str, video_group: str) -> str:

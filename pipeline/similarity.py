@@ -11,15 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ndvr.operators.score_groups import videos_of
 from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import comparable
 from ndvr.pipeline.score_folder import ScoreFolder
+from ndvr.pipeline.settings import Setting
 from ndvr.pipeline.worker_pool import Workers
+
+if TYPE_CHECKING:
+    from ndvr.operators.score_cell import ScoreCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +87,20 @@ def similarity(
         folder.check_overlap(name, side)
     sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))
     cells = [(row, column) for column in sides["videos"].groups for row in sides["queries"].groups]
-    folder.begin(sides, cells)
+    shrunk = {**sides["queries"].shrunk, **sides["videos"].shrunk}
+    folder.narrow(cells, shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
+    folder.record(sides)
     todo = folder.missing(cells)
     if todo:
-        grid.compute(
-            todo, folder, found, Workers(count=workers, memory_gb=memory_gb, address=address, progress=progress)
+        make = partial(
+            _worker,
+            setting=found.setting,
+            libraries=[library.path for library in found.libraries],
+            folder=folder.signatures,
+            memory_gb=memory_gb,
         )
+        force = Workers(count=workers, memory_gb=memory_gb, address=address, progress=progress)
+        grid.compute(make, todo, folder, force, compact=found.model.compact)
     folder.finish(cells, asked)
     if format == "json":
         write_similarities_json(folder.out, folder.out / "similarities.json")
@@ -107,3 +120,9 @@ def similarity(
         cells_resumed=len(cells) - len(todo),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _worker(device: str, *, setting: Setting, libraries: list[Path], folder: Path, memory_gb: float) -> ScoreCell:
+    from ndvr.operators.score_cell import ScoreCell
+
+    return ScoreCell(setting.load(device, "similarity"), *libraries, folder=folder, memory_gb=memory_gb)

@@ -1,0 +1,96 @@
+"""The commands that compare libraries: `ndvr similarity`, `ndvr dedupe`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ndvr.pipeline.commands import (
+    address_option,
+    given,
+    json_option,
+    method_option,
+    option_option,
+    quiet_option,
+    weights_option,
+)
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(0), help="Cells computed at once. Default: one per GPU, or per CPU; 0: no Ray."
+)
+worker_memory_option = click.option(
+    "--memory-gb", type=float, help="What a worker compares at a time, beside the model. Default: 2."
+)
+config_option = click.option("--config", help="Configuration, when a library holds several of the method.")
+
+
+@click.command()
+@click.argument("queries")
+@click.argument("database")
+@click.argument("scores")
+@method_option
+@weights_option
+@option_option
+@config_option
+@click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
+@click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
+@workers_option
+@worker_memory_option
+@address_option
+@quiet_option
+@json_option
+def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Score every video of library QUERIES against every video of library DATABASE into folder SCORES.
+
+    The two may be the same library. A killed run continues; when the libraries grew, only new videos are compared,
+    and what they lost leaves SCORES.
+    """
+    from ndvr.pipeline import similarity as run
+
+    done = run.similarity(queries, database, scores, **given(**settings), progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(done.to_json()))
+        return
+    if not done.trained:
+        click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
+    new = "" if done.pairs_computed == done.pairs else f"{done.pairs_computed:,} of them new; "
+    click.echo(
+        f"{done.pairs:,} scores of {done.queries:,} queries x {done.videos:,} videos by {done.method} in {done.scores} "
+        f"({new}{done.seconds:.1f} s, {done.to_json()['pairs_per_s']:,.0f} pairs/s)"
+    )
+    for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
+        if count:
+            click.echo(f"{count:,} {what} have no features; {done.scores} lists them with the reason")
+
+
+@click.command()
+@click.argument("library")
+@click.argument("pairs")
+@method_option
+@click.option("--threshold", type=float, metavar="SCORE", help="Pairs that score this or more.")
+@click.option("--top-k", type=click.IntRange(1), metavar="K", help="Pairs that are among the K best of either video.")
+@weights_option
+@option_option
+@config_option
+@workers_option
+@worker_memory_option
+@address_option
+@quiet_option
+@json_option
+def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Find the pairs of videos of LIBRARY that are alike, into folder PAIRS; a killed run continues.
+
+    At least one of --threshold and --top-k says what is alike; with both, a pair has to pass both. Of a method that
+    is not symmetric, the higher of a pair's two scores counts.
+    """
+    from ndvr.pipeline import dedupe as run
+
+    done = run.dedupe(library, pairs, **given(**settings), progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
+        return
+    if not done.trained:
+        click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
+    click.echo(done.text())
