@@ -60,7 +60,8 @@ def _count(scores: Scores, protocol: Protocol, walks: Walks, tie_order: Sequence
     attempted = scores.videos or {}
     database = protocol.database if protocol.database is not None else frozenset(seen | attempted.keys())
     order = surveyed.videos.order() if tie_order is None else _order(surveyed.videos, tie_order)
-    ranked = np.fromiter((video in database for video in surveyed.videos.ids), bool, len(order))
+    known = database | protocol.also_ranked
+    ranked = np.fromiter((video in known for video in surveyed.videos.ids), bool, len(order))
     landmark = protocol.switches.unscored_at
     counted = walks.count(
         scores,

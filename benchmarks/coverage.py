@@ -34,7 +34,7 @@ def coverage_of(scores: Scores, protocol: Protocol, counts: Counts) -> Coverage:
         videos=_share(database, seen, scores.videos),
         pairs=_scored_pairs(counts, asked=asked, videos=done | seen, self_pairs=self_pairs),
         queries_without_truth=frozenset(scored_queries - right.keys()),
-        videos_outside_database=frozenset(seen - database),
+        videos_outside_database=frozenset(seen - database - protocol.also_ranked),
     )
 
 

@@ -15,8 +15,9 @@ from ndvr.benchmarks.convention import Convention
 from ndvr.benchmarks.protocol import Protocol, Task
 
 DATASETS = ("evve",)
-_ALL = Convention(says="AP by trapezoids, mean over queries, not over events; the other events' videos are wrong")
-CONVENTIONS = {"s2vs": _ALL, "visil": _ALL, "dns": _ALL, "tca": _ALL}
+_SAYS = "AP by trapezoids, mean over queries, not over events; the other events' videos are wrong"
+_DNS = Convention(says=f"{_SAYS}, and so are queries, itself among them, that the query was scored against (DnS, TCA)")
+CONVENTIONS = {"s2vs": Convention(says=_SAYS), "visil": _DNS, "dns": _DNS, "tca": _DNS}
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
@@ -30,4 +31,12 @@ def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Pr
     everything = {query: videos for event in events.values() for query, videos in event.items()}
     tasks = [Task(name="overall", relevant=everything)]
     tasks += [Task(name=event, relevant=relevant) for event, relevant in events.items()]
-    return Protocol(name=name, tasks=tuple(tasks), database=database, ap="trapezoid")
+    scored_queries_are_wrong = CONVENTIONS[convention] is _DNS
+    return Protocol(
+        name=name,
+        tasks=tuple(tasks),
+        database=database,
+        also_ranked=frozenset(everything) if scored_queries_are_wrong else frozenset(),
+        ranks_query=scored_queries_are_wrong,
+        ap="trapezoid",
+    )

@@ -39,6 +39,7 @@ class Protocol:
     tasks: tuple[Task, ...]
     convention: str = ""  # one sentence: what a reader must know to compare numbers
     database: frozenset[str] | None = None  # the id list; None: every video that was attempted or has a score
+    also_ranked: frozenset[str] = frozenset()  # where they have a score, though nobody expects it
     ap: Literal["sum", "trapezoid", "steps"] = "sum"
     ranks_query: bool = False  # the query may stand in its own ranking
     # When an id list says that right videos are lost, they leave the ranking, and the denominator unless this is set.
@@ -76,7 +77,7 @@ class Protocol:
         database = kept if self.database is None else self.database & kept
         if not database:
             raise ValueError(f"none of the given ids is in the database of {self.name}: check the id list")
-        return self.on(self.queries - lost, database)
+        return replace(self, also_ranked=self.also_ranked & kept).on(self.queries - lost, database)
 
     def on(self, queries: Set[str], database: frozenset[str]) -> Protocol:
         """The same benchmark asked by these queries of these videos."""

@@ -93,7 +93,7 @@ class Placer:
             tied=tied,
             wrong_labelled=scores[wrong],
             wrong_found=wrong_found,
-            wrong_missing=self._wrong_in_database(query) - wrong_found,
+            wrong_missing=max(0, self._wrong_in_database(query) - wrong_found),
             wrong_at_landmark=at_landmark,
             n_relevant=len(relevant),
             n_available=len(relevant & counts.available),

@@ -26,7 +26,8 @@ def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
     per_query = {query: _query_result(protocol, found) for query, found in asked.items() if query in present}
     results = list(per_query.values())
     available = [result.available_ap for result in results if result.available_ap is not None]
-    curves = [_curve(protocol, asked[query]) for query in per_query if asked[query].n_relevant]
+    n_ids = len((counts.database | protocol.queries) - task.excluded)
+    curves = [_curve(protocol, asked[query], n_ids) for query in per_query if asked[query].n_relevant]
     return TaskResult(
         name=task.name,
         map=_mean(result.ap for result in results),
@@ -100,19 +101,22 @@ def _rank_ap(protocol: Protocol):
     return _BY_RANK["trapezoid" if protocol.ap == "trapezoid" else "sum"]
 
 
-def _curve(protocol: Protocol, found: Ranked) -> np.ndarray:
-    """Precision (21,) at recall 0, 0.05 ... 1, with what has no score at the convention's place."""
+def _curve(protocol: Protocol, found: Ranked, n_ids: int) -> np.ndarray:
+    """Precision (21,) at recall 0, 0.05 ... 1, with what has no score at the convention's place.
+
+    n_ids  the id list's length: FIVR-200K's script fills every ranking up to it, the query among the fillers
+    """
     right = len(found.scores) - np.searchsorted(found.scores[::-1], found.scores, side="left")
     wrong, missing = found.worst, found.n_relevant - len(found.scores)
     at = protocol.switches.unscored_at
     if at is None:
         right, wrong = np.append(right, found.n_relevant), np.append(wrong, found.wrong_found)
     else:
-        behind = found.scores <= at
-        right, wrong = right + missing * behind, wrong + found.wrong_missing * behind
+        behind, fillers = found.scores <= at, n_ids - found.n_relevant - found.wrong_found
+        right, wrong = right + missing * behind, wrong + fillers * behind
         place = int(np.sum(found.scores >= at))
         right = np.insert(right, place, place + missing)
-        wrong = np.insert(wrong, place, found.wrong_at_landmark + found.wrong_missing)
+        wrong = np.insert(wrong, place, found.wrong_at_landmark + fillers)
     return metrics.precision_recall_curve(right, wrong, found.n_relevant)
 
 

@@ -24,24 +24,29 @@ CONVENTIONS = {
         self_right="added",
     ),
 }
+_CORE = 528
 _FILES = ("vcdb_tca.json", "vcdb.json", "vcdb.pickle", "vcdb_tca.pickle")
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
     """One task over all core videos."""
-    relevant, background = _core_and_background(annotations, segments=name == "vcdb-core")
+    relevant, ids = _core_and_ids(annotations, segments=name == "vcdb-core")
     if CONVENTIONS[convention].self_right == "added":
-        relevant = {query: videos | {query} for query, videos in relevant.items()}
-    database = frozenset(relevant) | frozenset(background if name == "vcdb" else ())
+        # TCA asks the first 528 ids of its index, whether they have a partner or not.
+        relevant = {query: relevant.get(query, frozenset()) | {query} for query in [*relevant, *ids[:_CORE]]}
+    database = frozenset(relevant) | frozenset(ids if name == "vcdb" else ())
     return Protocol(name=name, tasks=(Task(name="overall", relevant=relevant),), database=database)
 
 
-def _core_and_background(folder: Path, *, segments: bool) -> tuple[Sets, Iterable[str]]:
+def _core_and_ids(folder: Path, *, segments: bool) -> tuple[Sets, list[str]]:
+    """Right videos of each core video, and all ids, the core first (none from the segment file)."""
     if segments and (folder / "label_file.json").is_file():
-        return _both_ways(key.split("-", 1) for key in read_annotation(folder, "label_file.json", source="")), ()
+        return _both_ways(key.split("-", 1) for key in read_annotation(folder, "label_file.json", source="")), []
     data = read_annotation(folder, *_FILES, source="TCA has it in datasets/, S2VS in data/")
     if "positives" in data:
-        return {q: frozenset(data["positives"].get(q, ())) - {q} for q in data["queries"]}, data["dataset"]
+        ids = [*data["queries"], *data["dataset"]]
+        known = frozenset(ids)
+        return {q: (known & frozenset(data["positives"].get(q, ()))) - {q} for q in data["queries"]}, ids
     return _both_ways(pair["videos"] for pair in data["video_pairs"]), data["index"]
 
 
