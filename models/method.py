@@ -84,7 +84,7 @@ class Method(ABC):
 
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
-        raise NotImplementedError("this method has no window-to-window similarity")
+        raise ValueError("this method has no window-to-window similarity")
 
 
 class NotFiniteError(ValueError):

@@ -111,7 +111,7 @@ def test_a_student_told_from_its_weights_is_named_and_only_the_coarse_one_is_sym
 
 def test_the_coarse_student_has_no_picture(loaded):
     signature = loaded("cg_notrf_novlad").signature(golden_dns.walk(5))
-    with pytest.raises(NotImplementedError, match="there are no windows to compare"):
+    with pytest.raises(ValueError, match="there are no windows to compare"):
         loaded("cg_notrf_novlad").matrix(signature, signature)
 
 

@@ -80,4 +80,4 @@ class CoarseStudent(nn.Module):
         return (torch.cat(list(queries)) @ torch.cat(list(targets)).t()).clamp_(-1, 1)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError("the coarse student keeps one vector of a video: there are no windows to compare")
+        raise ValueError("the coarse student keeps one vector of a video: there are no windows to compare")
