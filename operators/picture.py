@@ -145,11 +145,9 @@ def _resize(picture: np.ndarray, view: Raster) -> np.ndarray:
         if view.kernel == "pillow":
             return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
         return cv2.resize(picture, size, interpolation=kernels[view.kernel])
+    short = min(height, width)
     if view.long_side == "floor":
-        size = tuple(
-            view.resize if side == min(height, width) else side * view.resize // min(height, width)
-            for side in (width, height)
-        )
+        size = width * view.resize // short, height * view.resize // short  # of the short side: view.resize
         return cv2.resize(picture, size, interpolation=kernels[view.kernel])
-    factor = view.resize / min(height, width)
+    factor = view.resize / short
     return cv2.resize(picture, (0, 0), fx=factor, fy=factor, interpolation=kernels[view.kernel])

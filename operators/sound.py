@@ -110,7 +110,7 @@ class Sound:
 
     def _take(self, frames: list[av.AudioFrame]) -> None:
         for frame in frames:
-            samples = np.frombuffer(frame.planes[0], np.int16, frame.samples)
+            samples = np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples)
             self._batch.append(samples)
             self._n_batch += len(samples)
 

@@ -14,9 +14,9 @@ from typing import Any
 import av
 import numpy as np
 
-from ndvr.models.card import Clips, Mel, Overview, Raster, View
+from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.decoders import open_video
-from ndvr.operators.errors import DecodeError, NoPicture, NoSound
+from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.picture import Picture, Upright
 from ndvr.operators.pyav_sound import listen
 from ndvr.operators.rows import Status
@@ -24,6 +24,7 @@ from ndvr.operators.sampling import OverviewSampler, sampler
 from ndvr.operators.sound import Sound
 from ndvr.operators.stream import Frame, Stream, check_readable
 
+Pictures = Frames | Overview  # the views that are made of pictures; Clips are Frames
 PIECE_BYTES = 8 << 20  # windows handed on together; bounds memory whatever the length of a video
 
 
@@ -54,7 +55,7 @@ class End:
 class _Cutter:
     """Collects the windows of one picture view and lets go of them piece by piece."""
 
-    def __init__(self, key: str, view: Raster, stream: Stream, upright: Upright, total: int | None):
+    def __init__(self, key: str, view: Pictures, stream: Stream, upright: Upright, total: int | None):
         self.key, self.view, self.sampler = key, view, sampler(view, stream.rate, total)
         self.size = max(1, PIECE_BYTES // int(np.prod(view.window_shape)))
         self.length = view.length if isinstance(view, Clips) else view.count if isinstance(view, Overview) else 0
@@ -119,7 +120,7 @@ def cut(
     Raises DecodeError when the file cannot be read at all.
     """
     check_readable(path)
-    pictures = {key: view for key, view in views.items() if isinstance(view, Raster)}
+    pictures = {key: view for key, view in views.items() if isinstance(view, Frames | Overview)}
     sounds = {key: view for key, view in views.items() if isinstance(view, Mel)}
     heard: _Ears | None = None
     if pictures:
@@ -146,7 +147,7 @@ def _failed(error: DecodeError) -> dict[str, Any]:
 
 
 def _pictures(
-    path: str, views: dict[str, Raster], decoder: str, ears: _Ears | None, heartbeat: Callable[[], None]
+    path: str, views: dict[str, Pictures], decoder: str, ears: _Ears | None, heartbeat: Callable[[], None]
 ) -> Iterator[Piece | End]:
     stream = open_video(path, decoder)
     if ears is not None and stream.can_hear:
@@ -200,8 +201,9 @@ def _sounds(ears: _Ears, heartbeat: Callable[[], None]) -> Iterator[Piece | End]
     assert stream is not None
     for key, sound in ears.sounds.items():
         if stream.failure is not None:
-            skip = isinstance(stream.failure, NoSound)
-            yield End(key=key, **(_skipped("no sound", stream.failure) if skip else _failed(stream.failure)))
+            failure = stream.failure
+            how = _failed(failure) if isinstance(failure, DecodeError) else _skipped("no sound", failure)
+            yield End(key=key, **how)
             continue
         blocks = sound.finish()
         if sound.samples == 0:

@@ -11,7 +11,7 @@ from ndvr import models
 from ndvr.models.card import Card, View
 
 if TYPE_CHECKING:
-    from ndvr.models.method import Model
+    from ndvr.models.method import Model, Part
 
 # Raise when the same settings give other features than before: a change of frame picking, resizing, rounding.
 FEATURES_VERSION = 1
@@ -34,7 +34,7 @@ class Setting:
         """What the method is shown under these options."""
         return models.get(self.method).view(self.options)
 
-    def load(self, device: str, *parts: str) -> Model:
+    def load(self, device: str, *parts: Part) -> Model:
         """The model, with what `parts` ("embed", "similarity") need."""
         return models.load(self.method, self.weights, device, parts=parts, **self.options)
 
