@@ -8,7 +8,7 @@ the queries that both runs have: the same queries for both, so that hard and eas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,7 @@ def compare_runs(
         if not queries or not videos:
             what = "query" if not queries else "video"
             raise ValueError(f"{' and '.join(runs)} have no {what} in common: they cannot be compared")
-        # A query is in its own database only where runs scored it against itself: that is no lost video.
-        database = videos | (queries & (protocol.database or frozenset()))
-        asked = protocol.on(queries, database)
+        asked = replace(protocol, also_ranked=frozenset()).on(queries, videos)
         common = {
             name: evaluate_protocol(scores, asked, walks=walks, tie_order=tie_order) for name, scores in runs.items()
         }

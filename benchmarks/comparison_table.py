@@ -79,8 +79,8 @@ def _differences(comparison: Comparison) -> list[str]:
     first = next(iter(comparison.runs))
     tasks = list(dict.fromkeys(task for mine in comparison.differences.values() for task in mine))
     rows = [[task] + [_gain(mine[task]) for mine in comparison.differences.values()] for task in tasks]
-    title = f"mAP more than {first} (95 %; queries better, worse)"
-    return [*grid([title, *comparison.differences], rows), ""]
+    title = f"mAP less that of {first} (95 %; queries on which it is higher, lower)"
+    return [title, *grid(["task", *comparison.differences], rows), ""]
 
 
 def _gain(difference: Difference) -> str:

@@ -128,7 +128,9 @@ def _micro(
     names = ("micro_ap", "micro_ap_low", "micro_ap_expected", "micro_ap_high")
     n_relevant, n_possible = (sum(row.n_relevant for row in part) for part in (rows, everything))
     if not n_relevant:
-        return dict.fromkeys((*names, "micro_ap_interval", "micro_ap_possible_low", "micro_ap_possible_high"))
+        none: dict[str, float | Interval | None] = dict.fromkeys((*names, "micro_ap_interval"))
+        worst, best = (0.0, 1.0) if n_possible else (None, None)
+        return none | {"micro_ap_possible_low": worst, "micro_ap_possible_high": best}
     scores = np.sort(np.concatenate([row.scores for row in rows]))[::-1]
     labelled = np.sort(np.concatenate([row.wrong_labelled for row in rows]))
     above = len(labelled) - np.searchsorted(labelled, scores, side="right")

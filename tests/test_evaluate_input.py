@@ -131,6 +131,15 @@ def test_a_pair_with_two_scores_is_named(good, tmp_path):
     check_refused("names the video 'a' twice", good[0], "--truth", good[1])
 
 
+def test_a_pair_in_two_files_names_both(good, tmp_path):
+    folder = write_parts(tmp_path / "scores", ranking("q", "a", "b") | ranking("r", "a") | ranking("s", "a"))
+    pq.write_table(score_table(ranking("q", "b")), folder / "parts" / "again.parquet")
+    first, second = folder / "parts" / "00000.parquet", folder / "parts" / "again.parquet"
+    check_refused(
+        f"query 'q' and video 'b' have two scores in {first} and {second}: keep one", folder, "--truth", good[1]
+    )
+
+
 def test_a_score_table_without_scores_is_refused(good, tmp_path):
     (tmp_path / "s.csv").write_text("query_id,video_id\nq,a\n")
     check_refused("has no column score (it has query_id, video_id)", tmp_path / "s.csv", "--truth", good[1])
@@ -166,3 +175,5 @@ def test_unknown_columns_conditions_tasks_and_datasets_list_the_known_ones(good,
     check_refused("--symmetric belongs to --truth", scores, "--dataset", "fivr-5k", "--symmetric")
     check_refused("--per-query needs --json", scores, "--truth", truth, "--per-query")
     check_refused("no id list nowhere.txt", scores, "--truth", truth, "--ids", "nowhere.txt")
+    check_refused("no id list nowhere.txt", scores, "--truth", truth, "--tie-order", "nowhere.txt")
+    check_refused("is given twice: name each run once", scores, scores, "--truth", truth)
