@@ -107,6 +107,19 @@ def compare_runs(
     )
 
 
+def compared(run: Evaluation) -> Comparison:
+    """A single run as a comparison with nothing beside it, under the name of its method or its scores."""
+    name = run.method or Path(run.scores).name
+    return Comparison(
+        runs={name: run},
+        common={name: run},
+        differences={},
+        same_ids=True,
+        common_queries=run.scored_queries,
+        common_videos=run.scored_videos,
+    )
+
+
 def difference(run: TaskResult, first: TaskResult) -> Difference:
     """Query by query."""
     shared = sorted(run.per_query.keys() & first.per_query.keys())

@@ -78,12 +78,12 @@ def _differences(comparison: Comparison) -> list[str]:
         return []
     first = next(iter(comparison.runs))
     tasks = list(dict.fromkeys(task for mine in comparison.differences.values() for task in mine))
-    rows = [[task] + [_gain(mine[task]) for mine in comparison.differences.values()] for task in tasks]
+    rows = [[task] + [gain(mine[task]) for mine in comparison.differences.values()] for task in tasks]
     title = f"mAP less that of {first} (95 %; queries on which it is higher, lower)"
     return [title, *grid(["task", *comparison.differences], rows), ""]
 
 
-def _gain(difference: Difference) -> str:
+def gain(difference: Difference) -> str:
     if difference.map is None:
         return "-"
     ends = "-" if difference.interval is None else "{:+.4f} to {:+.4f}".format(*difference.interval)

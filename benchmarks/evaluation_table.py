@@ -33,8 +33,8 @@ def warnings(evaluation: Evaluation) -> list[str]:
     pairs = evaluation.coverage.pairs
     if pairs.scored < pairs.expected:
         lines.append(
-            f"SCORES ARE INCOMPLETE: {pairs.expected - pairs.scored:,} of {pairs.expected:,} pairs have none (unfinished, "
-            "a file is missing, or only the best were kept)."
+            f"SCORES ARE INCOMPLETE: {pairs.expected - pairs.scored:,} of {pairs.expected:,} pairs have none "
+            "(unfinished, a file is missing, or only the best were kept)."
         )
     return [*lines, ""] if lines else []
 

@@ -19,7 +19,6 @@ import numpy as np
 from ndvr.operators.query_runs import runs, sorted_rows
 from ndvr.operators.score_files import Scores
 from ndvr.operators.survey import Survey
-from ndvr.operators.survey import survey as survey  # class_top.py finds it here
 from ndvr.operators.thresholds import Thresholds
 
 LEVELS = 512  # at most so many scores at which the pairs of each single query are counted
@@ -155,22 +154,6 @@ class Counter:
             histogram += sign * np.bincount(bins if mine.all() else bins[mine], minlength=len(histogram))
         cells = asked * self.by_level.shape[1] + self.level_of[bins]
         self.by_level += sign * np.bincount(cells, minlength=self.by_level.size).reshape(self.by_level.shape)
-
-
-def tally(
-    scores: Scores,
-    surveyed: Survey,
-    right: Mapping[str, Set[str]],
-    *,
-    order: np.ndarray,
-    ranked: np.ndarray,
-    groups: Sequence[Set[str]] = (),
-) -> tuple[Mapping[str, Tally], Counted]:
-    """Walk once, here: the tallies, and everything."""
-    counter = Counter(Plan(surveyed=surveyed, right=right, order=order, ranked=ranked, groups=groups))
-    counter.walk(scores)
-    counted = counter.counted()
-    return counted.tallies, counted
 
 
 class _TieCounts:
