@@ -83,7 +83,8 @@ def _on(comparison: Comparison) -> str:
 
 def _with_query_charts(runs: Mapping[str, Evaluation]) -> list[str]:
     """Tasks whose queries are drawn one by one: the first, and more while the page stays small."""
-    shown, dots = [], 0
+    shown: list[str] = []
+    dots = 0
     for name in next(iter(runs.values())).tasks:
         dots += sum(len(run.tasks[name].per_query) for run in runs.values())
         if not shown or dots <= _MOST_DOTS:

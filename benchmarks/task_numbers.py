@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,10 @@ from ndvr.benchmarks.protocol import Protocol, Sets, Task
 from ndvr.benchmarks.rank import Counts, Placer, Ranked, evaluated
 from ndvr.operators import metrics
 
-_BY_RANK = {"sum": metrics.average_precision, "trapezoid": metrics.trapezoid_average_precision}
+_BY_RANK: dict[str, Callable[[np.ndarray, int], float]] = {
+    "sum": metrics.average_precision,
+    "trapezoid": metrics.trapezoid_average_precision,
+}
 
 
 def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
@@ -58,7 +62,7 @@ def _query_result(protocol: Protocol, found: Ranked) -> QueryResult:
         return QueryResult(
             ap=1.0, low=1.0, expected=1.0, high=1.0, relevant=0, found=0, wrong=found.wrong_found, available_ap=1.0
         )
-    kind = "trapezoid" if protocol.ap == "trapezoid" else "sum"
+    kind: metrics.ApKind = "trapezoid" if protocol.ap == "trapezoid" else "sum"
     ap, n = _BY_RANK[kind], found.n_relevant
     if protocol.ap == "steps":
         value = metrics.step_average_precision(found.scores, found.worst, n)
@@ -97,7 +101,7 @@ def _with_missing_on_top(wrong_before: np.ndarray, n_relevant: int) -> np.ndarra
     return np.concatenate([np.zeros(n_relevant - len(wrong_before), np.int64), wrong_before])
 
 
-def _rank_ap(protocol: Protocol):
+def _rank_ap(protocol: Protocol) -> Callable[[np.ndarray, int], float]:
     return _BY_RANK["trapezoid" if protocol.ap == "trapezoid" else "sum"]
 
 
@@ -122,15 +126,17 @@ def _curve(protocol: Protocol, found: Ranked, n_ids: int) -> np.ndarray:
 
 def _micro(
     task: Task, ranked: Mapping[str, Ranked], everything: list[Ranked], counts: Counts
-) -> dict[str, float | Interval | None]:
+) -> dict[str, Any]:  # fields of TaskResult
     """One AP over the pairs of all evaluated queries, as scikit-learn computes it, times found / all right pairs."""
     rows = list(ranked.values())
     names = ("micro_ap", "micro_ap_low", "micro_ap_expected", "micro_ap_high")
     n_relevant, n_possible = (sum(row.n_relevant for row in part) for part in (rows, everything))
     if not n_relevant:
-        none: dict[str, float | Interval | None] = dict.fromkeys((*names, "micro_ap_interval"))
         worst, best = (0.0, 1.0) if n_possible else (None, None)
-        return none | {"micro_ap_possible_low": worst, "micro_ap_possible_high": best}
+        return dict.fromkeys((*names, "micro_ap_interval")) | {
+            "micro_ap_possible_low": worst,
+            "micro_ap_possible_high": best,
+        }
     scores = np.sort(np.concatenate([row.scores for row in rows]))[::-1]
     labelled = np.sort(np.concatenate([row.wrong_labelled for row in rows]))
     above = len(labelled) - np.searchsorted(labelled, scores, side="right")
