@@ -109,13 +109,16 @@ def methods(name: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("library")
 @click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
+@click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
 @json_option
-def show(library: str, failures: bool, as_json: bool) -> None:
+def show(library: str, failures: bool, as_list: bool, as_json: bool) -> None:
     """Say what LIBRARY holds: configurations, videos, windows, bytes, failures."""
     from ndvr.pipeline import show as run
 
     view = run.show(library)
-    if as_json:
+    if as_list:
+        click.echo(view.listed())
+    elif as_json:
         click.echo(json.dumps(view.to_json(failures=failures), ensure_ascii=False))
     else:
         click.echo(view.text(failures=failures))

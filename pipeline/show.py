@@ -88,6 +88,13 @@ class LibraryView:
                     lines.append(f"    {'short':<12}{entry.video_id}  {entry.end['message']}")
         return "\n".join(lines)
 
+    def listed(self) -> str:
+        """The videos with features as the references' lists: "id path" a line. ValueError where an id has a space."""
+        paths = {entry.video_id: entry.end["uri"] for view in self.configs for entry in view.done}
+        if broken := [video_id for video_id in paths if len(video_id.split()) != 1]:
+            raise ValueError(f"id {broken[0]!r} has a space, which a line of id and path cannot hold")
+        return "\n".join(f"{video_id} {paths[video_id]}" for video_id in sorted(paths))
+
 
 def show(library: str | Path) -> LibraryView:
     """Read a library's ledger. FileNotFoundError when there is no library."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from clips import numbered_clip
 
 from ndvr.operators.library import Library
+from ndvr.operators.manifest import read_manifest
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.extract import extract
 from ndvr.pipeline.similarity import similarity
@@ -146,6 +147,15 @@ def test_a_commit_that_names_no_end_makes_nothing_visible(library, tmp_path):
         table = pq.read_table(commit)
         pq.write_table(table.filter(pa.compute.field("kind") == "piece"), commit)
     assert features(path) == {}
+
+
+def test_show_lists_videos_as_the_references_do_and_the_list_is_a_manifest(library, videos, tmp_path):
+    path, _ = library
+    done = run("show", path, "--list")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == f"a.mp4 {videos / 'a.mp4'}"
+    (tmp_path / "list.txt").write_text(done.stdout)
+    assert list(read_manifest(tmp_path / "list.txt").uris) == ["a.mp4", "half.mkv", "sub/b.webm", "whole.mkv"]
 
 
 def test_show_lists_failures_with_their_reason(library):
