@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import those before it
 OWNERS = {
-    "torch": {"models", "pipeline"},  # pipeline asks for threads and devices
+    "torch": {"models", "pipeline", "benchmarks"},  # pipeline asks for threads and devices, benchmarks restate others
     "torchvision": {"models"},
     "av": {"operators"},
     "decord": {"operators"},
