@@ -1,9 +1,10 @@
 """How fast evaluation is at FIVR-200K's size: 100 queries x 225,960 videos, four tasks, from Parquet.
 
-    python -m ndvr.benchmarks.evaluate_speed [--queries 100] [--videos 225960] [--out FILE]
+    python -m ndvr.benchmarks.evaluate_speed [--queries 100] [--videos 225960] [--workers N] [--out FILE]
 
 Scores and labels are made up in FIVR's proportions. Evaluation runs in a process of its own, so that its peak
-memory is its own; reading the same files without counting anything is measured beside it.
+memory is its own; reading the same files without counting anything is measured beside it. With --workers, Ray tasks
+count as well, after Ray has started: their time, what one hands back, and whether the numbers are the same bits.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ndvr.benchmarks.evaluation import Evaluation
+    from ndvr.benchmarks.protocol import Protocol
+    from ndvr.operators.score_files import Scores
 
 _RIGHT_PER_QUERY = {"DSVR": 75, "CSVR": 88, "ISVR": 124, "DAVR": 34}  # FIVR-200K's averages
 _CELL = (32, 32768)  # queries x videos of one part
@@ -54,8 +61,8 @@ def write_scores(folder: Path, *, n_queries: int, n_videos: int) -> None:
             pq.write_table(pa.table(columns), folder / "parts" / f"q{q:05d}-v{v:07d}.parquet")
 
 
-def measure(folder: Path, *, n_queries: int, n_videos: int) -> dict[str, float]:
-    """Seconds and peak memory of evaluating the folder, in this process."""
+def measure(folder: Path, *, n_queries: int, n_videos: int, workers: int = 0) -> dict[str, float]:
+    """Seconds and peak memory of evaluating the folder, in this process; then in Ray tasks, if asked for."""
     import resource
 
     import numpy as np
@@ -81,7 +88,7 @@ def measure(folder: Path, *, n_queries: int, n_videos: int) -> dict[str, float]:
     result = evaluate_protocol(scores, protocol)
     evaluate_s = time.perf_counter() - began
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
-    return {
+    out = {
         "pairs": rows,
         "evaluate_s": round(evaluate_s, 3),
         "read_once_s": round(read_s, 3),
@@ -89,27 +96,67 @@ def measure(folder: Path, *, n_queries: int, n_videos: int) -> dict[str, float]:
         "peak_rss_gb": round(peak_bytes / 1e9, 3),
         "map": result.tasks["DSVR"].map or 0.0,
     }
+    if workers:
+        out |= _on_ray(scores, protocol, result, workers)
+    return out
+
+
+def _on_ray(scores: Scores, protocol: Protocol, expected: Evaluation, workers: int) -> dict[str, float]:
+    import pickle
+    from collections.abc import Iterator
+    from dataclasses import replace
+    from typing import Any
+
+    from ndvr.benchmarks.counting import evaluate_protocol
+    from ndvr.pipeline.score_walks import on_ray
+
+    walks = on_ray(workers=workers)
+    largest = 0
+
+    def weighed(*arguments: Any) -> Iterator[Any]:
+        nonlocal largest
+        for state in walks.map(*arguments):
+            largest = max(largest, len(pickle.dumps(state, protocol=5)))
+            yield state
+
+    began = time.perf_counter()
+    result = evaluate_protocol(scores, protocol, walks=walks)
+    seconds = time.perf_counter() - began
+    evaluate_protocol(scores, protocol, walks=replace(walks, map=weighed))
+    return {
+        "ray_workers": workers,
+        "ray_evaluate_s": round(seconds, 3),
+        "ray_state_mb": round(largest / 1e6, 1),
+        "ray_same_bits": result == expected,
+    }
 
 
 @click.command()
 @click.option("--queries", "n_queries", default=100, show_default=True)
 @click.option("--videos", "n_videos", default=225_960, show_default=True)
+@click.option("--workers", default=0, help="Ray tasks at a time; 0 for none.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the JSON goes.")
 @click.option("--measure-only", hidden=True, type=click.Path(exists=True, path_type=Path))
-def main(n_queries: int, n_videos: int, out: Path | None, measure_only: Path | None) -> None:
+def main(n_queries: int, n_videos: int, workers: int, out: Path | None, measure_only: Path | None) -> None:
     """Measure evaluation, print one line, keep the numbers."""
     if measure_only:
-        click.echo(json.dumps(measure(measure_only, n_queries=n_queries, n_videos=n_videos)))
+        click.echo(json.dumps(measure(measure_only, n_queries=n_queries, n_videos=n_videos, workers=workers)))
         return
     with tempfile.TemporaryDirectory() as folder:
         write_scores(Path(folder), n_queries=n_queries, n_videos=n_videos)
         settings = ["--queries", str(n_queries), "--videos", str(n_videos), "--measure-only", folder]
+        settings += ["--workers", str(workers)]
         command = [sys.executable, "-m", "ndvr.benchmarks.evaluate_speed", *settings]
         results = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     click.echo(
         f"evaluate: {results['pairs']:,} pairs, 4 tasks in {results['evaluate_s']:.1f} s "
         f"({results['read_once_s']:.1f} s to read them once), peak {results['peak_rss_gb']:.2f} GB"
     )
+    if workers:
+        click.echo(
+            f"  {workers} Ray tasks: {results['ray_evaluate_s']:.1f} s, at most {results['ray_state_mb']:.1f} MB from "
+            f"each, {'the same bits' if results['ray_same_bits'] else 'OTHER NUMBERS'}"
+        )
     from ndvr.benchmarks.record import record
 
     record("evaluate_speed", results, out=out)

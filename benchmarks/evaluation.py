@@ -54,6 +54,7 @@ class TaskResult:
     possible_high: float | None
     micro_ap_possible_low: float | None
     micro_ap_possible_high: float | None
+    ceiling: float | None  # mAP of a perfect ranking: below 1 where right videos can never be ranked
     tied_queries: int  # queries whose AP depends on the order of ties
     relevant_sha256: str
     queries_sha256: str  # of the evaluated queries, sorted, one a line

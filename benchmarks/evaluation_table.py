@@ -50,6 +50,11 @@ def notes(evaluation: Evaluation) -> list[str]:
     if empty:
         done = "score 1" if evaluation.protocol.switches.no_right_video == "perfect" else "are not in the mean"
         lines.append(f"queries without a right video in the database {done}: {', '.join(empty)}")
+    unreachable = [
+        f"{task.ceiling:.5f} in {task.name}" for task in evaluation.tasks.values() if (task.ceiling or 1) < 1
+    ]
+    if unreachable:
+        lines.append(f"a perfect ranking has mAP {', '.join(unreachable)}: some right videos can never be ranked")
     return lines
 
 

@@ -27,6 +27,7 @@ class Ranked:
     wrong_missing: int  # wrong videos of the database that this query has no score for
     wrong_at_landmark: int  # those with a score of at least the plan's landmark
     n_relevant: int
+    n_rankable: int  # right videos that are in the database, and not the query where that is never ranked
     n_available: int  # right videos that some query was scored against
 
     @property
@@ -96,6 +97,7 @@ class Placer:
             wrong_missing=max(0, self._wrong_in_database(query) - wrong_found),
             wrong_at_landmark=at_landmark,
             n_relevant=len(relevant),
+            n_rankable=self._rankable(query),
             n_available=len(relevant & counts.available),
         )
 
@@ -116,6 +118,12 @@ class Placer:
         for touched, _ in steps:
             self.kind[touched] = self.base[touched]
         return kinds
+
+    def _rankable(self, query: str) -> int:
+        # Without an id list nothing says that a right video cannot be found and scored one day.
+        task, listed = self.task, self.protocol.database is not None
+        right = task.relevant[query] & self.counts.database if listed else task.relevant[query]
+        return len(right if self.protocol.ranks_query else right - {query})
 
     def _wrong_in_database(self, query: str) -> int:
         """How many videos of the database are wrong for the query, scored or not."""

@@ -48,6 +48,7 @@ def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
         queries_available=len(available),
         possible_low=_mean(_possible_low(protocol, found) for found in asked.values()),
         possible_high=_mean(_possible_high(protocol, found) for found in asked.values()),
+        ceiling=_mean(found.n_rankable / found.n_relevant if found.n_relevant else 1.0 for found in asked.values()),
         tied_queries=sum(result.low != result.high for result in results),
         relevant_sha256=relevant_digest(task.relevant),
         queries_sha256=digest(per_query),
@@ -94,11 +95,11 @@ def _possible_high(protocol: Protocol, found: Ranked) -> float:
     """Right videos without a score on top of the ranking, wrong ones behind all others."""
     if not found.n_relevant:
         return 1.0
-    return _rank_ap(protocol)(_with_missing_on_top(found.above, found.n_relevant), found.n_relevant)
+    return _rank_ap(protocol)(_with_missing_on_top(found.above, found.n_rankable), found.n_relevant)
 
 
-def _with_missing_on_top(wrong_before: np.ndarray, n_relevant: int) -> np.ndarray:
-    return np.concatenate([np.zeros(n_relevant - len(wrong_before), np.int64), wrong_before])
+def _with_missing_on_top(wrong_before: np.ndarray, n_rankable: int) -> np.ndarray:
+    return np.concatenate([np.zeros(n_rankable - len(wrong_before), np.int64), wrong_before])
 
 
 def _rank_ap(protocol: Protocol) -> Callable[[np.ndarray, int], float]:
@@ -132,7 +133,8 @@ def _micro(
     names = ("micro_ap", "micro_ap_low", "micro_ap_expected", "micro_ap_high")
     n_relevant, n_possible = (sum(row.n_relevant for row in part) for part in (rows, everything))
     if not n_relevant:
-        worst, best = (0.0, 1.0) if n_possible else (None, None)
+        worst = 0.0 if n_possible else None
+        best = sum(row.n_rankable for row in everything) / n_possible if n_possible else None
         return dict.fromkeys((*names, "micro_ap_interval")) | {
             "micro_ap_possible_low": worst,
             "micro_ap_possible_high": best,
@@ -150,12 +152,12 @@ def _micro(
     if tied.any():
         low, high = (metrics.average_precision(wrong, n_relevant) for wrong in (above + tied, above))
         expected = metrics.expected_average_precision(scores, above, tied, n_relevant)
-    missing = sum(row.wrong_missing for row in everything)
+    missing, n_rankable = (sum(values) for values in zip(*((row.wrong_missing, row.n_rankable) for row in everything)))
     return {
         **dict(zip(names, (value, low, expected, high))),
         "micro_ap_interval": _micro_interval(task, ranked, value, counts),
         "micro_ap_possible_low": metrics.average_precision(above + tied + missing, n_possible),
-        "micro_ap_possible_high": metrics.average_precision(_with_missing_on_top(above, n_possible), n_possible),
+        "micro_ap_possible_high": metrics.average_precision(_with_missing_on_top(above, n_rankable), n_possible),
     }
 
 

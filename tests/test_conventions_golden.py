@@ -143,3 +143,29 @@ def test_official_pickles_say_what_their_conversions_say(annotations, tmp_path):
     assert fivr.notes[0] == "labels read from fivr_audio.pickle"
     dns = read_plain_pickle(annotations / "fivr" / "dns_fivr.pickle")
     assert dns["annotation"] == json.loads((annotations / "fivr" / "dns_fivr.json").read_text())["annotation"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "convention", "file", "keys"),
+    [
+        ("cc_web_video", "s2vs", "cc_web_video.json", ("perfect scores", "s2vs", "mAP_star")),
+        ("vcdb-core", "tca", "vcdb.json", ("core", "perfect scores", "TCA", "mAP")),
+        ("vcdb-core", "s2vs", "vcdb.json", ("core", "perfect scores", "s2vs", "VCDB_mAP")),
+        ("evve", "dns", "evve.json", ("perfect scores", "DnS", "mAP")),
+    ],
+)
+def test_a_perfect_ranking_reaches_the_ceiling(shared, annotations, dataset, convention, file, keys):
+    folder = annotations / dataset.removesuffix("-core")
+    protocol = load_protocol(dataset, folder, convention=convention)
+    name = protocol.tasks[1 if dataset == "cc_web_video" else 0].name
+    relevant = next(task.relevant for task in protocol.tasks if task.name == name)
+    some = sorted(protocol.database)[:50]
+    rows = {
+        q: dict.fromkeys(some, 0.0) | dict.fromkeys(right & protocol.database, 1.0) for q, right in relevant.items()
+    }
+    task = evaluate(rows, dataset=dataset, annotations=folder, convention=convention).tasks[name]
+    official = shared_golden(shared, f"evaluation/{file}")["cases"]
+    for key in keys:
+        official = official[key]
+    assert task.map == pytest.approx(official, abs=EXACT)
+    assert task.ceiling == task.possible_high == pytest.approx(official, abs=EXACT)

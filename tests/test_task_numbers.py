@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from benchmark_shapes import evaluate_command as run
 from benchmark_shapes import ranking, shape, truth_file, write_fivr, write_parts
+from golden_evaluators import write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,3 +188,15 @@ def test_a_missing_shard_is_told_before_any_number(tmp_path):
     coverage = evaluate(scores, truth=truth).to_json()["coverage"]
     assert not coverage["complete"]
     assert coverage["pairs"]["missing"] == 3
+
+
+def test_a_right_video_outside_the_id_list_is_out_of_reach_and_the_ceiling_says_so(tmp_path):
+    truth = truth_file(tmp_path / "truth.csv", "q,a,copy,x", "q,z,copy,x")
+    result = evaluate(ranking("q", "a", "b"), truth=truth)  # no id list: z may be found one day
+    assert (result.tasks["overall"].ceiling, result.tasks["overall"].possible_high) == (1.0, 1.0)
+    core = {"index": ["q", "a", "b"], "video_pairs": [{"videos": ["q", "a"]}]}
+    folder = write_json(tmp_path / "vcdb", "vcdb_tca.json", core)
+    result = evaluate(ranking("q", "a", "b"), dataset="vcdb", annotations=folder, convention="tca")
+    task = result.tasks["overall"]
+    assert task.per_query["q"].ap == 0.5  # the query is one of its two right videos, and never ranked
+    assert "a perfect ranking has mAP 0.33333 in overall" in result.table()  # 1/2, 1/2 and 0 for q, a and b
