@@ -14,16 +14,17 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ndvr.operators.ledger import Entry, latest
 from ndvr.operators.rows import LEDGER
 
 FORMAT = "ndvr-library/1"
@@ -62,23 +63,6 @@ def feature_type(about: dict[str, Any]) -> pa.DataType:
     if about["feature_dtype"] == "uint8":
         return pa.binary(size)
     return pa.list_(pa.from_numpy_dtype(np.dtype(about["feature_dtype"])), size)
-
-
-@dataclass
-class Entry:
-    """What the ledger says of one video under one configuration."""
-
-    video_id: str
-    end: dict[str, Any]  # the end row: status, error_class, message, decoder, ...
-    pieces: list[dict[str, Any]] = field(default_factory=list, repr=False)
-
-    @property
-    def status(self) -> str:
-        return self.end["status"]
-
-    @property
-    def windows(self) -> int:
-        return sum(piece["windows_count"] for piece in self.pieces)
 
 
 class Library:
@@ -139,34 +123,10 @@ class Library:
         )
 
     def entries(self, config: str) -> dict[str, Entry]:
-        """The latest word on every video under a configuration, by id, sorted.
-
-        An end row counts only with all its pieces, of the same run and attempt: a run killed between the two has
-        said nothing about that video. A failed piece makes a failed video.
-        """
-        rows = self.ledger.filter(pa.compute.equal(self.ledger["config"], config)).to_pylist()
-        pieces: dict[tuple, dict[int, dict]] = {}
-        for row in rows:
-            if row["kind"] == "piece":
-                pieces.setdefault(_attempt(row), {})[row["piece"]] = row
-        found: dict[str, Entry] = {}
-        for row in sorted((row for row in rows if row["kind"] == "end"), key=lambda row: (row["finished"], row["run"])):
-            mine = pieces.get(_attempt(row), {})
-            if row["status"] != "done":
-                entry = Entry(row["video_id"], row)
-            elif len(mine) == row["piece"]:
-                broken = next((piece for piece in mine.values() if piece["status"] == "failed"), None)
-                if broken:
-                    row |= {key: broken[key] for key in ("status", "error_class", "message")}
-                entry = Entry(row["video_id"], row, [] if broken else [mine[number] for number in sorted(mine)])
-            else:
-                continue
-            # What was done under this configuration stays done: a later failure (the file is gone) cannot undo it
-            # unless the content changed.
-            before = found.get(entry.video_id)
-            if before is None or before.status != "done" or entry.status == "done":
-                found[entry.video_id] = entry
-        return dict(sorted(found.items()))
+        """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.ledger."""
+        mine = pc.equal(self.ledger["config"], config)
+        # Most libraries have one configuration; a copy of its rows would cost as much memory again.
+        return latest(self.ledger if pc.all(mine).as_py() else self.ledger.filter(mine))
 
     def read(self, entries: Iterable[Entry]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """(video_id, start_s (T,), features (T, *feature_shape)) of the entries that have features, shard by shard.
@@ -200,11 +160,7 @@ class Library:
         return table["start_s"].to_numpy(), flat.reshape(len(table), *about["feature_shape"])
 
 
-def _attempt(row: dict[str, Any]) -> tuple:
-    return row["video_id"], row["run"], row["attempt"]
-
-
-def _slice(columns: tuple[np.ndarray, np.ndarray], piece: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _slice(columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     start_s, features = columns
     rows = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
     return start_s[rows], features[rows]
