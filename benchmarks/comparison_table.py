@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ndvr.benchmarks.comparison import Comparison, Difference
 from ndvr.benchmarks.evaluation import Evaluation
-from ndvr.benchmarks.evaluation_table import grid, notes, number, part, span, warnings
+from ndvr.benchmarks.evaluation_table import TIES, grid, notes, number, part, span, ties, warnings
 
 
 def table(comparison: Comparison) -> str:
@@ -69,6 +69,9 @@ def _numbers(runs: dict[str, Evaluation]) -> list[str]:
         queries = "/".join(dict.fromkeys(f"{task.queries:,}" for task in tasks))
         rows.append([name, queries] + [f"{number(task.map)} ({span(task.map_interval)})" for task in tasks])
     out = grid(["mAP (95 %)", "queries", *runs], rows)
+    if any(task.tied_queries for run in runs.values() for task in run.tasks.values()):
+        rows = [[name] + [ties(run.tasks[name]) for run in runs.values()] for name in names]
+        out += ["", *grid([TIES, *runs], rows)]
     rows = [[name] + [number(run.tasks[name].micro_ap) for run in runs.values()] for name in names]
     return out + ["", *grid(["micro-AP", *runs], rows)]
 

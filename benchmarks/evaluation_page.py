@@ -15,7 +15,7 @@ from ndvr.benchmarks import evaluation_charts as charts
 from ndvr.benchmarks.comparison import Comparison, compared
 from ndvr.benchmarks.comparison_table import different_ids, gain
 from ndvr.benchmarks.evaluation import Evaluation, TaskResult
-from ndvr.benchmarks.evaluation_table import notes, number, part, span, warnings
+from ndvr.benchmarks.evaluation_table import TIES, notes, number, part, span, ties, warnings
 from ndvr.benchmarks.evaluation_template import SCRIPT, STYLE, TEMPLATE
 from ndvr.benchmarks.report_page import STYLE as REPORT_STYLE
 from ndvr.benchmarks.report_tables import coverage_cells, missing_lines, provenance_lines
@@ -141,13 +141,12 @@ def _blocks(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _numbers(title: str, text: str, runs: Mapping[str, Evaluation]) -> dict[str, Any]:
-    header = ["task", "run", "mAP", "95 %", "ties", "micro-AP", "95 %", "queries", "right pairs", "could be"]
+    header = ["task", "run", "mAP", "95 %", TIES, "micro-AP", "95 %", "queries", "right pairs", "could be"]
     rows = []
     for name in next(iter(runs.values())).tasks:
         for i, (run, evaluation) in enumerate(runs.items()):
             task = evaluation.tasks[name]
-            ties = "none" if not task.tied_queries else span((task.map_low or 0, task.map_high or 0))
-            cells = [name if i == 0 else "", run, number(task.map), span(task.map_interval), ties]
+            cells = [name if i == 0 else "", run, number(task.map), span(task.map_interval), ties(task)]
             cells += [number(task.micro_ap), span(task.micro_ap_interval)]
             cells += [part(task.queries, task.expected_queries), part(task.found, task.relevant)]
             rows.append(

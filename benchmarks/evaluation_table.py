@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from ndvr.benchmarks.bootstrap import Interval
 from ndvr.benchmarks.evaluation import Evaluation, Share, TaskResult
 
+TIES = "ties: worst, mean, best"
+
 
 def table(evaluation: Evaluation) -> str:
     """Lines of plain text, at most about 120 wide."""
@@ -59,7 +61,7 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def _header(evaluation: Evaluation) -> list[str]:
-    header = ["task", "mAP", "95 %", "ties", "micro-AP", "queries", "right pairs"]
+    header = ["task", "mAP", "95 %", TIES, "micro-AP", "queries", "right pairs"]
     return header if evaluation.coverage.complete else [*header, "if lost left", "could be"]
 
 
@@ -68,7 +70,7 @@ def _row(evaluation: Evaluation, task: TaskResult) -> list[str]:
         task.name,
         number(task.map),
         span(task.map_interval),
-        "none" if not task.tied_queries else span((task.map_low or 0, task.map_high or 0)),
+        ties(task),
         number(task.micro_ap),
         part(task.queries, task.expected_queries),
         part(task.found, task.relevant),
@@ -130,6 +132,13 @@ def number(value: float | None) -> str:
 
 def span(ends: Interval | None) -> str:
     return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def ties(task: TaskResult) -> str:
+    """mAP with every tie in the worst order, its mean over all orders, and in the best."""
+    if not task.tied_queries:
+        return "none"
+    return " ".join(number(value) for value in (task.map_low, task.map_expected, task.map_high))
 
 
 def part(some: int, of: int) -> str:

@@ -97,3 +97,11 @@ def test_runs_without_a_common_query_cannot_be_compared(truth):
 )
 def test_runs_are_named_by_as_much_of_their_path_as_it_takes(paths, names):
     assert names_of(paths)[: len(names)] == names
+
+
+def test_ties_of_each_run_are_told(truth):
+    tied = {query: dict.fromkeys(row, 0.5) for query, row in GOOD.items()}
+    out = compare({"good": GOOD, "tied": tied}, truth=truth).table()
+    (header,) = (line for line in out.splitlines() if line.startswith("ties: worst, mean, best"))
+    line = out.splitlines()[out.splitlines().index(header) + 2]
+    assert line.split() == ["overall", "none", "0.3333", "0.6111", "1.0000"]  # any of three places: 11/18
