@@ -17,10 +17,8 @@ import numpy as np
 import torch
 
 from ndvr import models
-from ndvr.models import random_weights
 from ndvr.models.layers import dns_students
-from ndvr.models.layers.dns_selector import Selector
-from ndvr.models.method import Part, Signature
+from ndvr.models.method import Method, Model, Network, Options, Part, Signature
 
 _SELECTORS = {"fine_attention": "dns_selector_cg-fg_att", "fine_binary": "dns_selector_cg-fg_bin"}
 _PARTS: tuple[Part, ...] = ("similarity",)
@@ -50,15 +48,12 @@ class Search:
         device: str = "cpu",
         cache: str | None = None,
     ):
-        if student not in _SELECTORS:
-            raise ValueError(f"student {student!r}: choose one of {', '.join(_SELECTORS)}")
+        _check_student(student)
         self.fine = models.load("dns", fine, device, parts=_PARTS, student=student, cache=cache)
         self.coarse = models.load("dns", coarse, device, parts=_PARTS, student="coarse", cache=cache)
-        weights = _SELECTORS[student] if selector is None else selector
-        _, network = dns_students.load(weights, "selector", self.fine.card, cache=cache)
-        assert isinstance(network, Selector)  # as its name says
-        self.selector = network.to(device).eval()
-        self.trained = self.fine.trained and self.coarse.trained and random_weights.seed_of(weights) is None
+        self.doubt = load_selector(student, selector, device, cache=cache)
+        self.selector = self.doubt.network("similarity")
+        self.trained = self.fine.trained and self.coarse.trained and self.doubt.trained
 
     @torch.inference_mode()
     def signature(self, features: np.ndarray) -> SearchSignature:
@@ -85,6 +80,52 @@ class Search:
         coarse = self.coarse.similarities(query.coarse, [target.coarse for target in targets])
         chosen = doubtful(self.doubts(query, targets, coarse), percentage)
         return merged(coarse, chosen, self.fine.similarities(query.fine, [targets[k].fine for k in chosen]))
+
+
+class _Doubt(Method):
+    """The selector by itself, for a `Model` that makes its signatures; it scores no pair."""
+
+    def compact(self, options: Options) -> bool:
+        return True
+
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
+        name = _SELECTORS[options["student"]] if weights is None else weights
+        return dns_students.load(name, "selector", self.card, cache=options["cache"])[1]
+
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
+        raise ValueError("the selector compares the features of dns; make them with that method")
+
+    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
+        """(T, 9, 512) -> (1,)."""
+        return network.signature(features)
+
+    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+        raise ValueError("the selector says who should compare a pair, not how alike it is")
+
+
+def load_selector(student: str, weights: Any = None, device: str = "cpu", *, cache: str | None = None) -> Model:
+    """The selector between the coarse student and a fine one: signatures (1,) by `signature`, doubts by `doubts_of`."""
+    _check_student(student)
+    method = _Doubt(models.card("dns"))
+    options = {"student": student, "cache": cache}
+    network = method.build(weights, options, part="similarity", fetch=True)
+    label = str(_SELECTORS[student] if weights is None else weights)
+    return Model("dns_selector", method, {"similarity": network}, options=options, device=device, weights=label)
+
+
+@torch.inference_mode()
+def doubts_of(selector: Model, queries: np.ndarray, targets: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """(Q, V) float32 in (0, 1) from the selector's signatures (Q, 1), (V, 1) and the coarse scores (Q, V)."""
+    network = selector.network("similarity")
+    own, theirs, scores = (
+        torch.as_tensor(np.array(array), device=selector.device) for array in (queries, targets[:, 0], coarse)
+    )
+    return torch.stack([network(query, theirs, row) for query, row in zip(own, scores)]).cpu().numpy()
+
+
+def _check_student(student: str) -> None:
+    if student not in _SELECTORS:
+        raise ValueError(f"student {student!r}: choose one of {', '.join(_SELECTORS)}")
 
 
 def doubtful(doubts: np.ndarray, percentage: float) -> np.ndarray:

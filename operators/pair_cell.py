@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 
 from ndvr.models.method import Model
 from ndvr.operators.library import write_whole
-from ndvr.operators.score_cell import ScoreCell
+from ndvr.operators.score_cell import Scorer
 from ndvr.operators.score_groups import Group
 
 COLUMNS = ("video_id_a", "video_id_b", "score")
 
 
-class PairCell(ScoreCell):
+class PairCell(Scorer):
     """Keeps pairs of at least `threshold`, and of those only the `top_k` best of either video in the cell.
 
     Of a method that is not symmetric the higher of both directions counts: a clip is found in what contains it.

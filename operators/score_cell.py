@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from ndvr.operators.signatures import Signatures
 _BLOCK_SHARE, _KEPT_SHARE = 0.2, 0.4
 
 
-class ScoreCell:
-    """Scores cells with one model, in `memory_gb` beyond what the model itself takes."""
+class Scorer:
+    """Scores groups with one model, in `memory_gb` beyond what the model itself takes."""
 
     def __init__(self, model: Model, queries: Path, database: Path, *, folder: Path, memory_gb: float):
         def side(library: Path) -> Signatures:
@@ -31,20 +33,29 @@ class ScoreCell:
         (self.queries if side == "queries" else self.videos).keep(group)
         return len(group)
 
-    def write(self, path: Path, query_group: Group, video_group: Group) -> int:
-        """Write query_id, video_id, score of all pairs to `path`, sorted by both ids; returns how many."""
-        return write_part(path, query_group.ids, video_group.ids, self.scores(query_group, video_group))
-
     def scores(self, query_group: Group, video_group: Group) -> np.ndarray:
         """(Q, V) float32. ValueError naming the pair when one is not finite."""
         scores = np.empty((len(query_group), len(video_group)), np.float32)
         for columns, videos in self.videos.blocks(video_group):
             for rows, queries in self.queries.blocks(query_group):
-                try:
-                    scores[rows, columns] = self.model.score_matrix(queries, videos)
-                except NotFiniteError as error:
-                    query, video = query_group.ids[rows][error.query], video_group.ids[columns][error.target]
-                    raise ValueError(
-                        f"{self.model.name} gave a score that is not finite to query {query!r} and video {video!r}"
-                    ) from error
+                scores[rows, columns] = self._matrix(queries, videos, query_group.ids[rows], video_group.ids[columns])
         return scores
+
+    def _matrix(
+        self, queries: list[Any], videos: list[Any], query_ids: Sequence[str], video_ids: Sequence[str]
+    ) -> np.ndarray:
+        try:
+            return self.model.score_matrix(queries, videos)
+        except NotFiniteError as error:
+            query, video = query_ids[error.query], video_ids[error.target]
+            raise ValueError(
+                f"{self.model.name} gave a score that is not finite to query {query!r} and video {video!r}"
+            ) from error
+
+
+class ScoreCell(Scorer):
+    """Writes cells of all pairs."""
+
+    def write(self, path: Path, query_group: Group, video_group: Group) -> int:
+        """Write query_id, video_id, score of all pairs to `path`, sorted by both ids; returns how many."""
+        return write_part(path, query_group.ids, video_group.ids, self.scores(query_group, video_group))

@@ -111,7 +111,7 @@ def dedupe(
     if todo:
         own: dict[str, Any] = {"library": found.libraries[0].path, "folder": folder.signatures, "memory_gb": memory_gb}
         make = partial(_worker, setting=found.setting, **own, **limits)
-        force = Workers(count=workers, memory_gb=memory_gb, address=address, progress=progress)
+        force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
         grid.compute(make, todo, folder, force, compact=found.model.compact)
     best = PairList([video.video_id for video in videos]).read(map(folder.path, cells), top_k=top_k)
     numbers = _write(folder.out, best) | {
@@ -119,7 +119,8 @@ def dedupe(
         "missing_videos": len(entries) - len(videos),
         "compared": sum(map(grid.pairs_of, cells)),
     }
-    folder.finish(cells, {"videos": entries}, found=numbers)
+    parts = [folder.path(cell).name for cell in cells]
+    folder.finish(parts, folder.write_ids({"videos": entries}), groups=side.groups, found=numbers)
     return Duplicates(
         pairs=str(pairs),
         method=method,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndvr.operators.score_groups import Group, Members, Side, Video, packed, regroup
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Small jobs are cut finer, for progress and for all cores. It depends on the inputs only, never on the machine.
 CELLS_AT_LEAST = 64
+SIDES = ("queries", "videos")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +76,40 @@ def pairs_of(cell: Cell) -> int:
     return len(row) * (len(row) - 1) // 2 if row is column else len(row) * len(column)
 
 
-def compute(make: Make, todo: Sequence[Cell], folder: ScoreFolder, workers: Workers, *, compact: bool) -> None:
-    """Write the cells on a pool of workers, column by column; every cell file is a commit.
+def compute(make: Make, todo: Sequence[Cell], folder: ScoreFolder, workers: Workers, *, compact: bool) -> float:
+    """Write the cells on a pool of workers, column by column; every cell file is a commit. Returns the seconds of work.
 
     `make` makes what has `keep(side, group)`, for a compact method, and `write(path, group, group)`.
     """
-    with worker_pool(make, workers, n_tasks=len(todo)) as pool:
-        # Groups of equal names are equal, also when they stand on both sides.
-        groups = {group.name: (side, group) for cell in todo for side, group in zip(("queries", "videos"), cell)}
-        sent = {name: pool.share(group) for name, (_, group) in groups.items()}
-        if compact:
-            lanes = [[("keep", side, sent[name])] for name, (side, _) in groups.items()]
-            n_videos = sum(len(group) for _, group in groups.values())
-            with Progress("signatures", n_videos, "video", show=workers.progress) as bar:
-                pool.run("similarity", lanes, bar)
+    tasks = [(cell, folder.path(cell), ()) for cell in todo]
+    # Groups of equal names are equal, also when they stand on both sides.
+    kept = {group.name: (side, group) for cell in todo for side, group in zip(SIDES, cell)} if compact else {}
+    return run(make, tasks, workers, kept=list(kept.values()))[1]
+
+
+def run(
+    make: Make,
+    tasks: Sequence[tuple[Cell, Path, tuple]],
+    workers: Workers,
+    *,
+    kept: Sequence[tuple[str, Group]] = (),
+    title: str = "similarity",
+) -> tuple[int, float]:
+    """Signatures of `kept` groups into their files, then the tasks: cell, its path, further arguments of `write`.
+
+    Returns the sum of what the tasks returned, and the seconds of work.
+    """
+    with worker_pool(make, workers, n_tasks=max(len(tasks), len(kept))) as pool:
+        began = time.monotonic()
+        groups = {group.name: group for cell, *_ in tasks for group in cell} | {group.name: group for _, group in kept}
+        sent = {name: pool.share(group) for name, group in groups.items()}
+        if kept:
+            with Progress("signatures", sum(len(group) for _, group in kept), "video", show=workers.progress) as bar:
+                pool.run(title, [[("keep", side, sent[group.name])] for side, group in kept], bar)
         columns: dict[str, list[tuple]] = {}
-        for row, column in todo:
-            task = ("write", folder.path((row, column)), sent[row.name], sent[column.name])
-            columns.setdefault(column.name, []).append(task)
-        with Progress("similarity", sum(map(pairs_of, todo)), "pair", show=workers.progress) as bar:
-            pool.run("similarity", columns.values(), bar)
+        for (row, column), path, more in tasks:
+            columns.setdefault(column.name, []).append(("write", path, sent[row.name], sent[column.name], *more))
+        n_pairs = sum(len(more[0]) if more else pairs_of(cell) for cell, _, more in tasks)
+        with Progress(title, n_pairs, "pair", show=workers.progress) as bar:
+            done = pool.run(title, columns.values(), bar)
+        return done, time.monotonic() - began

@@ -4,6 +4,7 @@ SCORES/scores.json          what was compared, with what, and the parts in force
 SCORES/queries-*.parquet    video_id, status, reason of every query asked for; videos-*.parquet likewise
 SCORES/parts/*.parquet      query_id, video_id, score: one file per cell, whole or absent
 SCORES/groups.parquet       which videos share a cell, of the run that was started last
+SCORES/similarities.json    the same as parts, when asked for
 SCORES/signatures/*.npy     of methods that keep one vector or code a video
 """
 
@@ -12,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from ndvr.operators.score_files import ABOUT, PARTS
 from ndvr.operators.score_groups import Group, Side, read_groups, write_groups
 from ndvr.operators.score_part import keep_rows
 
-GROUPS, SIGNATURES = "groups.parquet", "signatures"
+GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
 _IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
 Cell = tuple[Group, Group]
 IdsByColumn = Mapping[str, Collection[str]]
@@ -82,32 +85,42 @@ class ScoreFolder:
         """Where a cell is written."""
         return self.parts / _name(cell[0].name, cell[1].name)
 
+    def there(self) -> set[str]:
+        """Names of all parts that were written, in force or not."""
+        return _listed(self.parts)
+
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those that are not there yet."""
-        there = _listed(self.parts)
+        there = self.there()
         return [cell for cell in cells if self.path(cell).name not in there]
+
+    def write_ids(self, asked: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
+        """Write who was asked for and what became of it; file names by side, which stand for the content."""
+        return {side: _write_ids(self.out, side, entries) for side, entries in asked.items()}
 
     def finish(
         self,
-        cells: Sequence[Cell],
-        asked: Mapping[str, Mapping[str, Entry]],
+        parts: Sequence[str],
+        ids: Mapping[str, str],
         *,
+        groups: Iterable[Group],
         found: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put the cells in force, all at once, and remove what they replace. `found` is told about beside them."""
-        if missing := self.missing(cells):
+        """Put parts in force, all at once, and remove what they replace, and signatures of others than `groups`.
+
+        `ids` are files of `write_ids`; `found` is told about beside them.
+        """
+        if missing := sorted(set(parts) - self.there()):
             raise ValueError(
-                f"{len(missing)} parts of {self.out} are gone, such as {self.path(missing[0]).name}: is another run "
-                "writing there? Run this one again"
+                f"{len(missing)} parts of {self.out} are gone, such as {missing[0]}: is another run writing there? "
+                "Run this one again"
             )
-        ids = {name: _write_ids(self.out, name, entries) for name, entries in asked.items()}
-        parts = [self.path(cell).name for cell in cells]
-        about = self.about | {"parts": parts, "ids": ids} | ({"found": found} if found else {})
+        about = self.about | {"parts": list(parts), "ids": dict(ids)} | ({"found": found} if found else {})
         if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(about)):
+            (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
             write_json(self.manifest, about)
-        signatures = {f"{group.name}.npy" for cell in cells for group in cell}
         _remove(self.parts, set(parts))
-        _remove(self.signatures, signatures)
+        _remove(self.signatures, {f"{group.name}.npy" for group in groups})
         for name, kept in ids.items():
             _remove(self.out, {kept}, f"{name}-")
 
@@ -126,8 +139,15 @@ def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
             (folder / name).unlink(missing_ok=True)
 
 
+def copy_ids(source: Path, out: Path) -> dict[str, str]:
+    """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; their names by side."""
+    names = json.loads((source / ABOUT).read_text(encoding="utf-8"))["ids"]
+    for name in names.values():
+        write_whole(out / name, partial(shutil.copyfile, source / name))
+    return names
+
+
 def _write_ids(out: Path, side: str, entries: Mapping[str, Entry]) -> str:
-    """Write who was asked for and what became of it; the name of the file stands for its content."""
     rows = [
         {"video_id": entry.video_id, "status": entry.status, "reason": entry.end["error_class"] or entry.end["message"]}
         for entry in entries.values()

@@ -19,7 +19,7 @@ from ndvr.operators.score_groups import videos_of
 from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import comparable
-from ndvr.pipeline.score_folder import ScoreFolder
+from ndvr.pipeline.score_folder import SIMILARITIES, ScoreFolder
 from ndvr.pipeline.settings import Setting
 from ndvr.pipeline.worker_pool import Workers
 
@@ -43,6 +43,7 @@ class Comparison:
     missing_videos: int
     cells: int
     cells_resumed: int  # found finished
+    compute_s: float  # of seconds, what the workers took once they were there
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def similarity(
     folder.narrow(cells, shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
     folder.record(sides)
     todo = folder.missing(cells)
+    compute_s = 0.0
     if todo:
         make = partial(
             _worker,
@@ -99,11 +101,12 @@ def similarity(
             folder=folder.signatures,
             memory_gb=memory_gb,
         )
-        force = Workers(count=workers, memory_gb=memory_gb, address=address, progress=progress)
-        grid.compute(make, todo, folder, force, compact=found.model.compact)
-    folder.finish(cells, asked)
+        force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
+        compute_s = grid.compute(make, todo, folder, force, compact=found.model.compact)
+    groups = [group for side in sides.values() for group in side.groups]
+    folder.finish([folder.path(cell).name for cell in cells], folder.write_ids(asked), groups=groups)
     if format == "json":
-        write_similarities_json(folder.out, folder.out / "similarities.json")
+        write_similarities_json(folder.out, folder.out / SIMILARITIES)
     have = {name: len(side) for name, side in videos.items()}
     return Comparison(
         scores=str(scores),
@@ -118,6 +121,7 @@ def similarity(
         missing_videos=len(asked["videos"]) - have["videos"],
         cells=len(cells),
         cells_resumed=len(cells) - len(todo),
+        compute_s=round(compute_s, 3),
         seconds=round(time.monotonic() - began, 3),
     )
 

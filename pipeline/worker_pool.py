@@ -24,7 +24,7 @@ Make = Callable[[str], Any]  # device -> what works
 class Workers:
     """Who is to work, as the user says."""
 
-    count: int | None = None  # None: one per GPU of the cluster, or per CPU; 0: this process, without Ray
+    workers: int | None = None  # how many; None: one per GPU of the cluster, or per CPU; 0: this process, without Ray
     memory_gb: float = 2.0  # what each keeps and compares at a time, beside the model
     address: str | None = None  # of the Ray cluster; None: this machine
     progress: bool = True
@@ -32,7 +32,7 @@ class Workers:
 
 def worker_pool(make: Make, workers: Workers, *, n_tasks: int) -> InProcess | OnRay:
     """As many workers as asked for, but no more than tasks."""
-    return InProcess(make) if workers.count == 0 else OnRay(make, workers, n_tasks=n_tasks)
+    return InProcess(make) if workers.workers == 0 else OnRay(make, workers, n_tasks=n_tasks)
 
 
 class InProcess:
@@ -56,11 +56,15 @@ class InProcess:
         """What stands for a value among the arguments of many tasks."""
         return value
 
-    def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> None:
-        """Work off all lanes; a task returns how far the bar moves."""
+    def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> int:
+        """Work off all lanes; a task returns how far the bar moves. Returns how far in all."""
+        total = 0
         for lane in lanes:
             for method, *arguments in lane:
-                bar.advance(getattr(self._work, method)(*arguments))
+                done = getattr(self._work, method)(*arguments)
+                total += done
+                bar.advance(done)
+        return total
 
 
 class OnRay:
@@ -72,12 +76,15 @@ class OnRay:
         from ndvr.pipeline import cluster
 
         have = cluster.join(workers.address)
-        wanted = workers.count or have.gpus or have.cpus
+        wanted = workers.workers or have.gpus or have.cpus
         count = max(1, min(n_tasks, wanted))
 
         class Worker:
             def __init__(self) -> None:
                 self._work = _one_thread(make)
+
+            def ready(self) -> None:
+                pass
 
             def run(self, method: str, *arguments: Any) -> int:
                 return getattr(self._work, method)(*arguments)
@@ -89,6 +96,8 @@ class OnRay:
             max_task_retries=TRIES - 1,
         )(Worker)
         self._actors = [actor.remote() for _ in range(count)]
+        with cluster.explained("starting workers"):
+            ray.wait([actor.ready.remote() for actor in self._actors])
 
     def __enter__(self) -> OnRay:
         return self
@@ -105,14 +114,18 @@ class OnRay:
 
         return ray.put(value)
 
-    def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> None:
-        """Work off all lanes; a task returns how far the bar moves. cluster.RunStopped when one fails for good."""
+    def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> int:
+        """Work off all lanes; a task returns how far the bar moves. Returns how far in all.
+
+        cluster.RunStopped when a task fails for good.
+        """
         import ray
 
         from ndvr.pipeline import cluster
 
         waiting, own = deque(deque(lane) for lane in lanes), [deque[Task]() for _ in self._actors]
         running: dict[Any, int] = {}
+        total = 0
         with cluster.explained(work):
             idle = list(range(len(self._actors)))
             while idle or running:
@@ -120,10 +133,12 @@ class OnRay:
                     if task := _next(number, own, waiting):
                         running[self._actors[number].run.remote(*task)] = number
                 if not running:
-                    return
+                    break
                 (done,), _ = ray.wait(list(running), num_returns=1)
                 idle = [running.pop(done)]
-                bar.advance(ray.get(done))
+                total += (count := ray.get(done))
+                bar.advance(count)
+        return total
 
 
 def _one_thread(make: Make) -> Any:

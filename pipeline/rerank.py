@@ -1,0 +1,213 @@
+"""From coarse to fine: a fast method scores all pairs, a slower one those that matter.
+
+ndvr similarity QUERIES DATABASE SCORES --method s2vs --propose dns:student=coarse --best 5%
+
+SCORES/proposed     score folder of the fast method
+SCORES/check        score folder of the slow method on all pairs of a few queries, when asked for
+SCORES/selector     what DnS's selector says of each video, when it chooses
+SCORES/parts        every pair once: compared by the slow method, or (*-rest-*) with the score of the fast one
+
+Scores of the two methods are on different scales. Where the best are chosen, all others are put below the slow
+method's range, at least 1 and at most 2 below, in their own order: whatever was compared ranks first, and it shows.
+Where DnS's selector chooses, both stay on the scale on which the coarse student learnt the fine one's scores, [0, 1].
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ndvr.operators.library import Library
+from ndvr.operators.proposals import count_of
+from ndvr.operators.score_groups import Group, Video, videos_of
+from ndvr.pipeline import grid
+from ndvr.pipeline.check import Check, check_against, sample_of
+from ndvr.pipeline.choice import Best, Doubtful
+from ndvr.pipeline.comparable import Comparable, comparable
+from ndvr.pipeline.proposals import Proposals, Proposer, chosen_of, digest_of
+from ndvr.pipeline.score_folder import ScoreFolder, copy_ids
+from ndvr.pipeline.settings import Setting
+from ndvr.pipeline.similarity import similarity
+from ndvr.pipeline.worker_pool import Workers
+
+if TYPE_CHECKING:
+    from ndvr.operators.chosen_cell import ChosenCell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranked:
+    """What a run from coarse to fine did."""
+
+    scores: str
+    method: str
+    weights: str
+    proposer: str
+    trained: bool
+    queries: int
+    videos: int
+    pairs: int  # scored by the fast method
+    pairs_compared: int  # by the slow one
+    pairs_computed: int  # of them, now
+    missing_queries: int  # asked for, without features of the fast method
+    missing_videos: int
+    propose_s: float  # what the workers took for it now
+    compare_s: float
+    seconds: float  # everything but the check
+    check: Check | None
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return asdict(self) | {"check": self.check.to_json() if self.check else None}
+
+    def text(self) -> str:
+        """A line, and two more when the result was checked."""
+        share = self.pairs_compared / max(1, self.pairs)
+        told = (
+            f"{self.pairs:,} scores of {self.queries:,} queries x {self.videos:,} videos in {self.scores}: "
+            f"{self.pairs_compared:,} pairs ({share:.1%}) compared by {self.method}, the others by {self.proposer} "
+            f"alone ({self.seconds:.1f} s)"
+        )
+        return "\n".join([told, *(self.check.lines() if self.check else ())])
+
+
+def rerank(
+    queries: str | Path,
+    database: str | Path,
+    scores: str | Path,
+    *,
+    method: str,
+    propose: str,
+    best: str | int | None = None,
+    doubtful: str | int | None = None,
+    selector: str | None = None,
+    check: int = 0,
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    config: str | None = None,
+    query_ids: Iterable[str] | str | Path | None = None,
+    workers: Workers | None = None,
+) -> Reranked:
+    """Score all pairs with `propose` ("METHOD:KEY=VALUE,..."), those that matter with `method`, and write SCORES.
+
+    best      compare so many videos (250) or so large a share of the database ("5%") with each query: those that
+              score highest
+    doubtful  instead, those of which DnS's selector (its weights: `selector`) doubts the coarse student's score
+    check     compare so many queries with the whole database too, to say what was lost and what was saved
+    Everything else as in `similarity`; running again continues, and compares only pairs that were not chosen before.
+    """
+    began = time.monotonic()
+    force = workers or Workers()
+    if (best is None) == (doubtful is None):
+        raise ValueError("say how many videos to compare with each query: --best N or P%, or --doubtful P%")
+    fine: dict[str, Any] = {"method": method, "weights": weights, "options": options, "config": config}
+    proposer = Proposer.parse(propose)
+    for library in (queries, database):
+        Library(library).config_of(proposer.method, proposer.config)  # ValueError before anything is written
+    found = comparable(queries, database, **fine)
+    choice: Best | Doubtful
+    if best is not None:
+        choice = Best(found, proposer, best)
+    else:
+        choice = Doubtful(found, proposer, doubtful or "", selector)
+    asked = {"queries": found.pick(query_ids), "videos": found.entries[1]}
+    videos = {name: videos_of(side.values(), found.configs[n]) for n, (name, side) in enumerate(asked.items())}
+    found.check_memory(videos.values(), force.memory_gb)
+    folder = ScoreFolder(Path(scores), found.about | {"propose": asdict(proposer), "choice": choice.about})
+    ids = None if query_ids is None else list(asked["queries"])
+    proposed = similarity(
+        queries, database, folder.out / "proposed", **asdict(proposer), query_ids=ids, **asdict(force)
+    )
+    proposals = Proposals(folder.out / "proposed")
+    chosen = proposals.choose(
+        count_of(choice.wanted, len(proposals.video_ids)),
+        queries={video.video_id for video in videos["queries"]},
+        videos={video.video_id for video in videos["videos"]},
+        urgency=choice.urgency(proposals, videos, folder.out / "selector", force),
+    )
+    names, groups, computed, compare_s = _compare(folder, found, videos, proposals, chosen, force, choice.halved)
+    rest = proposals.write_rest(folder.parts, chosen, choice.rest)
+    folder.finish([*names, *rest], copy_ids(folder.out / "proposed", folder.out), groups=groups)
+    seconds = round(time.monotonic() - began, 3)
+    n_compared = sum(map(len, chosen.values()))
+    checked = None
+    if check:
+        sample = sample_of(chosen, check)
+        whole = similarity(queries, database, folder.out / "check", **fine, query_ids=sample, **asdict(force))
+        close = {query: {proposals.video_ids[place] for place in chosen[query]} for query in sample}
+        everything = computed == n_compared and proposed.pairs_computed == proposed.pairs
+        spent_s = proposed.compute_s + compare_s if everything else None
+        checked = check_against(folder.out, whole, close, n_pairs=proposed.pairs, spent_s=spent_s)
+    return Reranked(
+        scores=str(scores),
+        method=method,
+        weights=found.model.weights,
+        proposer=propose,
+        trained=found.about["trained"] and proposed.trained,
+        queries=proposed.queries,
+        videos=proposed.videos,
+        pairs=proposed.pairs,
+        pairs_compared=n_compared,
+        pairs_computed=computed,
+        missing_queries=proposed.missing_queries,
+        missing_videos=proposed.missing_videos,
+        propose_s=proposed.compute_s,
+        compare_s=round(compare_s, 3),
+        seconds=seconds,
+        check=checked,
+    )
+
+
+def _compare(
+    folder: ScoreFolder,
+    found: Comparable,
+    videos: Mapping[str, Sequence[Video]],
+    proposals: Proposals,
+    chosen: Mapping[str, np.ndarray],
+    workers: Workers,
+    halved: bool,
+) -> tuple[list[str], list[Group], int, float]:
+    """Write the parts of the chosen pairs.
+
+    Returns their names, the groups, how many pairs were compared for them, and the seconds of work.
+    """
+    sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))
+    folder.record(sides)
+    there = folder.there()
+    earlier: dict[str, list[Path]] = {}
+    for name in there:
+        earlier.setdefault(name[: name.rfind("-")], []).append(folder.parts / name)
+    names, tasks = [], []
+    for row in sides["queries"].groups:
+        columns = sides["videos"].groups
+        for number, pairs in chosen_of(row, columns, proposals, chosen).items():
+            cell = row, columns[number]
+            stem = folder.path(cell).stem
+            names.append(f"{stem}-{digest_of(*pairs)}.parquet")
+            if names[-1] not in there:
+                before = "-".join(side.shrunk.get(group.name, group.name) for side, group in zip(sides.values(), cell))
+                old = [path for known in {stem, before} for path in earlier.get(known, ())]
+                tasks.append((cell, folder.parts / names[-1], (*pairs, *old)))
+    groups = [group for side in sides.values() for group in side.groups]
+    if not tasks:
+        return names, groups, 0, 0.0
+    make = partial(
+        _worker,
+        setting=found.setting,
+        libraries=[library.path for library in found.libraries],
+        halved=halved,
+        folder=folder.signatures,
+        memory_gb=workers.memory_gb,
+    )
+    return names, groups, *grid.run(make, tasks, workers)
+
+
+def _worker(device: str, *, setting: Setting, libraries: list[Path], **settings: Any) -> ChosenCell:
+    from ndvr.operators.chosen_cell import ChosenCell
+
+    return ChosenCell(setting.load(device, "similarity"), *libraries, **settings)
