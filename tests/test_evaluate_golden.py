@@ -161,6 +161,8 @@ def test_fivr_200k_dense_and_with_queries_and_videos_missing(recipes, tmp_path):
     official = golden["cases"]["every fifth query missing and 18 % of the videos missing"]["FIVR-200K evaluation.py"]
     shorter = run(tmp_path / "scores" / "kept", "fivr-200k", "--convention=fivr", "--ids", tmp_path / "ids.txt", *only)
     check(shorter, official["id list of the kept videos"])
+    for name, task in official["id list of the kept videos"].items():
+        assert shorter[name]["precision_at_recall"] == pytest.approx(task["pr_curve"], abs=EXACT)
 
 
 def test_fivr_200k_audio(recipes, tmp_path):
