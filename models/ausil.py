@@ -10,7 +10,7 @@ from torch import nn
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import Card, File, Mel, Option, View
+from ndvr.models.card import CACHE, Card, File, Mel, Option, View
 from ndvr.models.layers import ausil_random, ausil_weights
 from ndvr.models.layers.ausil_cnn import N_FEATURES, SoundNetwork
 from ndvr.models.layers.ausil_head import SoundHead
@@ -61,7 +61,7 @@ CARD = Card(
             choices=("on", "off"),
             help="off compares window similarities without the CNN, as the paper's baseline",
         ),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "cache": CACHE,
     },
 )
 

@@ -11,7 +11,7 @@ import torch
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import Card, File, Option, Overview, View
+from ndvr.models.card import CACHE, Card, File, Option, Overview, View
 from ndvr.models.layers.hash_codes import HashLayer, distance_matrix, distances
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.resnet3d import ResNet18
@@ -39,7 +39,7 @@ CARD = Card(
             default=32, help="how many frames are spread over a video: 5, 10, 15, 16 or 32 as trained", part="embed"
         ),
         "bits": Option(default=None, help="length of a code: 16, 32, 48 or 64 as trained; default: as the weights are"),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "cache": CACHE,
     },
 )
 

@@ -174,3 +174,20 @@ class Card:
             if choices and value not in choices:
                 raise ValueError(f"option {key}={value!r}: choose one of {', '.join(map(str, choices))}")
         return {key: option.default for key, option in self.options.items()} | options
+
+
+# What several cards name.
+RESNET50 = File(  # torchvision's IMAGENET1K_V1
+    name="resnet50-0676ba61.pth",
+    url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    licence="BSD-3-Clause (code)",
+)
+PCA_VCDB = File(
+    name="pca_resnet50_vcdb_1M.pth",
+    url="http://ndd.iti.gr/visil/pca_resnet50_vcdb_1M.pth",
+    licence="Apache-2.0 (code)",
+)
+BACKBONE = Option(default=None, help="torchvision's ResNet-50 file, if not in the cache", part="embed")
+PCA = Option(default=None, help="the authors' PCA file, if not in the cache", part="embed")
+CACHE = Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)")

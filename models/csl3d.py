@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import Card, Clips, File, Option
+from ndvr.models.card import CACHE, Card, Clips, File, Option
 from ndvr.models.layers.timesformer import TimeSformer
 from ndvr.models.layers.vector_chamfer import chamfer
 from ndvr.models.method import Method, Network, Options, Part
@@ -42,7 +42,7 @@ CARD = Card(
             help="chamfer looks for the whole query in the target, topk for its three best clips, as published both; "
             "symmetric averages both directions",
         ),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "cache": CACHE,
     },
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ndvr.models.card import Card, File, Frames, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
 from ndvr.models.layers import dns_students
 from ndvr.models.layers.dns_coarse import CoarseStudent
 from ndvr.models.layers.extractor import build_extractor
@@ -49,17 +49,8 @@ CARD = Card(
         ),
     },
     requires={
-        "resnet50": File(
-            name="resnet50-0676ba61.pth",  # torchvision's IMAGENET1K_V1
-            url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-            sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-            licence="BSD-3-Clause (code)",
-        ),
-        "pca": File(
-            name="pca_resnet50_vcdb_1M.pth",
-            url="http://ndd.iti.gr/visil/pca_resnet50_vcdb_1M.pth",
-            licence="Apache-2.0 (code)",
-        ),
+        "resnet50": RESNET50,
+        "pca": PCA_VCDB,
     },
     options={
         "student": Option(
@@ -75,9 +66,9 @@ CARD = Card(
             help="how frames are picked and resized: as DnS's loader, or as S2VS's",
             part="embed",
         ),
-        "backbone": Option(default=None, help="torchvision's ResNet-50 file, if not in the cache", part="embed"),
-        "pca": Option(default=None, help="the authors' PCA file, if not in the cache", part="embed"),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "backbone": BACKBONE,
+        "pca": PCA,
+        "cache": CACHE,
     },
 )
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import Card, File, Frames, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.extractor import build_extractor, head_state
 from ndvr.models.layers.head import SimilarityHead
@@ -30,17 +30,8 @@ CARD = Card(
         ),
     },
     requires={
-        "resnet50": File(
-            name="resnet50-0676ba61.pth",  # torchvision's IMAGENET1K_V1
-            url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-            sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-            licence="BSD-3-Clause (code)",
-        ),
-        "pca": File(
-            name="pca_resnet50_vcdb_1M.pth",
-            url="http://ndd.iti.gr/visil/pca_resnet50_vcdb_1M.pth",
-            licence="Apache-2.0 (code)",
-        ),
+        "resnet50": RESNET50,
+        "pca": PCA_VCDB,
     },
     options={
         "sampler": Option(
@@ -49,8 +40,8 @@ CARD = Card(
             help="which of the authors' two loaders to follow; they show different frames of the same second",
             part="embed",
         ),
-        "backbone": Option(default=None, help="torchvision's ResNet-50 file, if not in the cache", part="embed"),
-        "pca": Option(default=None, help="the authors' PCA file, if not in the cache", part="embed"),
+        "backbone": BACKBONE,
+        "pca": PCA,
         "similarity": Option(
             default="chamfer",
             choices=("chamfer", "symmetric"),
@@ -73,7 +64,7 @@ CARD = Card(
             choices=("frames", "dense"),
             help="what the matrix of a pair shows: frame similarities, or what the CNN without pooling makes of them",
         ),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "cache": CACHE,
     },
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ndvr.models.card import Card, File, Frames, Option
+from ndvr.models.card import BACKBONE, CACHE, RESNET50, Card, File, Frames, Option
 from ndvr.models.layers.imac import CHANNELS
 from ndvr.models.layers.tca_build import build_comparison, build_frames, whole
 from ndvr.models.layers.tca_head import cosine_matrix
@@ -29,12 +29,7 @@ CARD = Card(
         ),
     },
     requires={
-        "resnet50": File(
-            name="resnet50-0676ba61.pth",  # torchvision's IMAGENET1K_V1
-            url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-            sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-            licence="BSD-3-Clause (code)",
-        ),
+        "resnet50": RESNET50,
     },
     options={
         "pca": Option(
@@ -57,7 +52,7 @@ CARD = Card(
             help="how a frame becomes one vector: its largest activations (paper), or the sum of regions",
             part="embed",
         ),
-        "backbone": Option(default=None, help="torchvision's ResNet-50 file, if not in the cache", part="embed"),
+        "backbone": BACKBONE,
         "encoder": Option(
             default="transformer",
             choices=("transformer", "netvlad", "nextvlad", "lstm", "gru", "none"),
@@ -73,7 +68,7 @@ CARD = Card(
             default=None,
             help="file of the CNN on the matrix of frames; on, off; default: on where the weights hold one",
         ),
-        "cache": Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)"),
+        "cache": CACHE,
     },
 )
 

@@ -8,7 +8,7 @@ for row in read(FeatureFile(video_id="a", path="a.npy")):
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class FeatureRows:
             end |= {"status": "failed", "error_class": error.kind, "message": f"{file.uri}: {error.message}"}
         yield self._row(file, end | {"kind": "end", "piece": pieces, "windows_count": windows, "uri": file.uri})
 
-    def unchanged(self, file: FeatureFile, end: dict[str, Any]) -> bool:
+    def unchanged(self, file: FeatureFile, end: Mapping[str, Any]) -> bool:
         """Whether `file` still holds what the end row of a video says was read: times as recorded, or the bytes."""
         mtime_ns = file.mtime_ns()
         if (file.uri, mtime_ns) == (end["uri"], end["mtime_ns"]):
