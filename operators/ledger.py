@@ -7,7 +7,6 @@ only where somebody looks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,21 +54,43 @@ class Row(Mapping[str, Any]):
         return repr(dict(self))
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger says of one video under one configuration."""
+    """What the ledger says of one video under one configuration.
 
-    video_id: str
-    end: Mapping[str, Any]  # the end row: status, error_class, message, decoder, ...
-    pieces: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    Holds row numbers only: of rows made into objects for every video at once, Python's garbage collector would make
+    seconds of work.
+    """
+
+    __slots__ = ("_at", "_broken", "_columns", "_pieces", "video_id")
+
+    def __init__(self, video_id: str, columns: Columns, at: int, pieces: Sequence[int] = (), broken: int | None = None):
+        """at: the end row; pieces: rows in order; broken: of a failed piece, which makes a failed video."""
+        self.video_id, self._columns, self._at, self._pieces, self._broken = video_id, columns, at, pieces, broken
+
+    @property
+    def end(self) -> Mapping[str, Any]:
+        """The end row: status, error_class, message, decoder, ..."""
+        row = Row(self._columns, self._at)
+        if self._broken is None:
+            return row
+        said = {key: self._columns[key][self._broken] for key in ("status", "error_class", "message")}
+        return {**row, **said}
+
+    @property
+    def pieces(self) -> list[Mapping[str, Any]]:
+        """Where its features are, in order; none unless it is done."""
+        return [Row(self._columns, at) for at in self._pieces]
 
     @property
     def status(self) -> str:
-        return self.end["status"]
+        return self._columns["status"][self._at if self._broken is None else self._broken]
 
     @property
     def windows(self) -> int:
-        return sum(piece["windows_count"] for piece in self.pieces)
+        return sum(map(self._columns["windows_count"].__getitem__, self._pieces))
+
+    def __repr__(self) -> str:
+        return f"Entry({self.video_id!r}, {self.status}, {self.windows} windows)"
 
 
 def latest(rows: pa.Table) -> dict[str, Entry]:
@@ -86,17 +107,20 @@ def latest(rows: pa.Table) -> dict[str, Entry]:
     tries = rows["attempt"].to_numpy().astype(np.int64)
     _, attempt = np.unique((video * len(runs) + run) * (tries.max(initial=0) + 1) + tries, return_inverse=True)
     pieces = _Pieces(attempt, number, np.flatnonzero(~is_end))
-    broken = set(attempt[~is_end & _is(rows["status"], "failed")].tolist())
+    failed = pieces.rows[_is(rows["status"], "failed")[pieces.rows]]
+    broken = dict(zip(attempt[failed].tolist(), failed.tolist()))
     ends = np.flatnonzero(is_end)
     ends = ends[~is_done[ends] | (pieces.counts[attempt[ends]] == number[ends])]
     finished = rows["finished"].cast(pa.int64()).to_numpy()
     ends = ends[np.lexsort((run[ends], finished[ends], video[ends]))]  # rows of equal time stay in their order
     found: dict[str, Entry] = {}
     for at, of, mine, done in zip(*(each.tolist() for each in (ends, video[ends], attempt[ends], is_done[ends]))):
-        its_pieces = [Row(columns, piece) for piece in pieces.of(mine)] if done else []
-        entry = Entry(names[of], Row(columns, at), its_pieces)
-        if done and mine in broken:
-            entry = _broken(entry)
+        if not done:
+            entry = Entry(names[of], columns, at)
+        elif mine in broken:
+            entry = Entry(names[of], columns, at, broken=broken[mine])
+        else:
+            entry = Entry(names[of], columns, at, pieces.of(mine))
         before = found.get(entry.video_id)
         if before is None or not _stands(before, entry):
             found[entry.video_id] = entry
@@ -110,20 +134,13 @@ class _Pieces:
         """attempt, number: of every row, (N,); rows: those of pieces."""
         rows = rows[np.lexsort((rows, number[rows], attempt[rows]))]
         same = (np.diff(attempt[rows]) == 0) & (np.diff(number[rows]) == 0)
-        rows = rows[np.append(~same, True)] if len(rows) else rows
-        self.counts = np.bincount(attempt[rows], minlength=attempt.max(initial=-1) + 1)
-        self._starts = [0, *np.cumsum(self.counts).tolist()]
-        self._rows = rows.tolist()
+        self.rows = rows[np.append(~same, True)] if len(rows) else rows
+        self.counts = np.bincount(attempt[self.rows], minlength=attempt.max(initial=-1) + 1)
+        self._starts, self._order = [0, *np.cumsum(self.counts).tolist()], tuple(self.rows.tolist())
 
-    def of(self, attempt: int) -> list[int]:
+    def of(self, attempt: int) -> tuple[int, ...]:
         """In order of their numbers."""
-        return self._rows[self._starts[attempt] : self._starts[attempt + 1]]
-
-
-def _broken(entry: Entry) -> Entry:
-    """A video of which a piece failed."""
-    piece = next(piece for piece in entry.pieces if piece["status"] == "failed")
-    return Entry(entry.video_id, {**entry.end, **{key: piece[key] for key in ("status", "error_class", "message")}})
+        return self._order[self._starts[attempt] : self._starts[attempt + 1]]
 
 
 def _stands(before: Entry, after: Entry) -> bool:

@@ -53,4 +53,5 @@ FLIGHT = pa.schema([*LEDGER, *(pa.field(name, kind) for name, kind in _BLOBS)])
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema = FLIGHT) -> pa.Table:
     """Rows as a table; a column a row does not mention is null."""
-    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -97,8 +97,8 @@ def test_a_file_that_is_mended_is_done_again():
 def test_sorted_out_as_arrays_or_one_by_one_the_same_videos_are_done():
     rng = np.random.default_rng(3)
     rows = []
-    for n in range(400):
-        key = {"video": f"v{rng.integers(60)}", "run": f"r{rng.integers(3)}", "attempt": int(rng.integers(1, 3))}
+    for n in range(600):
+        key = {"video": f"v{rng.integers(50)}", "run": f"r{rng.integers(2)}", "attempt": int(rng.integers(1, 3))}
         if rng.random() < 0.6:
             rows.append(piece(int(rng.integers(3)), **key, shard=f"s{n}", status=rng.choice([None, None, "failed"])))
         else:
