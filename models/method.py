@@ -184,10 +184,9 @@ class Model:
             raise ValueError("a video without windows has no signature")
         if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} was given features that are not finite")
-        tensor = torch.as_tensor(np.array(features), device=self.device)
-        return self.method.signature(
-            self.network("similarity"), tensor.float() if tensor.is_floating_point() else tensor
-        )
+        # Copied and widened in one step: of a long video every copy counts.
+        own = features.astype(np.float32 if features.dtype.kind == "f" else features.dtype)
+        return self.method.signature(self.network("similarity"), torch.as_tensor(own, device=self.device))
 
     @torch.inference_mode()
     def similarities(self, query: Signature, targets: Sequence[Signature]) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ndvr.models.method import Model
 from ndvr.operators.feature_reader import FeatureReader
@@ -20,6 +21,7 @@ from ndvr.operators.library import write_whole
 from ndvr.operators.score_groups import Group, Video
 
 _PROBED_WINDOWS = 32
+_LONG_BYTES = 8 << 20
 
 
 class Signatures:
@@ -80,9 +82,12 @@ class Signatures:
         found = {}
         for video in sorted(videos, key=lambda video: video.pieces[0]):  # as they lie in the shards
             try:
-                found[video.video_id] = self.model.signature(self._read(video.pieces))
+                features = self._read(video.pieces)
+                found[video.video_id] = self.model.signature(features)
             except ValueError as error:
                 raise ValueError(f"video {video.video_id!r}: {error}") from error
+            if features.nbytes > _LONG_BYTES:
+                pa.default_memory_pool().release_unused()  # Arrow keeps a hundred megabytes of what it has read
         return [found[video.video_id] for video in videos]
 
 

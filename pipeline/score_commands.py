@@ -21,7 +21,7 @@ workers_option = click.option(
     "--workers", type=click.IntRange(0), help="Cells computed at once. Default: one per GPU, or per CPU; 0: no Ray."
 )
 worker_memory_option = click.option(
-    "--memory-gb", type=float, help="What a worker compares at a time, beside the model. Default: 2."
+    "--memory-gb", type=float, help="Of videos in a worker's memory, beside some 1.2 GB for itself. Default: 2."
 )
 config_option = click.option("--config", help="Configuration, when a library holds several of the method.")
 

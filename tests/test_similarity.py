@@ -22,6 +22,7 @@ from ndvr.operators.library import Library
 from ndvr.operators.score_cell import ScoreCell
 from ndvr.operators.score_files import open_scores
 from ndvr.operators.score_groups import Group, packed, videos_of
+from ndvr.operators.signatures import Signatures, n_bytes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -234,6 +235,21 @@ def test_videos_too_long_for_the_memory_given_are_named_before_any_work(sides, t
     ):
         compared(*sides, tmp_path / "s", memory_gb=1e-6)
     assert not (tmp_path / "s").exists()
+
+
+def test_what_is_kept_for_other_cells_stays_within_the_memory_given(tmp_path):
+    path = library(tmp_path / "lib", DATABASE, dtype="float32")
+    model = models.load("csl3d", "random", parts=("similarity",))
+    window = 768 * 4
+    opened = Library(path)
+    (config,) = opened.configs
+    videos = videos_of(opened.entries(config).values(), config)
+    kept = Signatures(model, path, block_bytes=20 * window, kept_bytes=40 * window, folder=tmp_path)
+    for group in [group_of(path), *packed(videos, n_videos=1, n_windows=99)]:
+        for block, signatures in kept.blocks(group):
+            assert n_bytes(signatures) <= 20 * window or block.stop - block.start == 1
+            held = sum(size for _, size in kept._kept.values())
+            assert held <= 40 * window or len(kept._kept) == 1
 
 
 # --- kills ----------------------------------------------------------------------------------------------------

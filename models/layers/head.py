@@ -13,6 +13,8 @@ from ndvr.models.layers import chamfer, strips
 from ndvr.models.layers.attention import Attention, Binarisation, NormalisedAttention
 from ndvr.models.layers.comparator import Comparator
 
+FRAMES_AT_A_TIME = 1024  # through the attention, which makes three copies of their 18 KiB each
+
 
 class SimilarityHead(nn.Module):
     """Signatures and scores of region features; parameter names are the authors'.
@@ -54,6 +56,12 @@ class SimilarityHead(nn.Module):
         """(T, R, D) -> (T', R, D): repeated until there are 4 (1 -> 4, 3 -> 6), then weighted or binarised."""
         while len(features) < 4:
             features = torch.cat([features, features])
+        if len(features) <= FRAMES_AT_A_TIME:
+            return self._prepared(features)
+        prepared = [self._prepared(part) for part in features.split(FRAMES_AT_A_TIME)]
+        return torch.cat(prepared)
+
+    def _prepared(self, features: torch.Tensor) -> torch.Tensor:
         if hasattr(self, "attention"):
             features = self.attention(features)
         return self.binarization(features) if hasattr(self, "binarization") else features
