@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ndvr import models
+from ndvr.operators.proposals import count_of
 from ndvr.operators.score_groups import Video, regroup
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import Comparable
@@ -26,6 +27,7 @@ class Best:
     halved = False
 
     def __init__(self, found: Comparable, proposer: Proposer, wanted: str | int):
+        count_of(wanted, 1)  # ValueError now rather than later
         self.wanted, self.about = wanted, {"best": str(wanted)}
         self._low, self._fast = found.model.card.range[0], models.card(proposer.method).range
 
@@ -51,6 +53,7 @@ class Doubtful:
             raise ValueError(
                 "DnS's selector knows DnS's students only: --doubtful needs --method dns --propose dns:student=coarse"
             )
+        count_of(wanted, 1)
         self.wanted, self.about = wanted, {"doubtful": str(wanted), "selector": selector}
         self._settings = {"student": student, "weights": selector, "cache": found.setting.options.get("cache")}
         self._found, self._model = found, _selector("cpu", **self._settings)

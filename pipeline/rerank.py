@@ -15,7 +15,7 @@ Where DnS's selector chooses, both stay on the scale on which the coarse student
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ndvr.operators.library import Library
 from ndvr.operators.proposals import count_of
-from ndvr.operators.score_groups import Group, Video, videos_of
 from ndvr.pipeline import grid
 from ndvr.pipeline.check import Check, check_against, sample_of
 from ndvr.pipeline.choice import Best, Doubtful
 from ndvr.pipeline.comparable import Comparable, comparable
+from ndvr.pipeline.indexed import Index, Indexed, keep_signatures
+from ndvr.pipeline.opened import Opened, open_comparison
 from ndvr.pipeline.proposals import Proposals, Proposer, chosen_of, digest_of
-from ndvr.pipeline.score_folder import ScoreFolder, copy_ids
+from ndvr.pipeline.score_folder import copy_ids
 from ndvr.pipeline.settings import Setting
-from ndvr.pipeline.similarity import similarity
+from ndvr.pipeline.similarity import Comparison, score_all, similarity
 from ndvr.pipeline.worker_pool import Workers
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Reranked:
     trained: bool
     queries: int
     videos: int
-    pairs: int  # scored by the fast method
+    pairs: int  # that there are
+    pairs_scored: int  # by either method
     pairs_compared: int  # by the slow one
     pairs_computed: int  # of them, now
     missing_queries: int  # asked for, without features of the fast method
@@ -69,9 +70,10 @@ class Reranked:
         """A line, and two more when the result was checked."""
         share = self.pairs_compared / max(1, self.pairs)
         told = (
-            f"{self.pairs:,} scores of {self.queries:,} queries x {self.videos:,} videos in {self.scores}: "
-            f"{self.pairs_compared:,} pairs ({share:.1%}) compared by {self.method}, the others by {self.proposer} "
-            f"alone ({self.seconds:.1f} s)"
+            f"{self.pairs_scored:,} scores of {self.queries:,} queries x {self.videos:,} videos in {self.scores}: "
+            f"{self.pairs_compared:,} pairs ({share:.1%}) compared by {self.method}, "
+            + ("the others left out by" if self.pairs_scored < self.pairs else "the others scored by")
+            + f" {self.proposer} ({self.seconds:.1f} s)"
         )
         return "\n".join([told, *(self.check.lines() if self.check else ())])
 
@@ -86,6 +88,7 @@ def rerank(
     best: str | int | None = None,
     doubtful: str | int | None = None,
     selector: str | None = None,
+    index: Index | None = None,
     check: int = 0,
     weights: str | None = None,
     options: dict[str, Any] | None = None,
@@ -98,6 +101,8 @@ def rerank(
     best      compare so many videos (250) or so large a share of the database ("5%") with each query: those that
               score highest
     doubtful  instead, those of which DnS's selector (its weights: `selector`) doubts the coarse student's score
+    index     do not score all pairs with the fast method, search its vectors or codes: "flat" exactly, "ivf" nearly.
+              What is not proposed has no score at all
     check     compare so many queries with the whole database too, to say what was lost and what was saved
     Everything else as in `similarity`; running again continues, and compares only pairs that were not chosen before.
     """
@@ -107,42 +112,39 @@ def rerank(
         raise ValueError("say how many videos to compare with each query: --best N or P%, or --doubtful P%")
     fine: dict[str, Any] = {"method": method, "weights": weights, "options": options, "config": config}
     proposer = Proposer.parse(propose)
-    for library in (queries, database):
-        Library(library).config_of(proposer.method, proposer.config)  # ValueError before anything is written
+    fast = comparable(queries, database, **asdict(proposer))
+    if index is not None and not fast.model.compact:
+        raise ValueError(
+            f"--index searches one vector or code a video, which {propose} does not keep: leave --index out, or "
+            "propose by another method"
+        )
     found = comparable(queries, database, **fine)
     choice: Best | Doubtful
-    if best is not None:
-        choice = Best(found, proposer, best)
+    if doubtful is None:
+        choice = Best(found, proposer, best or "")
     else:
-        choice = Doubtful(found, proposer, doubtful or "", selector)
-    asked = {"queries": found.pick(query_ids), "videos": found.entries[1]}
-    videos = {name: videos_of(side.values(), found.configs[n]) for n, (name, side) in enumerate(asked.items())}
-    found.check_memory(videos.values(), force.memory_gb)
-    folder = ScoreFolder(Path(scores), found.about | {"propose": asdict(proposer), "choice": choice.about})
-    ids = None if query_ids is None else list(asked["queries"])
-    proposed = similarity(
-        queries, database, folder.out / "proposed", **asdict(proposer), query_ids=ids, **asdict(force)
-    )
-    proposals = Proposals(folder.out / "proposed")
+        choice = Doubtful(found, proposer, doubtful, selector)
+    about = {"propose": asdict(proposer), "choice": choice.about, "index": index}
+    opened = open_comparison(found, scores, query_ids=query_ids, memory_gb=force.memory_gb, about=about)
+    ids = None if query_ids is None else list(opened.asked["queries"])
+    proposed, proposals = _propose(fast, opened.folder.out / "proposed", ids, force, index)
     chosen = proposals.choose(
         count_of(choice.wanted, len(proposals.video_ids)),
-        queries={video.video_id for video in videos["queries"]},
-        videos={video.video_id for video in videos["videos"]},
-        urgency=choice.urgency(proposals, videos, folder.out / "selector", force),
+        queries={video.video_id for video in opened.videos["queries"]},
+        videos={video.video_id for video in opened.videos["videos"]},
+        urgency=choice.urgency(proposals, opened.videos, opened.folder.out / "selector", force),
     )
-    names, groups, computed, compare_s = _compare(folder, found, videos, proposals, chosen, force, choice.halved)
-    rest = proposals.write_rest(folder.parts, chosen, choice.rest)
-    folder.finish([*names, *rest], copy_ids(folder.out / "proposed", folder.out), groups=groups)
-    seconds = round(time.monotonic() - began, 3)
-    n_compared = sum(map(len, chosen.values()))
+    parts, computed, compare_s = _compare(opened, proposals, chosen, force, halved=choice.halved)
+    parts += proposals.write_rest(opened.folder.parts, chosen, choice.rest)
+    opened.folder.finish(parts, copy_ids(Path(proposed.scores), opened.folder.out), groups=opened.groups)
+    seconds, n_compared = round(time.monotonic() - began, 3), sum(map(len, chosen.values()))
     checked = None
     if check:
-        sample = sample_of(chosen, check)
-        whole = similarity(queries, database, folder.out / "check", **fine, query_ids=sample, **asdict(force))
-        close = {query: {proposals.video_ids[place] for place in chosen[query]} for query in sample}
+        close = {q: {proposals.video_ids[place] for place in chosen[q]} for q in sample_of(chosen, check)}
+        whole = similarity(queries, database, opened.folder.out / "check", **fine, query_ids=close, **asdict(force))
         everything = computed == n_compared and proposed.pairs_computed == proposed.pairs
         spent_s = proposed.compute_s + compare_s if everything else None
-        checked = check_against(folder.out, whole, close, n_pairs=proposed.pairs, spent_s=spent_s)
+        checked = check_against(opened.folder.out, whole, close, n_pairs=proposed.pairs, spent_s=spent_s)
     return Reranked(
         scores=str(scores),
         method=method,
@@ -152,6 +154,7 @@ def rerank(
         queries=proposed.queries,
         videos=proposed.videos,
         pairs=proposed.pairs,
+        pairs_scored=proposed.pairs if index is None else n_compared,
         pairs_compared=n_compared,
         pairs_computed=computed,
         missing_queries=proposed.missing_queries,
@@ -163,48 +166,40 @@ def rerank(
     )
 
 
-def _compare(
-    folder: ScoreFolder,
-    found: Comparable,
-    videos: Mapping[str, Sequence[Video]],
-    proposals: Proposals,
-    chosen: Mapping[str, np.ndarray],
-    workers: Workers,
-    halved: bool,
-) -> tuple[list[str], list[Group], int, float]:
-    """Write the parts of the chosen pairs.
+def _propose(
+    fast: Comparable, out: Path, query_ids: list[str] | None, workers: Workers, index: Index | None
+) -> tuple[Comparison, Proposals]:
+    """Let the fast method score all pairs, or keep its signatures to be searched."""
+    if index is None:
+        return score_all(fast, out, query_ids=query_ids, workers=workers), Proposals(out)
+    opened, done = keep_signatures(fast, out, query_ids=query_ids, workers=workers)
+    return done, Indexed(opened, index)
 
-    Returns their names, the groups, how many pairs were compared for them, and the seconds of work.
-    """
-    sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))
+
+def _compare(
+    opened: Opened, proposals: Proposals, chosen: Mapping[str, np.ndarray], workers: Workers, *, halved: bool
+) -> tuple[list[str], int, float]:
+    """Write the parts of the chosen pairs: their names, how many pairs were compared for it, the seconds of work."""
+    folder, sides, shrunk = opened.folder, opened.sides, opened.shrunk
     folder.record(sides)
     there = folder.there()
     earlier: dict[str, list[Path]] = {}
     for name in there:
         earlier.setdefault(name[: name.rfind("-")], []).append(folder.parts / name)
     names, tasks = [], []
+    columns = sides["videos"].groups
     for row in sides["queries"].groups:
-        columns = sides["videos"].groups
         for number, pairs in chosen_of(row, columns, proposals, chosen).items():
             cell = row, columns[number]
-            stem = folder.path(cell).stem
-            names.append(f"{stem}-{digest_of(*pairs)}.parquet")
+            names.append(f"{folder.path(cell).stem}-{digest_of(*pairs)}.parquet")
             if names[-1] not in there:
-                before = "-".join(side.shrunk.get(group.name, group.name) for side, group in zip(sides.values(), cell))
-                old = [path for known in {stem, before} for path in earlier.get(known, ())]
+                before = "-".join(shrunk.get(group.name, group.name) for group in cell)
+                old = [path for known in {folder.path(cell).stem, before} for path in earlier.get(known, ())]
                 tasks.append((cell, folder.parts / names[-1], (*pairs, *old)))
-    groups = [group for side in sides.values() for group in side.groups]
     if not tasks:
-        return names, groups, 0, 0.0
-    make = partial(
-        _worker,
-        setting=found.setting,
-        libraries=[library.path for library in found.libraries],
-        halved=halved,
-        folder=folder.signatures,
-        memory_gb=workers.memory_gb,
-    )
-    return names, groups, *grid.run(make, tasks, workers)
+        return names, 0, 0.0
+    make = partial(_worker, halved=halved, **opened.worker(workers.memory_gb))
+    return names, *grid.run(make, tasks, workers)
 
 
 def _worker(device: str, *, setting: Setting, libraries: list[Path], **settings: Any) -> ChosenCell:

@@ -77,7 +77,7 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
 def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, str]:
     from ndvr.pipeline import similarity as run
 
-    if stray := [key for key in ("best", "doubtful", "selector", "check") if key in settings]:
+    if stray := [key for key in ("best", "doubtful", "selector", "index", "check") if key in settings]:
         raise ValueError(f"--{stray[0]} needs --propose METHOD: without it all pairs are compared")
     done = run.similarity(*libraries, **settings, progress=progress)
     new = "" if done.pairs_computed == done.pairs else f"{done.pairs_computed:,} of them new; "

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ndvr.operators.score_groups import videos_of
 from ndvr.operators.similarities_json import write_similarities_json
 from ndvr.pipeline import grid
-from ndvr.pipeline.comparable import comparable
-from ndvr.pipeline.score_folder import SIMILARITIES, ScoreFolder
+from ndvr.pipeline.comparable import Comparable, comparable
+from ndvr.pipeline.opened import open_comparison
+from ndvr.pipeline.score_folder import SIMILARITIES
 from ndvr.pipeline.settings import Setting
 from ndvr.pipeline.worker_pool import Workers
 
@@ -79,46 +79,33 @@ def similarity(
     began = time.monotonic()
     if format not in ("parquet", "json"):
         raise ValueError(f"unknown format {format!r}; choose parquet or json")
+    force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
     found = comparable(queries, database, method=method, weights=weights, options=options, config=config)
-    asked = {"queries": found.pick(query_ids), "videos": found.entries[1]}
-    videos = {name: videos_of(side.values(), found.configs[n]) for n, (name, side) in enumerate(asked.items())}
-    found.check_memory(videos.values(), memory_gb)
-    folder = ScoreFolder(Path(scores), found.about)
-    for name, side in asked.items():
-        folder.check_overlap(name, side)
-    sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))
+    done = score_all(found, scores, query_ids=query_ids, workers=force)
+    if format == "json":
+        write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
+    return replace(done, seconds=round(time.monotonic() - began, 3))
+
+
+def score_all(
+    found: Comparable, scores: str | Path, *, query_ids: Iterable[str] | str | Path | None, workers: Workers
+) -> Comparison:
+    """`similarity` of libraries that were opened."""
+    began = time.monotonic()
+    opened = open_comparison(found, scores, query_ids=query_ids, memory_gb=workers.memory_gb)
+    folder, sides = opened.folder, opened.sides
     cells = [(row, column) for column in sides["videos"].groups for row in sides["queries"].groups]
-    shrunk = {**sides["queries"].shrunk, **sides["videos"].shrunk}
-    folder.narrow(cells, shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
+    folder.narrow(cells, opened.shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
     folder.record(sides)
     todo = folder.missing(cells)
     compute_s = 0.0
     if todo:
-        make = partial(
-            _worker,
-            setting=found.setting,
-            libraries=[library.path for library in found.libraries],
-            folder=folder.signatures,
-            memory_gb=memory_gb,
-        )
-        force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
-        compute_s = grid.compute(make, todo, folder, force, compact=found.model.compact)
-    groups = [group for side in sides.values() for group in side.groups]
-    folder.finish([folder.path(cell).name for cell in cells], folder.write_ids(asked), groups=groups)
-    if format == "json":
-        write_similarities_json(folder.out, folder.out / SIMILARITIES)
-    have = {name: len(side) for name, side in videos.items()}
+        make = partial(score_worker, **opened.worker(workers.memory_gb))
+        compute_s = grid.compute(make, todo, folder, workers, compact=found.model.compact)
+    folder.finish([folder.path(cell).name for cell in cells], folder.write_ids(opened.asked), groups=opened.groups)
     return Comparison(
-        scores=str(scores),
-        method=method,
-        weights=found.model.weights,
-        trained=found.about["trained"],
-        queries=have["queries"],
-        videos=have["videos"],
-        pairs=have["queries"] * have["videos"],
-        pairs_computed=sum(len(row) * len(column) for row, column in todo),
-        missing_queries=len(asked["queries"]) - have["queries"],
-        missing_videos=len(asked["videos"]) - have["videos"],
+        **opened.facts(),
+        pairs_computed=sum(map(grid.pairs_of, todo)),
         cells=len(cells),
         cells_resumed=len(cells) - len(todo),
         compute_s=round(compute_s, 3),
@@ -126,7 +113,8 @@ def similarity(
     )
 
 
-def _worker(device: str, *, setting: Setting, libraries: list[Path], folder: Path, memory_gb: float) -> ScoreCell:
+def score_worker(device: str, *, setting: Setting, libraries: list[Path], folder: Path, memory_gb: float) -> ScoreCell:
+    """What scores cells on a device."""
     from ndvr.operators.score_cell import ScoreCell
 
     return ScoreCell(setting.load(device, "similarity"), *libraries, folder=folder, memory_gb=memory_gb)

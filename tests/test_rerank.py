@@ -12,6 +12,7 @@ from ndvr import models
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.models import dns_search
 from ndvr.operators.agreement import agreement
+from ndvr.operators.inverted_file import nearest
 from ndvr.operators.proposals import Highest, count_of
 from ndvr.pipeline.proposals import Proposer
 from ndvr.pipeline.rerank import rerank
@@ -130,6 +131,38 @@ def test_a_part_that_was_lost_is_made_again(sides, tmp_path):
     assert scores_in(tmp_path / "s") == before
 
 
+@pytest.mark.parametrize("index", ["flat", "ivf"])
+def test_with_an_index_only_what_is_proposed_has_a_score(sides, tmp_path, coarse, fine, index):
+    # Of ten videos there are no lists to leave out, so both are exact; equal codes may be taken in another order.
+    done = reranked(sides, tmp_path / "s", best=4, index=index, check=1)
+    assert (done.pairs, done.pairs_scored, done.pairs_compared) == (30, 12, 12)
+    found = scores_in(tmp_path / "s")
+    assert found == pytest.approx({pair: fine[pair] for pair in found}, abs=1e-5)
+    for query in QUERIES:
+        mine = sorted((coarse[pair] for pair in found if pair[0] == query), reverse=True)
+        assert mine == sorted((coarse[pair] for pair in best_of(coarse, query, 4)), reverse=True)
+    assert reranked(sides, tmp_path / "s", best=4, index=index).pairs_computed == 0
+    assert "12 scores of 3 queries" in done.text() and "the others left out by" in done.text()
+    both(sides[1], {"v13": 6, "v61": 5})
+    assert reranked(sides, tmp_path / "s", best=4, index=index).pairs_computed < 12
+
+
+@pytest.mark.parametrize("kind", ["vectors", "codes"])
+def test_inverted_lists_find_most_of_the_nearest_and_always_the_same(kind):
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((60, 32), np.float32)
+    videos = centres[rng.integers(0, 60, 3000)] + 0.3 * rng.standard_normal((3000, 32), np.float32)
+    videos /= np.linalg.norm(videos, axis=1, keepdims=True)
+    close = videos[:20] @ videos.T
+    if kind == "codes":
+        videos = np.packbits(videos > 0, axis=1)
+        close = -np.unpackbits(videos[:20, None] ^ videos, axis=-1).sum(-1).astype(float)
+    found = nearest(videos[:20], videos, 25)
+    np.testing.assert_array_equal(found, nearest(videos[:20], videos, 25))
+    worst = -np.sort(-close, axis=1)[:, 24]
+    assert np.mean([np.mean(close[k, found[k]] >= worst[k]) for k in range(20)]) > 0.9
+
+
 def test_videos_that_only_the_fast_method_has_seen_keep_its_score(tmp_path):
     path = both(tmp_path / "some", {"v1": 5, "v11": 5})
     library(path, {"v2": 1}, method="c3dhash")
@@ -185,7 +218,7 @@ def test_the_command_tells_what_was_compared_and_what_it_cost(sides, tmp_path):
         command, [*map(str, sides), str(tmp_path / "s"), *settings, "--best", "3", "--check", "2"]
     )
     assert done.exit_code == 0, done.output
-    assert f"9 pairs (30.0%) compared by csl3d, the others by {FAST} alone" in done.stdout
+    assert f"9 pairs (30.0%) compared by csl3d, the others scored by {FAST}" in done.stdout
     assert "the 10 best were among those compared here in" in done.stdout and "times less" in done.stdout
     again = CliRunner().invoke(command, [*map(str, sides), str(tmp_path / "s"), *settings, "--best", "3", "--json"])
     assert json.loads(again.stdout)["pairs_computed"] == 0
@@ -199,6 +232,10 @@ def test_the_command_tells_what_was_compared_and_what_it_cost(sides, tmp_path):
         ({"best": 3, "propose": "nonesuch"}, "unknown method 'nonesuch'"),
         ({"best": 3, "propose": "dns:coarse"}, "expected METHOD or METHOD:KEY=VALUE,..., found 'coarse'"),
         ({"best": 3, "propose": "tca:similarity=cosine"}, "holds features of c3dhash, csl3d, not of tca"),
+        (
+            {"best": 3, "propose": "csl3d:weights=random", "index": "flat"},
+            "--index searches one vector or code a video",
+        ),
         ({"doubtful": 3}, "--doubtful needs --method dns --propose dns:student=coarse"),
     ],
 )
