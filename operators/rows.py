@@ -1,8 +1,16 @@
-"""The row that travels: one piece of a video seen through one method's view, or the end of that video.
+"""The row that travels: one piece of a video seen through one method's view, or a word on what became of that video.
 
-decode  fills everything but `features`;  embed  swaps `windows` for `features`;  write  keeps the rest as the
-ledger. A video is done for a method when its `end` row says done and pieces 0 .. pieces-1 of the same run and
-attempt are in committed shards.
+decode  fills everything but `data`;  embed  swaps windows for features in it;  write  keeps the rest as the ledger.
+A video is done for a method when its `end` row says done and pieces 0 .. pieces-1 of the same run and attempt are in
+committed shards.
+
+kind      what the row says
+piece     these windows of a video have features, and where they are
+end       what became of the video: done, failed (class), skipped (reason)
+attempt   a try that did not settle it: another one followed in the same run
+seen      the file has another time or place than when it was settled, and the same bytes
+lost      a worker was gone while it had this video at hand; said by the next run
+removed   `ndvr remove`: nothing of this video counts until `restored`
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Status = Literal["done", "failed", "skipped"]
+Kind = Literal["piece", "end", "attempt", "seen", "lost", "removed", "restored"]
 
 LEDGER = pa.schema(
     [
@@ -20,7 +29,8 @@ LEDGER = pa.schema(
         ("config", pa.string()),  # which weights, view, decoder ...: configs/<config>.json
         ("run", pa.string()),
         ("attempt", pa.int32()),  # 1, 2, ... within the run: one per decoder tried
-        ("kind", pa.string()),  # "piece" or "end"
+        ("host", pa.string()),  # where it was decoded
+        ("kind", pa.string()),
         ("piece", pa.int32()),  # number of the piece; of an end row: how many there are
         ("windows_count", pa.int32()),  # of the piece; of an end row: in all
         # a piece: where its features are
@@ -42,6 +52,9 @@ LEDGER = pa.schema(
         ("partial", pa.bool_()),  # pictures were lost on the way: damaged packets, or the end is missing
         ("duration_s", pa.float64()),
         ("decode_s", pa.float64()),  # CPU seconds
+        ("deaths", pa.int32()),  # decoder processes that this file brought down in the run
+        ("quarantined", pa.bool_()),  # so many that it is not tried again unless asked for by that word
+        ("started", pa.timestamp("ms", tz="UTC")),  # of the attempt
         ("finished", pa.timestamp("ms", tz="UTC")),
     ]
 )
