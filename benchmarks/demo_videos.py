@@ -24,7 +24,7 @@ from ndvr.benchmarks.demo_scenes import SCENES, film
 from ndvr.benchmarks.demo_sounds import SOUNDS, soundtrack
 from ndvr.operators.clip import read_clip
 from ndvr.operators.encode import write_video
-from ndvr.operators.library import write_text
+from ndvr.operators.store import write_text
 
 COLUMNS = (
     "query_id", "video_id", "relation", "edit", "q_start", "q_end", "v_start", "v_end", "speed", "visual", "audio",

@@ -19,7 +19,7 @@ from ndvr.benchmarks.evaluation_table import TIES, notes, number, part, span, ti
 from ndvr.benchmarks.evaluation_template import SCRIPT, STYLE, TEMPLATE
 from ndvr.benchmarks.report_page import STYLE as REPORT_STYLE
 from ndvr.benchmarks.report_tables import coverage_cells, missing_lines, provenance_lines
-from ndvr.operators.library import write_text
+from ndvr.operators.store import write_text
 
 _MOST_DOTS = 60_000  # of the charts of single queries: a page of some MB
 _MOST_ROWS = 1000  # of a table of queries

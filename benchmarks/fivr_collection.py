@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ndvr.benchmarks.annotation_files import read_annotation, read_ids
-from ndvr.operators.library import write_text
+from ndvr.operators.store import write_text
 
 QUERIES, VIDEOS = 100, 225_960
 # Pairs of each label in annotation.json. Every DA pair has another label too.

@@ -17,7 +17,7 @@ import numpy as np
 
 from ndvr import models
 from ndvr.benchmarks.fivr_collection import Collection
-from ndvr.operators.library import CONFIGS, Library, write_json
+from ndvr.operators.library import Library
 from ndvr.operators.rows import table
 from ndvr.operators.write import Write
 from ndvr.pipeline.settings import Setting, config_name
@@ -47,8 +47,8 @@ def write_library(
     """A new library with these videos, the first of the collection, in memory for one shard whatever their number."""
     about = _describe(setting, n_windows)
     store = Library.create(path)
-    write_json(store.path / CONFIGS / f"{about['name']}.json", about)
-    write = Write(store.path, {about["name"]: about})
+    store.add_config(about)
+    write = Write(str(store), {about["name"]: about})
     rows: list[dict[str, Any]] = []
     n_bytes = 0
     for video, features in _features(collection, videos, about, n_windows):

@@ -17,7 +17,7 @@ from ndvr.benchmarks.report_data import Results, matrix_of, read_rows, results_o
 from ndvr.benchmarks.report_page import SCRIPT, STYLE, TEMPLATE
 from ndvr.benchmarks.report_pictures import heat_map, pair_pictures
 from ndvr.benchmarks.report_tables import coverage_cells, map_table, missing_lines, provenance_lines
-from ndvr.operators.library import write_text
+from ndvr.operators.store import write_text
 
 _SYMBOLS = {"right": "✓", "wrong": "✗", "neither": "–"}
 _SAYS = {"right": "right", "wrong": "wrong", "neither": "neither right nor wrong: not ranked"}

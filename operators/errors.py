@@ -27,6 +27,10 @@ class DecodeError(Exception):
         return f"{self.kind}: {self.message}"
 
 
+class RunStopped(RuntimeError):
+    """A stage broke down (disk full, worker lost for good): not a bad video and not a bad setting."""
+
+
 class NoPicture(Exception):
     """The file has no video stream: sound only. For a picture method it is skipped, not failed."""
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndvr.operators.library import SHARDS, Library
+from ndvr.operators.library import Library
 
 Piece = tuple[str, int, int]  # shard, its first row, number of rows
 
@@ -46,7 +46,7 @@ class FeatureReader:
             features = self._read(group)
             part = features[first - self._starts[group] :][:count]
             if not len(part):
-                raise ValueError(f"{shard} in {self.library.path} ends before row {first}, which its ledger names")
+                raise ValueError(f"{shard} in {self.library} ends before row {first}, which its ledger names")
             found.append(part)
             first, count, group = first + len(part), count - len(part), group + 1
         return found
@@ -54,7 +54,7 @@ class FeatureReader:
     def _open(self, shard: str) -> None:
         if shard == self._shard:
             return
-        self._file = file = pq.ParquetFile(self.library.path / SHARDS / shard)
+        self._file = file = self.library.open_shard(shard)
         meta = file.metadata
         counts = [meta.row_group(number).num_rows for number in range(meta.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(counts)])

@@ -61,20 +61,25 @@ class Entry:
     seconds of work.
     """
 
-    __slots__ = ("_at", "_broken", "_columns", "_pieces", "video_id")
+    __slots__ = ("_at", "_broken", "_columns", "_pieces", "_seen", "video_id")
 
     def __init__(self, video_id: str, columns: Columns, at: int, pieces: Sequence[int] = (), broken: int | None = None):
         """at: the end row; pieces: rows in order; broken: of a failed piece, which makes a failed video."""
         self.video_id, self._columns, self._at, self._pieces, self._broken = video_id, columns, at, pieces, broken
+        self._seen: int | None = None  # the row that says where the same bytes were found later
 
     @property
     def end(self) -> Mapping[str, Any]:
         """The end row: status, error_class, message, decoder, ..."""
-        row = Row(self._columns, self._at)
-        if self._broken is None:
-            return row
-        said = {key: self._columns[key][self._broken] for key in ("status", "error_class", "message")}
-        return {**row, **said}
+        row: Mapping[str, Any] = Row(self._columns, self._at)
+        if self._broken is not None:
+            row = {**row, **self._of(self._broken, "status", "error_class", "message")}
+        if self._seen is not None:
+            row = {**row, **self._of(self._seen, "bytes", "mtime_ns", "uri")}
+        return row
+
+    def _of(self, at: int, *names: str) -> dict[str, Any]:
+        return {name: self._columns[name][at] for name in names}
 
     @property
     def pieces(self) -> list[Mapping[str, Any]]:
@@ -84,6 +89,11 @@ class Entry:
     @property
     def status(self) -> str:
         return self._columns["status"][self._at if self._broken is None else self._broken]
+
+    @property
+    def removed(self) -> bool:
+        """By `ndvr remove`: it stays out, whatever its content, until restored."""
+        return self._columns["kind"][self._at] == "removed"
 
     @property
     def windows(self) -> int:
@@ -99,40 +109,86 @@ def latest(rows: pa.Table) -> dict[str, Entry]:
     An end row counts only with all its pieces, of the same run and attempt: a run killed between the two has said
     nothing about that video. A failed piece makes a failed video.
     """
-    columns = Columns(rows)
-    number = rows["piece"].to_numpy()  # of an end row: how many pieces there are
-    is_end, is_done = (_is(rows[name], word) for name, word in (("kind", "end"), ("status", "done")))
-    video, names = _ranks(rows["video_id"])
-    run, runs = _ranks(rows["run"])
-    tries = rows["attempt"].to_numpy().astype(np.int64)
-    _, attempt = np.unique((video * len(runs) + run) * (tries.max(initial=0) + 1) + tries, return_inverse=True)
-    pieces = _Pieces(attempt, number, np.flatnonzero(~is_end))
-    failed = pieces.rows[_is(rows["status"], "failed")[pieces.rows]]
-    broken = dict(zip(attempt[failed].tolist(), failed.tolist()))
-    ends = np.flatnonzero(is_end)
-    ends = ends[~is_done[ends] | (pieces.counts[attempt[ends]] == number[ends])]
-    finished = rows["finished"].cast(pa.int64()).to_numpy()
-    ends = ends[np.lexsort((run[ends], finished[ends], video[ends]))]  # rows of equal time stay in their order
-    found: dict[str, Entry] = {}
-    for at, of, mine, done in zip(*(each.tolist() for each in (ends, video[ends], attempt[ends], is_done[ends]))):
-        if not done:
-            entry = Entry(names[of], columns, at)
-        elif mine in broken:
-            entry = Entry(names[of], columns, at, broken=broken[mine])
-        else:
-            entry = Entry(names[of], columns, at, pieces.of(mine))
-        before = found.get(entry.video_id)
-        if before is None or not _stands(before, entry):
-            found[entry.video_id] = entry
-    return found
+    return Words(rows).entries()
+
+
+class Words:
+    """The rows of one configuration in the order in which they were said, with the pieces that belong to each."""
+
+    def __init__(self, rows: pa.Table):
+        self.columns = Columns(rows)
+        number = rows["piece"].to_numpy()  # of an end row: how many pieces there are
+        kinds = {kind: _is(rows["kind"], kind) for kind in ("piece", "end", "seen", "removed", "restored")}
+        is_done = _is(rows["status"], "done")
+        self.video, self.names = _ranks(rows["video_id"])
+        run, runs = _ranks(rows["run"])
+        tries = rows["attempt"].fill_null(0).to_numpy().astype(np.int64)
+        _, self.attempt = np.unique(
+            (self.video * len(runs) + run) * (tries.max(initial=0) + 1) + tries, return_inverse=True
+        )
+        finished = rows["finished"].cast(pa.int64()).fill_null(0).to_numpy()
+        self.pieces = _Pieces(self.attempt, number, finished, np.flatnonzero(kinds["piece"]))
+        failed = self.pieces.rows[_is(rows["status"], "failed")[self.pieces.rows]]
+        self.broken = dict(zip(self.attempt[failed].tolist(), failed.tolist()))
+        whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number)
+        said = np.flatnonzero(whole & (kinds["end"] | kinds["seen"] | kinds["removed"] | kinds["restored"]))
+        # Rows of equal time stay in their order.
+        self.said = said[np.lexsort((run[said], finished[said], self.video[said]))]
+        self.done = is_done & kinds["end"]
+
+    def entries(self) -> dict[str, Entry]:
+        """See `latest`."""
+        found: dict[str, Entry] = {}
+        removed: dict[str, Entry] = {}
+        for entry, kind in self._entries():
+            before = found.get(entry.video_id)
+            if kind == "seen":
+                if before is not None and before.end["sha256"] == entry.end["sha256"]:
+                    before._seen = entry._at
+            elif kind == "removed":
+                removed[entry.video_id] = entry
+            elif kind == "restored":
+                removed.pop(entry.video_id, None)
+            elif before is None or not _stands(before, entry):
+                found[entry.video_id] = entry
+        return dict(sorted((found | removed).items())) if removed else found
+
+    def versions(self) -> dict[tuple[str, str | None], Entry]:
+        """What was done and is still kept, by video and content: features of older content stay until removed."""
+        kept: dict[tuple[str, str | None], Entry] = {}
+        for entry, kind in self._entries():
+            if kind == "end" and entry.status == "done":
+                kept[entry.video_id, entry.end["sha256"]] = entry
+        gone = {name for name, entry in self.entries().items() if entry.removed}
+        return {key: entry for key, entry in kept.items() if key[0] not in gone}
+
+    def live(self, *, old_versions: bool = True) -> np.ndarray:
+        """(N,) bool: the rows of pieces that some version needs. The others take up room and nothing else."""
+        found = np.zeros(len(self.video), bool)
+        for entry in self.versions().values() if old_versions else self.entries().values():
+            found[list(entry._pieces)] = True
+        return found
+
+    def _entries(self) -> Iterator[tuple[Entry, str]]:
+        """Everything said, video by video in order of time, with its kind."""
+        kinds, said = self.columns["kind"], self.said
+        for at, of, mine, done in zip(
+            *(x.tolist() for x in (said, self.video[said], self.attempt[said], self.done[said]))
+        ):
+            if not done:
+                yield Entry(self.names[of], self.columns, at), kinds[at]
+            elif mine in self.broken:
+                yield Entry(self.names[of], self.columns, at, broken=self.broken[mine]), "end"
+            else:
+                yield Entry(self.names[of], self.columns, at, self.pieces.of(mine)), "end"
 
 
 class _Pieces:
     """Which rows are the pieces of each attempt; of a piece that was committed twice the later row."""
 
-    def __init__(self, attempt: np.ndarray, number: np.ndarray, rows: np.ndarray):
-        """attempt, number: of every row, (N,); rows: those of pieces."""
-        rows = rows[np.lexsort((rows, number[rows], attempt[rows]))]
+    def __init__(self, attempt: np.ndarray, number: np.ndarray, finished: np.ndarray, rows: np.ndarray):
+        """attempt, number, finished: of every row, (N,); rows: those of pieces."""
+        rows = rows[np.lexsort((rows, finished[rows], number[rows], attempt[rows]))]
         same = (np.diff(attempt[rows]) == 0) & (np.diff(number[rows]) == 0)
         self.rows = rows[np.append(~same, True)] if len(rows) else rows
         self.counts = np.bincount(attempt[self.rows], minlength=attempt.max(initial=-1) + 1)

@@ -2,19 +2,22 @@
 
     LIBRARY/library.json               the format
     LIBRARY/configs/<config>.json      method, weights, view, decoder ...: what made the features of that name
-    LIBRARY/shards/<config>/*.parquet  a row per window: video_id, start_s, feature; plain Parquet, any reader
+    LIBRARY/shards/<config>/*.parquet  a row per window: video_id, content, start_s, feature; plain Parquet, any reader
     LIBRARY/commits/*.parquet          receipts (ndvr.operators.rows): what is not named here is not there
+    LIBRARY/ledger/, snapshots/        the same receipts, folded: see ndvr.operators.ledger_files
+    LIBRARY/runs/<run>.json            what each run did; <run>.open while it goes on, or was killed
+    LIBRARY/locks/                     who is writing: see ndvr.operators.lease
 
-Every file is written under a temporary name and renamed, shards before the commit that names them: a reader
-sees whole, committed shards at any moment, and a killed run leaves nothing but files nobody names.
+Every file is whole or not there (ndvr.operators.store), shards come before the commit that names them: a reader sees
+whole, committed shards at any moment, and a killed run leaves nothing but files nobody names.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,34 +27,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.ledger import Entry, latest
-from ndvr.operators.rows import LEDGER
+from ndvr.operators.ledger import Entry, Words, latest
+from ndvr.operators.ledger_files import read_receipts
+from ndvr.operators.rows import EVERY_CONFIG
+from ndvr.operators.store import Store
 
-FORMAT = "ndvr-library/1"
-COMMITS, CONFIGS, SHARDS = "commits", "configs", "shards"
-
-
-def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """`write` to a temporary name beside `path`, flush to disk, rename: a file that exists is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        write(str(temporary))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """`text` in UTF-8, whole or not at all."""
-    write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n")
+FORMAT = "ndvr-library/2"
+ABOUT, CONFIGS, SHARDS, RUNS = "library.json", "configs", "shards", "runs"
 
 
 def feature_type(about: dict[str, Any]) -> pa.DataType:
@@ -65,33 +47,71 @@ def feature_type(about: dict[str, Any]) -> pa.DataType:
     return pa.list_(pa.from_numpy_dtype(np.dtype(about["feature_dtype"])), size)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was looked up: `receipts` of every kind, and by configuration the latest word on every video."""
+
+    receipts: pa.Table
+    entries: dict[str, dict[str, Entry]]
+
+    @cached_property
+    def lost(self) -> Counter[str]:
+        """How many workers each video has brought down, or seen go, since it was last settled."""
+        rows = self.receipts.select(["video_id", "kind", "finished"])
+        rows = rows.filter(pc.is_in(rows["kind"], pa.array(["lost", "end"]))).sort_by("finished")
+        count: Counter[str] = Counter()
+        if pc.any(pc.equal(rows["kind"], "lost")).as_py():
+            for row in rows.to_pylist():
+                count[row["video_id"]] = count[row["video_id"]] + 1 if row["kind"] == "lost" else 0
+        return count
+
+
 class Library:
     """An opened library, as of now. Raises FileNotFoundError or ValueError when it is none."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        about = self.path / "library.json"
-        if not about.is_file():
-            raise FileNotFoundError(f"no library at {self.path}; `ndvr extract VIDEOS {self.path}` makes one")
-        found = json.loads(about.read_text(encoding="utf-8")).get("format")
-        if found != FORMAT:
-            raise ValueError(f"{self.path} has format {found!r}, this version reads {FORMAT!r}")
+        self.store = Store(path)
+        try:
+            about = self.store.read_json(ABOUT)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no library at {self}; `ndvr extract VIDEOS {self}` makes one") from None
+        except (NotADirectoryError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self} is not a library: {error}") from error
+        if (found := about.get("format")) != FORMAT:
+            raise ValueError(
+                f"{self} has format {found!r}, this version reads {FORMAT!r}; extract into a new folder, or use the "
+                "version of ndvr that made it"
+            )
 
     @classmethod
     def create(cls, path: str | Path) -> Library:
         """Open a library, making it when the folder is new or empty."""
-        folder = Path(path)
-        if not (folder / "library.json").exists():
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise ValueError(f"{folder} exists and is not a library; name a new folder for LIBRARY")
-            write_json(folder / "library.json", {"format": FORMAT})
-        return cls(folder)
+        store = Store(path)
+        if not store.remote and store.folder.exists() and not store.folder.is_dir():
+            raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
+        if not store.exists(ABOUT):
+            if not store.empty():
+                raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
+            store.write_json(ABOUT, {"format": FORMAT})
+        return cls(path)
+
+    def __str__(self) -> str:
+        return str(self.store)
 
     @property
     def configs(self) -> dict[str, dict[str, Any]]:
         """What each configuration in the library says about itself, by name."""
-        files = sorted((self.path / CONFIGS).glob("*.json"))
-        return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+        return {
+            name.removesuffix(".json"): self.store.read_json(f"{CONFIGS}/{name}")
+            for name in self.store.names(CONFIGS)
+            if name.endswith(".json")
+        }
+
+    def add_config(self, about: dict[str, Any]) -> None:
+        """Make a configuration known; what is known already stays as it is."""
+        name = f"{CONFIGS}/{about['name']}.json"
+        if not self.store.exists(name):
+            self.store.write_json(name, about)
 
     def config_of(self, method: str, config: str | None = None) -> str:
         """The configuration of a method; an error when there is none, or several and none was named."""
@@ -99,34 +119,37 @@ class Library:
         mine = [name for name, about in every.items() if about["method"] == method]
         if config is not None:
             if config not in mine:
-                raise ValueError(f"{self.path} has no configuration {config!r} of {method}; it has: {', '.join(every)}")
+                raise ValueError(f"{self} has no configuration {config!r} of {method}; it has: {', '.join(every)}")
             return config
         if not mine:
             others = ", ".join(sorted({about["method"] for about in every.values()})) or "nothing yet"
             raise ValueError(
-                f"{self.path} holds features of {others}, not of {method}; "
-                f"run `ndvr extract VIDEOS {self.path} --method {method}` first"
+                f"{self} holds features of {others}, not of {method}; "
+                f"run `ndvr extract VIDEOS {self} --method {method}` first"
             )
         if len(mine) > 1:
             raise ValueError(
-                f"{self.path} holds {method} features of several configurations; "
-                f"choose one with --config: {', '.join(mine)}"
+                f"{self} holds {method} features of several configurations; choose one with --config: {', '.join(mine)}"
             )
         return mine[0]
 
     @cached_property
     def ledger(self) -> pa.Table:
         """All committed receipts."""
-        files = sorted((self.path / COMMITS).glob("*.parquet"))
-        return (
-            pa.concat_tables([pq.read_table(file, schema=LEDGER) for file in files]) if files else LEDGER.empty_table()
-        )
+        return read_receipts(self.store)
 
     def entries(self, config: str) -> dict[str, Entry]:
         """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.ledger."""
-        mine = pc.equal(self.ledger["config"], config)
-        # Most libraries have one configuration; a copy of its rows would cost as much memory again.
-        return latest(self.ledger if pc.all(mine).as_py() else self.ledger.filter(mine))
+        return latest(of_config(self.ledger, config))
+
+    def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Found:
+        """What the ledger says of some videos, as of now, without reading the whole of it."""
+        receipts = read_receipts(self.store, ids)
+        return Found(receipts, {config: latest(of_config(receipts, config)) for config in configs})
+
+    def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
+        """What is kept of every video, by id and content (SHA-256): of a file that changed the older features too."""
+        return Words(of_config(self.ledger, config)).versions()
 
     def read(self, entries: Iterable[Entry]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """(video_id, start_s (T,), features (T, *feature_shape)) of the entries that have features, shard by shard.
@@ -148,9 +171,19 @@ class Library:
             read = {shard: self._shard(shard) for shard in sorted({piece["shard"] for piece in entry.pieces})}
             yield entry.video_id, *_join([_slice(read[piece["shard"]], piece) for piece in entry.pieces])
 
+    def open_shard(self, shard: str) -> pq.ParquetFile:
+        """`shard` as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
+        try:
+            return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"shard {shard} of {self} is gone: it was rewritten since this command read the ledger; run it again"
+            ) from None
+
     def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
         about = self.configs[shard.partition("/")[0]]
-        table = pq.read_table(self.path / SHARDS / shard, columns=["start_s", "feature"])
+        with self.open_shard(shard) as file:
+            table = file.read(columns=["start_s", "feature"])
         column = table["feature"].combine_chunks()
         if pa.types.is_fixed_size_binary(column.type):
             flat = np.frombuffer(column.buffers()[1], np.uint8)
@@ -158,6 +191,13 @@ class Library:
         else:
             flat = column.flatten().to_numpy()
         return table["start_s"].to_numpy(), flat.reshape(len(table), *about["feature_shape"])
+
+
+def of_config(receipts: pa.Table, config: str) -> pa.Table:
+    """Its rows, and those that hold for every configuration."""
+    mine = pc.is_in(receipts["config"], pa.array([config, EVERY_CONFIG]))
+    # Most libraries have one configuration; a copy of its rows would cost as much memory again.
+    return receipts if pc.all(mine).as_py() else receipts.filter(mine)
 
 
 def _slice(columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

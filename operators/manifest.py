@@ -36,6 +36,7 @@ class Manifest:
     source: str
     uris: dict[str, str] = field(repr=False)
     ignored: dict[str, int] = field(default_factory=dict)
+    stats: dict[str, tuple[int, int] | None] = field(default_factory=dict, repr=False)  # bytes, mtime_ns, where known
 
     def __len__(self) -> int:
         return len(self.uris)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.models.method import Model
-from ndvr.operators.library import write_whole
 from ndvr.operators.score_cell import Scorer
 from ndvr.operators.score_groups import Group
+from ndvr.operators.store import write_whole
 
 COLUMNS = ("video_id_a", "video_id_b", "score")
 
@@ -25,7 +25,7 @@ class PairCell(Scorer):
     def __init__(
         self,
         model: Model,
-        library: Path,
+        library: str | Path,
         *,
         folder: Path,
         memory_gb: float,

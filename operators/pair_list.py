@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.library import write_whole
 from ndvr.operators.pair_cell import COLUMNS
+from ndvr.operators.store import write_whole
 
 REDUCED_PAIRS = 1 << 24  # at a time, 12 bytes each
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ndvr.operators.library import write_whole
+from ndvr.operators.store import write_whole
 
 LEAST_VARIANCE = 1e-9  # what varies less does not vary: its direction is rounding noise
 BLOCK_ROWS = 2048

@@ -11,6 +11,7 @@ attempt   a try that did not settle it: another one followed in the same run
 seen      the file has another time or place than when it was settled, and the same bytes
 lost      a worker was gone while it had this video at hand; said by the next run
 removed   `ndvr remove`: nothing of this video counts until `restored`
+stopped   in flight only: nothing more can be committed
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Status = Literal["done", "failed", "skipped"]
-Kind = Literal["piece", "end", "attempt", "seen", "lost", "removed", "restored"]
+Kind = Literal["piece", "end", "attempt", "seen", "lost", "removed", "restored", "stopped"]
+
+EVERY_CONFIG = ""  # in `config`: of rows that speak of a video under all configurations
 
 LEDGER = pa.schema(
     [
@@ -36,6 +39,7 @@ LEDGER = pa.schema(
         # a piece: where its features are
         ("shard", pa.string()),
         ("shard_row", pa.int64()),
+        ("digest", pa.string()),  # of its features as stored
         ("embed_s", pa.float64()),
         ("write_s", pa.float64()),
         # an end row: what became of the video
@@ -62,6 +66,19 @@ LEDGER = pa.schema(
 # In flight only.
 _BLOBS = [("start_s", pa.list_(pa.float64())), ("data", pa.large_binary())]
 FLIGHT = pa.schema([*LEDGER, *(pa.field(name, kind) for name, kind in _BLOBS)])
+
+# What a decoder is given: a video, which methods want it, and by method the SHA-256 of what is settled under it, if
+# the bytes may still be the same.
+PLANNED = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("methods", pa.list_(pa.string())),
+        ("contents", pa.list_(pa.string())),
+    ]
+)
 
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema = FLIGHT) -> pa.Table:

@@ -21,7 +21,7 @@ class Scorer:
     """Scores groups with one model, in `memory_gb` beyond what the model itself takes."""
 
     def __init__(self, model: Model, queries: Path, database: Path, *, folder: Path, memory_gb: float):
-        def side(library: Path) -> Signatures:
+        def side(library: str | Path) -> Signatures:
             block, kept = (int(share * memory_gb * 1e9) for share in (_BLOCK_SHARE, _KEPT_SHARE))
             return Signatures(model, library, block_bytes=block, kept_bytes=kept, folder=folder)
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.feature_reader import Piece
-from ndvr.operators.library import Entry, write_whole
+from ndvr.operators.library import Entry
+from ndvr.operators.store import write_whole
 
 _TABLE = pa.schema([("side", pa.string()), ("group", pa.int32()), ("video_id", pa.string()), ("content", pa.string())])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ndvr.operators.library import write_whole
 from ndvr.operators.score_files import COLUMNS, open_scores
+from ndvr.operators.store import write_whole
 
 
 def write_similarities_json(scores: Path, path: Path) -> None:

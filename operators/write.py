@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ndvr.operators.library import COMMITS, SHARDS, feature_type, write_whole
+from ndvr.operators.ledger_files import COMMITS
+from ndvr.operators.library import SHARDS, feature_type
 from ndvr.operators.rows import LEDGER, table
+from ndvr.operators.store import Store
 
 ROW_GROUP_BYTES = 8 << 20
 
@@ -26,7 +27,7 @@ class Write:
     """
 
     def __init__(self, library: str | Path, configs: dict[str, dict]):
-        self.library, self.configs = Path(library), configs
+        self.store, self.configs = Store(library), configs
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         rows = sorted(pieces.to_pylist(), key=_key)
@@ -42,48 +43,77 @@ class Write:
         for row in rows:
             row["finished"] = now
         receipts = table(rows, LEDGER)
-        write_whole(
-            self.library / COMMITS / f"{rows[0]['run']}-{name}.parquet", lambda path: pq.write_table(receipts, path)
-        )
+        self.store.write_parquet(f"{COMMITS}/{rows[0]['run']}-{name}.parquet", receipts)
         return receipts
 
     def _shard(self, config: str, name: str, rows: list[dict]) -> None:
-        about = self.configs[config]
-        dtype, kind = np.dtype(about["feature_dtype"]), feature_type(about)
-        size = int(np.prod(about["feature_shape"]))
         position = 0
         for row in rows:
-            row |= {"shard": f"{config}/{name}", "shard_row": position}
+            row |= {"shard": f"{config}/{name}", "shard_row": position, "digest": digest(row["data"])}
             position += row["windows_count"]
         counts = [row["windows_count"] for row in rows]
-        flat = pa.py_buffer(b"".join(row["data"] for row in rows))
-        features = _column(kind, flat, position, size, dtype)
-        ids = pa.array(np.repeat([row["video_id"] for row in rows], counts)).dictionary_encode()
-        shard = pa.table(
-            {
-                "video_id": ids,
-                "start_s": pa.array(np.concatenate([row["start_s"] for row in rows])),
-                "feature": features,
-            }
-        ).replace_schema_metadata({"ndvr": json.dumps(about, sort_keys=True)})
-        per_group = max(1, ROW_GROUP_BYTES // (size * dtype.itemsize))
-        # Features are noise to a general compressor (half floats: 1 to 15 %), so only ids and times are compressed.
-        codec = {"video_id": "zstd", "start_s": "zstd", "feature": "none"}
-        write_whole(
-            self.library / SHARDS / config / name,
-            lambda path: pq.write_table(
-                shard, path, row_group_size=per_group, compression=codec, use_dictionary=["video_id"]
-            ),
-        )
+        about = self.configs[config]
+        data = pa.py_buffer(b"".join(row["data"] for row in rows))
+        windows = {key: _repeated([row[of] for row in rows], counts) for key, of in _SAME.items()}
+        windows["start_s"] = pa.array(np.concatenate([row["start_s"] for row in rows]), pa.float64())
+        write_shard(self.store, f"{config}/{name}", windows, _features(about, data, position), about)
+
+
+def digest(features: bytes | memoryview) -> str:
+    """What tells features as stored from others: half of their SHA-256."""
+    return hashlib.sha256(features).hexdigest()[:32]
+
+
+_SAME = {"video_id": "video_id", "content": "sha256"}  # columns of a shard that are the same in all rows of a piece
+
+
+def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features: pa.Array, about: dict) -> None:
+    """A row per window: video_id, content (SHA-256 of the file), start_s, feature; `about` goes into the metadata."""
+    rows = pa.table({**windows, "feature": features}).replace_schema_metadata(
+        {"ndvr": json.dumps(about, sort_keys=True)}
+    )
+    size = int(np.prod(about["feature_shape"])) * np.dtype(about["feature_dtype"]).itemsize
+    # Features are noise to a general compressor (half floats: 1 to 15 %), so only ids and times are compressed.
+    codec = dict.fromkeys(windows, "zstd") | {"feature": "none"}
+    store.write_parquet(
+        f"{SHARDS}/{shard}",
+        rows,
+        row_group_size=max(1, ROW_GROUP_BYTES // size),
+        compression=codec,
+        use_dictionary=[*_SAME],
+    )
+
+
+def _repeated(values: list, counts: list[int]) -> pa.Array:
+    """Each value as often as its count says, coded."""
+    coded = pa.array(values, pa.string()).dictionary_encode()
+    indices = np.repeat(np.array(coded.indices.fill_null(-1)), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), coded.dictionary)
 
 
 def _key(row: dict) -> tuple:
-    return row["video_id"], row["method"], row["attempt"], row["kind"] == "end", row["piece"]
+    return row["video_id"], row["method"], row["attempt"], row["kind"] != "piece", row["kind"], row["piece"]
 
 
-def _column(kind: pa.DataType, data: pa.Buffer, count: int, size: int, dtype: np.dtype) -> pa.Array:
+def _features(about: dict, data: pa.Buffer, count: int) -> pa.Array:
     """`count` features as a Parquet column, straight from their bytes."""
+    kind = feature_type(about)
     if pa.types.is_fixed_size_binary(kind):
         return pa.FixedSizeBinaryArray.from_buffers(kind, count, [None, data])
+    size = int(np.prod(about["feature_shape"]))
     values = pa.Array.from_buffers(kind.value_type, count * size, [None, data])
     return pa.FixedSizeListArray.from_arrays(values, size)
+
+
+class CommitOrStop(Write):
+    """Write as a stage of a run: what keeps it from committing comes out as a row that stops the run.
+
+    An exception would not do: a run goes on without blocks that raise, and would decode everything to keep nothing.
+    """
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        try:
+            return super().__call__(pieces)
+        except OSError as error:
+            reason = f"{self.store} cannot be written to: {error.strerror or error}"
+            return table([{"kind": "stopped", "message": reason}], LEDGER)

@@ -68,7 +68,7 @@ class Doubtful:
         kept = {group.name: (side, group) for side in grid.SIDES for group in sides[side]}
         missing = [pair for name, pair in kept.items() if not (folder / f"{name}.npy").exists()]
         if missing:
-            libraries = [library.path for library in self._found.libraries]
+            libraries = [str(library) for library in self._found.libraries]
             make = partial(_worker, libraries=libraries, folder=folder, memory_gb=workers.memory_gb, **self._settings)
             grid.run(make, [], workers, kept=missing, title="selector")
         for path in folder.glob("*.npy"):

@@ -4,32 +4,69 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import ray
 
+from ndvr.operators.errors import RunStopped
+
 TESTED = ((2, 57), (2, 62))  # [first, last) Ray versions this was run on
+ANSWER_S = 15.0  # a cluster that is there answers sooner
+MOST_NODES = 1000  # of a kind that an autoscaler may add without limit
 
 
-class RunStopped(RuntimeError):
-    """A stage broke down (disk full, worker lost for good): not a bad video and not a bad setting."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """A machine of the cluster, or one that its autoscaler may add."""
+
+    cpus: float
+    gpus: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict)  # as Ray knows them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What the cluster offers now."""
+    """What the cluster offers."""
 
-    cpus: int
-    gpus: int
-    nodes: int
+    nodes: tuple[Node, ...]  # now
+    more: tuple[Node, ...] = ()  # that its autoscaler may add
+
+    @property
+    def all(self) -> tuple[Node, ...]:
+        """Now and later."""
+        return self.nodes + self.more
+
+    @property
+    def cpus(self) -> int:
+        """Now, at least one."""
+        return max(1, int(sum(node.cpus for node in self.nodes)))
+
+    @property
+    def gpus(self) -> int:
+        """Now."""
+        return int(sum(node.gpus for node in self.nodes))
+
+    def __str__(self) -> str:
+        def listed(nodes: tuple[Node, ...]) -> str:
+            cpus, gpus = (sum(getattr(node, what) for node in nodes) for what in ("cpus", "gpus"))
+            return f"{len(nodes)} nodes with {cpus:g} CPUs and {f'{gpus:g} GPUs' if gpus else 'no GPU'}"
+
+        grows = f" and an autoscaler that may add {listed(self.more)}" if self.more else " and no autoscaler"
+        return listed(tuple(node for node in self.nodes if node.cpus or node.gpus)) + grows
 
 
 def join(address: str | None = None) -> Resources:
-    """Connect to the Ray cluster at `address`, or start one on this machine; once per process."""
+    """Connect to the Ray cluster at `address`, or start one on this machine; once per process.
+
+    ValueError, soon, when no cluster answers there or it runs another Ray or Python.
+    """
     version = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if not TESTED[0] <= version < TESTED[1]:
         raise ValueError(f"Ray {ray.__version__} is untested here; install ray>=2.57,<2.62")
@@ -38,14 +75,70 @@ def join(address: str | None = None) -> Resources:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-        with _native_stderr_closed():
-            if address:
-                start(address=address)
-            else:
-                start(include_dashboard=False, object_store_memory=_object_store_bytes())
+        # `ray job submit` says in this variable which cluster it has put us on.
+        if address := address or os.environ.get("RAY_ADDRESS"):
+            _check_reachable(address)
+            try:
+                with _native_stderr_closed():
+                    start(address=address)
+            except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:  # other versions, nothing there
+                raise ValueError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from None
+        else:
+            with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
+                start(address="local", include_dashboard=False, object_store_memory=_object_store_bytes())
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    total = ray.cluster_resources()
-    return Resources(cpus=max(1, int(total.get("CPU", 1))), gpus=int(total.get("GPU", 0)), nodes=len(ray.nodes()))
+    return Resources(nodes=_nodes(), more=_more_nodes())
+
+
+def _check_reachable(address: str) -> None:
+    """ValueError unless a Ray cluster of our version answers. Ray itself takes a minute, and ends the process."""
+    if address == "auto":
+        return
+    if "://" in address:
+        raise ValueError(
+            f"--address {address}: give HOST:PORT, and run on a node of the cluster (`ray job submit` or `ray exec`): "
+            "Ray Client does not carry Ray Data"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--address {address}: expected HOST:PORT, such as 10.0.0.1:6379, or auto")
+    nothing = f"no Ray cluster answers at {address}"
+    hint = "is its head up, and is the port, usually 6379, open to this machine?"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S / 3).close()
+    except OSError as error:
+        raise ValueError(f"{nothing} ({error}); {hint}") from None
+    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(check, capture_output=True, text=True, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{nothing} within {ANSWER_S:g} s, although something listens; {hint}") from None
+    if done.returncode:
+        said = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise ValueError(f"cannot join the Ray cluster at {address}: {said}")
+
+
+def _nodes() -> tuple[Node, ...]:
+    return tuple(
+        Node(cpus=found["Resources"].get("CPU", 0), gpus=found["Resources"].get("GPU", 0), labels=found["Labels"])
+        for found in ray.nodes()
+        if found["Alive"]
+    )
+
+
+def _more_nodes() -> tuple[Node, ...]:
+    """What the autoscaler may add, as it says itself. Ray has no public way to ask."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config else ()
+    present = Counter(found["Labels"].get("ray.io/node-group") for found in ray.nodes() if found["Alive"])
+    more = []
+    for group in groups:
+        most = MOST_NODES if group.max_count < 0 else group.max_count
+        kind = Node(cpus=group.resources.get("CPU", 0), gpus=group.resources.get("GPU", 0), labels=dict(group.labels))
+        more += [kind] * (most - present[group.name])
+    return tuple(more)
 
 
 @contextmanager

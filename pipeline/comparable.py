@@ -46,7 +46,7 @@ class Comparable:
         unknown = [video_id for video_id in wanted if video_id not in entries]
         if unknown:
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-            raise ValueError(f"query {unknown[0]!r}{more} is not in {library.path}; `ndvr show` lists its videos")
+            raise ValueError(f"query {unknown[0]!r}{more} is not in {library}; `ndvr show` lists its videos")
         return {video_id: entries[video_id] for video_id in wanted}
 
     def check_memory(self, sides: Iterable[list[Video]], memory_gb: float) -> None:
@@ -84,12 +84,12 @@ def comparable(
     model = setting.load("cpu", "similarity")
     if list(model.feature_shape) != abouts[0]["feature_shape"]:
         raise ValueError(
-            f"features in {libraries[0].path} have shape {abouts[0]['feature_shape']}, {model.name} under these "
+            f"features in {libraries[0]} have shape {abouts[0]['feature_shape']}, {model.name} under these "
             f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
             f"(`ndvr methods {model.name}`)"
         )
     of_queries = libraries[0].entries(configs[0])
-    same = libraries[0].path == libraries[1].path
+    same = str(libraries[0]) == str(libraries[1])
     about = {
         "format": FORMAT,
         "method": method,
@@ -116,7 +116,7 @@ def comparable(
 def _check_features(libraries: tuple[Library, Library], abouts: tuple[dict[str, Any], dict[str, Any]]) -> None:
     for key in ("weights_digest", "view", "feature_shape", "features_version"):
         if abouts[0][key] != abouts[1][key]:
-            first, second = (f"{library.path} ({about['name']})" for library, about in zip(libraries, abouts))
+            first, second = (f"{library} ({about['name']})" for library, about in zip(libraries, abouts))
             raise ValueError(
                 f"the features of {first} and {second} cannot be compared: their {key} differ "
                 f"({abouts[0][key]!r}, {abouts[1][key]!r}); extract both with the same settings"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job
 from ndvr.operators.embed import Embed
-from ndvr.operators.library import write_whole
+from ndvr.operators.store import write_whole
 from ndvr.pipeline.settings import choose_one
 
 

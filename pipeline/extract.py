@@ -2,28 +2,36 @@
 
 ndvr extract VIDEOS LIBRARY --method thumbprint --method s2vs
 
-plan -> decode + cut (a pool of actors, each with a child that can be killed) -> embed (a pool; GPUs when there
-are any) -> write (shards, then the commit that names them) -> receipts, one per row, back to the driver
+lease -> recover what killed runs left -> plan -> the graph (decode, embed, write and commit) -> once more what went
+down with a worker -> the ledger is read back and must balance -> tidy up, fold the ledger, close the run
 """
 
 from __future__ import annotations
 
 import time
-import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ndvr.operators.decode import Limits
-from ndvr.operators.library import CONFIGS, Library, write_json
+from ndvr.operators.errors import RunStopped
+from ndvr.operators.lease import Lease
+from ndvr.operators.library import Library
 from ndvr.operators.manifest import Manifest, read_manifest
+from ndvr.operators.rows import table
+from ndvr.operators.runs import close_run, new_run, open_run, recover
+from ndvr.operators.write import Write
 from ndvr.pipeline.graph import Graph
-from ndvr.pipeline.plan import Plan, count_failures, make_plan
+from ndvr.pipeline.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.receipts import Receipts
 from ndvr.pipeline.settings import Setting, choose, describe
 from ndvr.pipeline.summary import Summary
 
-MORE_PASSES = 2
+PASSES = 3
 
 
 def extract(
@@ -44,60 +52,117 @@ def extract(
     """Extract the features of VIDEOS into LIBRARY and return what happened to every one of them.
 
     Running again continues; what is done under the same configuration is skipped, known failures are left unless
-    their class is in `retry`. ValueError or FileNotFoundError for a wrong setting, before any work.
+    their class is in `retry`. ValueError or FileNotFoundError for a wrong setting, before any work; Locked when
+    somebody else writes to the library; RunStopped when the run broke down, after which it can be run again.
     """
     from ndvr.operators import decoders
 
     decoders.order(decoder)
+    check_retry(retry)
     chosen = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
+    configs = _configure(chosen, decoder)
     store = Library.create(library)
-    configs = _configure(store, chosen, decoder)
-    plan = make_plan(
-        manifest, store, {method: about["name"] for method, about in configs.items()}, retry=frozenset(retry)
-    )
-    summary = _opening(store, configs, manifest, plan)
-    if plan.todo:
-        graph = Graph(
-            store=store,
-            run=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}",
-            chosen=chosen,
-            configs=configs,
-            decoder=decoder,
-            limits=limits or Limits(),
-            decode_workers=decode_workers,
-            embed_workers=embed_workers,
-            address=address,
-        )
-        began, receipts = time.monotonic(), Receipts(plan.todo)
-        with Progress("extract", len(plan.todo), "video", show=progress) as bar:
-            receipts.take(graph.receipts(plan.todo), bar)
-            for _ in range(MORE_PASSES):  # what went down with a worker, one video a block
-                if lost := receipts.unsettled():
-                    receipts.take(graph.receipts(lost, most_per_block=1), bar)
-        receipts.add_to(summary, began)
+    with Lease(store.store, "ndvr extract"):
+        for about in configs.values():
+            store.add_config(about)
+        recover(store)
+        names = {method: about["name"] for method, about in configs.items()}
+        plan = make_plan(manifest, store, names, retry=frozenset(retry))
+        run = _Run(store, configs, plan, clustered=address is not None)
+        summary = _opening(store, configs, manifest, plan)
+        if plan.todo or plan.lost:
+            graph = Graph(
+                store=store,
+                run=run.id,
+                chosen=chosen,
+                configs=configs,
+                decoder=decoder,
+                limits=limits or Limits(),
+                decode_workers=decode_workers,
+                embed_workers=embed_workers,
+                address=address,
+            )
+            run(graph, summary, progress=progress)
     return summary
 
 
-def _configure(store: Library, chosen: dict[str, Setting], decoder: str) -> dict[str, dict[str, Any]]:
-    """Load every model once here, so that a bad setting stops before the first video, and record what it is."""
-    configs = {}
-    for method, setting in chosen.items():
-        about = describe(setting, setting.load("cpu", "embed"), decoder)
-        configs[method] = about
-        path = store.path / CONFIGS / f"{about['name']}.json"
-        if not path.exists():
-            write_json(path, about)
-    return configs
+def _configure(chosen: dict[str, Setting], decoder: str) -> dict[str, dict[str, Any]]:
+    """Load every model once here, so that a bad setting stops before the first video, and say what it is."""
+    return {method: describe(setting, setting.load("cpu", "embed"), decoder) for method, setting in chosen.items()}
 
 
 def _opening(store: Library, configs: dict[str, dict], manifest: Manifest, plan: Plan) -> Summary:
+    skipped = {"already done": len(plan.already), "removed": len(plan.removed)}
     return Summary(
-        library=str(store.path),
+        library=str(store),
         methods=list(configs),
         untrained=[method for method, about in configs.items() if not about["trained"]],
         videos=len(manifest),
-        skipped={"already done": len(plan.already)} if plan.already else {},
-        failed=count_failures(plan.failed_before.values()),
+        skipped={why: count for why, count in skipped.items() if count},
+        failed=count_failures([*plan.failed_before.values(), *("crash" for _ in plan.lost)]),
+        quarantined=len(plan.quarantined) + len(plan.lost),
         ignored=manifest.ignored,
     )
+
+
+class _Run:
+    """The part of an extraction that writes."""
+
+    def __init__(self, store: Library, configs: dict[str, dict[str, Any]], plan: Plan, *, clustered: bool):
+        self.id, self.store, self.configs, self.plan, self.clustered = new_run(), store, configs, plan, clustered
+
+    def __call__(self, graph: Graph, summary: Summary, *, progress: bool) -> None:
+        began, receipts = time.monotonic(), Receipts(self.plan.todo)
+        open_run(self.store, self.id, clustered=self.clustered)
+        try:
+            if self.plan.lost:
+                self._fail(self.plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
+            with Progress("extract", len(self.plan.todo), "video", show=progress) as bar:
+                for receipt in self._passes(graph, receipts):
+                    receipts.take(receipt, bar)
+                for row in receipts.unsettled():
+                    reason = f"its worker was gone {PASSES} times; nothing is known of the video itself"
+                    receipts.take(self._fail([row], reason), bar)
+        except KeyboardInterrupt:
+            raise RunStopped(
+                "interrupted. What was committed is safe; run the same command again to continue"
+            ) from None
+        self._check(receipts)
+        close_run(self.store, self.id, self.plan.ids)
+        receipts.add_to(summary, began)
+
+    def _passes(self, graph: Graph, receipts: Receipts) -> Iterator[pa.Table]:
+        """All videos, then those again that went down with a worker, one a block."""
+        if self.plan.todo:
+            yield from graph.receipts(self.plan.todo)
+        for number in range(2, PASSES + 1):
+            if left := receipts.unsettled():
+                yield from replace(graph, run=f"{self.id}.{number}").receipts(left, most_per_block=1)
+
+    def _fail(self, videos: list[dict[str, Any]], reason: str) -> pa.Table:
+        """Commit the end of videos, given as rows of the plan, that no worker could tell us the end of."""
+        end = {"run": f"{self.id}.0", "attempt": 1, "kind": "end", "piece": 0, "windows_count": 0}
+        end |= {"status": "failed", "error_class": "crash", "message": reason, "quarantined": True}
+        rows = [
+            {**end, "video_id": video["video_id"], "uri": video["uri"], "bytes": video["bytes"]}
+            | {"mtime_ns": video["mtime_ns"], "method": method, "config": self.configs[method]["name"]}
+            for video in videos
+            for method in video["methods"]
+        ]
+        return Write(str(self.store), {})(table(rows))
+
+    def _check(self, receipts: Receipts) -> None:
+        """The ledger as it was committed must say of every video what the receipts said."""
+        found = self.store.lookup([], self.plan.ids).receipts.select(["video_id", "method", "kind", "run"]).to_pylist()
+        said = {
+            (row["video_id"], row["method"])
+            for row in found
+            if row["kind"] in ("end", "seen") and row["run"].startswith(self.id)
+        }
+        if missing := receipts.settled() - said:
+            video_id, method = min(missing)
+            raise RunStopped(
+                f"the ledger of {self.store} does not balance: {len(missing)} results were reported and are not in "
+                f"it, {video_id!r} for {method} first; run the same command again"
+            )

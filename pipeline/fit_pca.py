@@ -75,7 +75,7 @@ def fit_pca(
             found = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
         except ValueError as error:
             advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
-            raise ValueError(f"{opened.path} has {len(entries)} videos: {error}; {advice}") from error
+            raise ValueError(f"{opened} has {len(entries)} videos: {error}; {advice}") from error
     found.write(out)
     return Fitted(
         pca=str(out),
@@ -108,10 +108,10 @@ def _raw_config(library: Library, config: str | None) -> str:
         return raw[0]
     if raw:
         raise ValueError(
-            f"{library.path} holds raw vectors of several configurations; choose one with --config: {', '.join(raw)}"
+            f"{library} holds raw vectors of several configurations; choose one with --config: {', '.join(raw)}"
         )
     held = ", ".join(f"{name} {tuple(about['feature_shape'])}" for name, about in abouts.items()) or "nothing yet"
     raise ValueError(
-        f"{library.path} holds {held}; a PCA is learnt from raw vectors of {SIZE} numbers: "
+        f"{library} holds {held}; a PCA is learnt from raw vectors of {SIZE} numbers: "
         f"`ndvr extract VIDEOS RAW --method {METHOD} --option pca=none` makes them"
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.library import Library
+from ndvr.operators.rows import PLANNED, table
 from ndvr.pipeline.settings import Setting
 
 MOST_VIDEOS_PER_BLOCK = 16
@@ -39,7 +40,7 @@ class Graph:
         import ray
         from ray.data import ActorPoolStrategy, DataContext
 
-        from ndvr.operators.write import Write
+        from ndvr.operators.write import CommitOrStop
         from ndvr.pipeline import cluster
         from ndvr.pipeline.stages import EmbedActor
 
@@ -53,7 +54,7 @@ class Graph:
         n_embed = self.embed_workers or have.gpus or max(1, have.cpus // 4)
         # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
         per_block = max(1, min(most_per_block, len(todo) // (32 * n_decode)))
-        blocks = [pa.Table.from_pylist(todo[start : start + per_block]) for start in range(0, len(todo), per_block)]
+        blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
         # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
         per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
         graph = (
@@ -76,9 +77,9 @@ class Graph:
                 num_gpus=min(1.0, have.gpus / n_embed),
             )
             .map_batches(
-                Write,
+                CommitOrStop,
                 fn_constructor_kwargs={
-                    "library": self.store.path,
+                    "library": str(self.store),
                     "configs": {about["name"]: about for about in self.configs.values()},
                 },
                 batch_size=per_commit * len(self.chosen),

@@ -16,7 +16,7 @@ from ndvr import models
 from ndvr.operators.errors import ERROR_CLASSES, DecodeError
 from ndvr.operators.feature_files import FeatureFile, FeatureFiles, find_features
 from ndvr.operators.feature_rows import FeatureRows
-from ndvr.operators.library import CONFIGS, Entry, Library, write_json
+from ndvr.operators.library import Entry, Library
 from ndvr.operators.rows import table
 from ndvr.operators.write import Write
 from ndvr.pipeline.plan import count_failures
@@ -63,9 +63,7 @@ def import_features(
     found = find_features(files)
     _refuse_other_method(found, about)
     store = Library.create(library)
-    path = store.path / CONFIGS / f"{about['name']}.json"
-    if not path.exists():
-        write_json(path, about)
+    store.add_config(about)
     return _import(found, store, about, frozenset(retry), progress)
 
 
@@ -89,7 +87,7 @@ def _describe(setting: Setting, label: str | None, untrained: bool) -> dict[str,
 def _as_in(library: Library, method: str, config: str | None) -> dict[str, Any]:
     name = library.config_of(method, config)
     about = library.configs[name]
-    return about | {"weights": f"{about['weights']} (imported, by the user's word)", "like": f"{library.path} ({name})"}
+    return about | {"weights": f"{about['weights']} (imported, by the user's word)", "like": f"{library} ({name})"}
 
 
 def _stored_as(about: dict[str, Any], dtype: str | None) -> dict[str, Any]:
@@ -145,9 +143,9 @@ def _import(
     entries = store.entries(about["name"])
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
     read = FeatureRows(about, run=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}")
-    shards = _Shards(Write(store.path, {about["name"]: about}))
+    shards = _Shards(Write(str(store), {about["name"]: about}))
     summary = Summary(
-        library=str(store.path),
+        library=str(store),
         methods=[about["method"]],
         untrained=[] if about["trained"] else [about["method"]],
         videos=0,

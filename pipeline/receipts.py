@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.plan import count_failures
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.summary import Summary
@@ -33,18 +33,22 @@ class Receipts:
         self._ends: dict[str, list[dict[str, Any]]] = {}
         self._broken: dict[tuple[str, str], dict[str, Any]] = {}  # failed pieces, by video and method
 
-    def take(self, receipts: Iterable[pa.Table], bar: Progress) -> None:
-        """Count every receipt as it comes."""
-        for table in receipts:
-            for row in table.to_pylist():
-                self.busy_s["embed"] += row["embed_s"] or 0.0
-                self.busy_s["write"] += row["write_s"] or 0.0
-                if row["kind"] == "piece":
-                    self.windows += row["windows_count"]
-                    if row["status"] == "failed":
-                        self._broken[row["video_id"], row["method"]] = row
-                elif row["kind"] == "end":
-                    self._end(row, bar)
+    def take(self, receipts: pa.Table, bar: Progress) -> None:
+        """Count what was committed. RunStopped when nothing more can be."""
+        for row in receipts.to_pylist():
+            self.busy_s["embed"] += row["embed_s"] or 0.0
+            self.busy_s["write"] += row["write_s"] or 0.0
+            if row["kind"] == "piece":
+                self.windows += row["windows_count"]
+                if row["status"] == "failed":
+                    self._broken[row["video_id"], row["method"]] = row
+            elif row["kind"] in ("end", "seen"):
+                self._end(row, bar)
+            elif row["kind"] == "stopped":
+                raise RunStopped(
+                    f"extraction stopped: {row['message']}. What was committed is safe; run the same command again "
+                    "to continue"
+                )
 
     def _end(self, row: dict[str, Any], bar: Progress) -> None:
         video_id = row["video_id"]
@@ -58,11 +62,17 @@ class Receipts:
             self.frames += max(end["frames"] or 0 for end in mine)
             bar.advance(failed=any(end["status"] == "failed" for end in mine), windows=self.windows)
 
+    def settled(self) -> set[tuple[str, str]]:
+        """(video_id, method) of all that was committed."""
+        return {(video_id, end["method"]) for video_id, ends in self._ends.items() for end in ends}
+
     def unsettled(self) -> list[dict[str, Any]]:
         """Rows of the plan for what no receipt has come for."""
-        return [
-            {**row, "methods": sorted(self._open[row["video_id"]])} for row in self.todo if self._open[row["video_id"]]
-        ]
+        return [self._rest(row) for row in self.todo if self._open[row["video_id"]]]
+
+    def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
+        left = [pair for pair in zip(row["methods"], row["contents"]) if pair[0] in self._open[row["video_id"]]]
+        return row | {"methods": [method for method, _ in left], "contents": [content for _, content in left]}
 
     def add_to(self, summary: Summary, began: float) -> None:
         """What became of every planned video; one that no receipt settles is a failure, never a silence."""
@@ -74,6 +84,9 @@ class Receipts:
                 kinds.append("crash")
             elif failures:
                 kinds.append(failures[0])
+                summary.quarantined += any(row["quarantined"] for row in rows)
+            elif all(row["kind"] == "seen" for row in rows):
+                summary.skipped["already done"] = summary.skipped.get("already done", 0) + 1
             elif any(row["status"] == "done" for row in rows):
                 summary.done += 1
                 summary.partial += any(row["partial"] for row in rows)

@@ -22,10 +22,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndvr.operators.library import Entry, write_json, write_whole
+from ndvr.operators.library import Entry
 from ndvr.operators.score_files import ABOUT, PARTS
 from ndvr.operators.score_groups import Group, Side, read_groups, write_groups
 from ndvr.operators.score_part import keep_rows
+from ndvr.operators.store import write_json, write_whole
 
 GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
 _IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])

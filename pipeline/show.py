@@ -57,16 +57,16 @@ class ConfigView:
 class LibraryView:
     """A library at a glance."""
 
-    path: Path
+    library: str
     configs: list[ConfigView]
 
     def to_json(self, *, failures: bool = False) -> dict[str, Any]:
-        return {"library": str(self.path), "configs": [view.to_json(failures=failures) for view in self.configs]}
+        return {"library": self.library, "configs": [view.to_json(failures=failures) for view in self.configs]}
 
     def text(self, *, failures: bool = False) -> str:
         if not self.configs:
-            return f"{self.path}: empty"
-        lines = [str(self.path)]
+            return f"{self.library}: empty"
+        lines = [self.library]
         for view in self.configs:
             found = view.to_json(failures=False)
             mark = "" if found["trained"] else "  UNTRAINED"
@@ -101,7 +101,6 @@ def show(library: str | Path) -> LibraryView:
     opened = Library(library)
     views = []
     for name, about in opened.configs.items():
-        files = (opened.path / SHARDS / name).glob("*.parquet")
-        size = sum(file.stat().st_size for file in files)
+        size = sum(opened.store.sizes(f"{SHARDS}/{name}").values())
         views.append(ConfigView(name=name, about=about, entries=opened.entries(name), bytes=size))
-    return LibraryView(path=opened.path, configs=views)
+    return LibraryView(library=str(opened), configs=views)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ndvr.pipeline.run_record import RunRecord
 
 
 @dataclass(kw_only=True)
@@ -18,12 +21,14 @@ class Summary:
     skipped: dict[str, int] = field(default_factory=dict)  # by reason
     failed: dict[str, int] = field(default_factory=dict)  # by class
     ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
+    quarantined: int = 0  # of the failed: left alone, for bringing down decoders
     partial: int = 0  # done, with pictures missing
     without: dict[str, int] = field(default_factory=dict)  # done, but not for every method: "ausil: no sound ..."
     seconds: float = 0.0
     frames: int = 0  # decoded
     windows: int = 0
     stage_seconds: dict[str, float] = field(default_factory=dict)  # busy, summed over workers
+    record: RunRecord | None = field(default=None, repr=False)  # of an extraction that had something to do
 
     def to_json(self) -> dict[str, Any]:
         """One flat object for programs."""
@@ -47,6 +52,7 @@ class Summary:
             "frames_per_s": round(self.frames / max(self.seconds, 1e-9), 1),
             "windows_per_s": round(self.windows / max(self.seconds, 1e-9), 1),
             "stage_share": {stage: round(seconds / busy, 3) for stage, seconds in self.stage_seconds.items()},
+            "run": self.record.to_json() if self.record else None,
         }
 
 
@@ -70,8 +76,8 @@ def summary_text(summary: Summary) -> str:
             f"{found['frames_per_s']:,.0f} frames decoded/s, {found['windows_per_s']:,.0f} windows/s "
             f"({', '.join(summary.methods)})"
         )
-        shares = ", ".join(f"{stage} {share:.0%}" for stage, share in found["stage_share"].items())
-        lines.append(f"busy time by stage: {shares}")
+    if summary.record:
+        lines.append(summary.record.text())
     if summary.failed:
         classes = ",".join(summary.failed)
         lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr extract ... --retry {classes}")

@@ -78,7 +78,7 @@ def test_shards_are_plain_parquet_with_their_provenance(library):
     path, _ = library
     for shard in (path / "shards").rglob("*.parquet"):
         table = pq.read_table(shard)
-        assert table.column_names == ["video_id", "start_s", "feature"]
+        assert table.column_names == ["video_id", "content", "start_s", "feature"]
         kind = table.schema.field("feature").type
         assert pa.types.is_fixed_size_binary(kind) or pa.types.is_fixed_size_list(kind)
         about = json.loads(table.schema.metadata[b"ndvr"])

@@ -9,7 +9,8 @@ from published_features import SHAPE, VIDEOS, features, hdf5, imported, ledger, 
 
 from ndvr import models
 from ndvr.operators.feature_files import FeatureFile, find_features
-from ndvr.operators.library import CONFIGS, Library, write_json
+from ndvr.operators.library import CONFIGS, Library
+from ndvr.operators.store import write_json
 from ndvr.pipeline.similarity import similarity
 
 

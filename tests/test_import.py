@@ -12,7 +12,7 @@ from published_features import VIDEOS, features, hdf5, imported, ledger, run, st
 from ndvr import models
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.operators import feature_rows
-from ndvr.operators.library import CONFIGS, Library, write_json
+from ndvr.operators.library import Library
 from ndvr.pipeline import import_features as importing
 from ndvr.pipeline.similarity import similarity
 
@@ -208,7 +208,7 @@ def test_one_odd_video_at_the_start_does_not_stop_the_rest(tmp_path):
 
 def extracted_library(path, about: dict) -> None:
     """A library as `ndvr extract` leaves it, before its first video."""
-    write_json(Library.create(path).path / CONFIGS / f"{about['name']}.json", about)
+    Library.create(path).add_config(about)
 
 
 OFFICIAL = {

@@ -1,0 +1,184 @@
+"""Where a library lies: whole files under one root, in a local folder or an object store.
+
+store = Store("s3://bucket/library")       # or a folder
+store.write("commits/r1-0a.parquet", data)
+
+A file is there whole or not at all: locally it is written under a temporary name, flushed and renamed; an object
+appears when its upload is complete, so that no rename is needed. Credentials and regions are the environment's
+(AWS_ACCESS_KEY_ID, AWS_PROFILE, instance roles ...); AWS_ENDPOINT_URL names another server than Amazon's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp"
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a place is an object store's and not a path."""
+    return "://" in str(place)
+
+
+def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URI and the path in it. ValueError for a scheme that is not served here."""
+    scheme = uri.partition("://")[0]
+    try:
+        if scheme == "s3" and "?" not in uri:
+            return pafs.S3FileSystem(**_s3_settings()), uri.partition("://")[2].rstrip("/")
+        return pafs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"cannot use {uri}: {reason}; give a folder, s3://bucket/path or gs://bucket/path") from error
+
+
+def _s3_settings() -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        settings["endpoint_override"] = endpoint
+    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        settings["region"] = region
+    elif endpoint:
+        settings["region"] = "us-east-1"  # asking Amazon where a bucket of another server is would fail
+    return settings
+
+
+class Store:
+    """Files by their name relative to the root, with "/" between folders."""
+
+    def __init__(self, root: str | Path):
+        self.remote = is_remote(root)
+        self.root = str(root).rstrip("/") if self.remote else str(Path(root))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.root,)
+
+    def __str__(self) -> str:
+        return self.root
+
+    @property
+    def folder(self) -> Path:
+        """The root as a path. ValueError for an object store."""
+        if self.remote:
+            raise ValueError(f"{self.root} is not a local folder")
+        return Path(self.root)
+
+    @cached_property
+    def _fs(self) -> tuple[pafs.FileSystem, str]:
+        return filesystem(self.root) if self.remote else (pafs.LocalFileSystem(), os.path.abspath(self.root))
+
+    def _at(self, name: str) -> str:
+        return f"{self._fs[1]}/{name}" if name else self._fs[1]
+
+    def read(self, name: str) -> bytes:
+        """FileNotFoundError when it is not there."""
+        with self._fs[0].open_input_file(self._at(name)) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def open(self, name: str) -> pa.NativeFile:
+        """For reading here and there, as Parquet does."""
+        return self._fs[0].open_input_file(self._at(name))
+
+    def write(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Whole or not at all; replaces what was there."""
+        if self.remote:
+            # Not `with`: leaving it by an exception would complete the upload of half a file.
+            stream = self._fs[0].open_output_stream(self._at(name))
+            stream.write(data)
+            stream.close()
+        else:
+            write_whole(self.folder / name, lambda path: Path(path).write_bytes(data))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, _as_json(value))
+
+    def write_parquet(self, name: str, table: pa.Table, **options: Any) -> None:
+        """`options` as of pyarrow.parquet.write_table."""
+        if self.remote:
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, **options)
+            self.write(name, sink.getvalue())
+        else:
+            write_whole(self.folder / name, lambda path: pq.write_table(table, path, **options))
+
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Names of the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
+        return sorted(self.sizes(folder, prefix))
+
+    def sizes(self, folder: str, prefix: str = "") -> dict[str, int]:
+        """Bytes of the files directly in `folder`, by name."""
+        return {name: about.size for name, about in self._files(folder).items() if name.startswith(prefix)}
+
+    def age_s(self, folder: str) -> dict[str, float]:
+        """Seconds since the files directly in `folder` were written, by name."""
+        now = time.time()
+        return {name: now - (about.mtime_ns or 0) / 1e9 for name, about in self._files(folder).items()}
+
+    def _files(self, folder: str) -> dict[str, pafs.FileInfo]:
+        found = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
+        files = (about for about in found if about.type == pafs.FileType.File)
+        return {about.base_name: about for about in files if not about.base_name.endswith(TEMPORARY)}
+
+    def exists(self, name: str) -> bool:
+        return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
+
+    def empty(self) -> bool:
+        """Whether nothing lies under the root, or it does not exist."""
+        return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
+
+    def remove(self, name: str) -> None:
+        """Gone, or was not there."""
+        try:
+            self._fs[0].delete_file(self._at(name))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if self.exists(name):
+                raise
+
+    def unfinished(self, folder: str) -> list[str]:
+        """Temporary files that a killed writer left directly in `folder`; object stores have none."""
+        if self.remote or not (self.folder / folder).is_dir():
+            return []
+        return sorted(path.name for path in (self.folder / folder).iterdir() if path.name.endswith(TEMPORARY))
+
+
+def _as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def write_whole(path: Path, write: Callable[[str], object]) -> None:
+    """`write` to a temporary name beside `path`, flush to disk, rename: a file that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    try:
+        write(str(temporary))
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` in UTF-8, whole or not at all."""
+    write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON, whole or not at all."""
+    write_whole(path, lambda name: Path(name).write_bytes(_as_json(value)))

@@ -1,0 +1,108 @@
+"""Clear up in shards: files that no receipt names, and rows that no version of a video needs.
+
+Both come from runs that were killed, from tries that failed half way, and from blocks that a lost worker had decoded
+before. Readers of a library do not see them; who reads shards/ with another tool would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndvr.operators.ledger import Words
+from ndvr.operators.ledger_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
+from ndvr.operators.library import CONFIGS, RUNS, SHARDS, Library, of_config
+from ndvr.operators.rows import LEDGER
+from ndvr.operators.write import write_shard
+
+
+@dataclass
+class Tidied:
+    """What was cleared away, or would be. Names are relative to the library."""
+
+    orphans: list[str] = field(default_factory=list)  # files that nothing named
+    dropped: list[str] = field(default_factory=list)  # shards of dead rows only
+    rewritten: list[str] = field(default_factory=list)  # shards with dead rows beside live ones
+    rows: int = 0  # dead, in shards that are named
+    bytes: int = 0  # freed
+
+
+def tidy(
+    library: Library,
+    *,
+    run: str = "",
+    ids: Collection[str] | None = None,
+    old_versions: bool = False,
+    dry: bool = False,
+) -> Tidied:
+    """Clear up after runs whose id begins with `run`, or the whole library. Call it with the lease only.
+
+    ids           the videos these runs were about, where known: then the cost goes by their number
+    old_versions  also drop features of files that have changed since
+    dry           only say what would be done
+    """
+    done, store = Tidied(), library.store
+    sizes = {
+        f"{config}/{name}": size
+        for config in library.configs
+        for name, size in store.sizes(f"{SHARDS}/{config}", run).items()
+    }
+    folders = [COMMITS, FOLDED, SNAPSHOTS, CONFIGS, RUNS, *(f"{SHARDS}/{config}" for config in library.configs)]
+    done.orphans += [f"{folder}/{name}" for folder in folders for name in store.unfinished(folder)]
+    receipts = read_receipts(store, ids)
+    for config in sorted({shard.partition("/")[0] for shard in sizes}):
+        mine = of_config(receipts, config)
+        mine = mine.append_column("live", pa.array(Words(mine).live(old_versions=not old_versions)))
+        named = mine.filter(pc.is_in(mine["shard"], pa.array(list(sizes))))
+        groups = named.group_by("shard").aggregate([("live", "min"), ("live", "max")]).to_pydict()
+        wanted = {shard: pair for shard, *pair in zip(groups["shard"], groups["live_min"], groups["live_max"])}
+        for shard in sorted(shard for shard in sizes if shard.startswith(f"{config}/")):
+            if shard not in wanted:
+                done.orphans.append(f"{SHARDS}/{shard}")
+            elif not wanted[shard][0]:
+                rows = named.filter(pc.equal(named["shard"], shard))
+                _clear(library, config, shard, rows, done, dry=dry)
+    if not dry:
+        for name in done.orphans:
+            store.remove(name)
+    gone = [name.removeprefix(f"{SHARDS}/") for name in (*done.orphans, *done.dropped)]
+    done.bytes += sum(sizes.get(name, 0) for name in gone)
+    return done
+
+
+def _clear(library: Library, config: str, shard: str, rows: pa.Table, done: Tidied, *, dry: bool) -> None:
+    """Leave only the live rows of a shard: in a new one, named by a new commit, before the old one goes."""
+    alive = rows.filter(rows["live"]).drop_columns("live").sort_by("shard_row")
+    done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
+    (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
+    if dry:
+        return
+    if len(alive):
+        _rewrite(library, config, shard, alive)
+    library.store.remove(f"{SHARDS}/{shard}")
+
+
+def _rewrite(library: Library, config: str, shard: str, alive: pa.Table) -> None:
+    counts, starts = (alive[name].to_numpy() for name in ("windows_count", "shard_row"))
+    at = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts)])
+    with library.open_shard(shard) as file:
+        windows = file.read().take(pa.array(at))
+    # Begins with the id of the run, as all that a run writes does.
+    run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
+    name = f"{run}-{hashlib.sha256(repr((before, at.tolist())).encode()).hexdigest()[:16]}.parquet"
+    columns = {key: windows[key].combine_chunks() for key in windows.column_names if key != "feature"}
+    write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
+    now = pa.scalar(datetime.now(timezone.utc), LEDGER.field("finished").type)
+    moved = {
+        "shard": pa.array([f"{config}/{name}"] * len(alive)),
+        "shard_row": pa.array(np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)),
+        "finished": pa.repeat(now, len(alive)),
+    }
+    receipts = pa.Table.from_arrays([moved.get(column.name, alive[column.name]) for column in LEDGER], schema=LEDGER)
+    library.store.write_parquet(f"{COMMITS}/{name}", receipts)
