@@ -1,37 +1,117 @@
-"""A progress line on stderr for long work."""
+"""A line on stderr about long work: in place in a terminal, a new one every fifteen seconds in a log."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
+import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
+TICK_S = 0.5
+LOG_S = 15.0
 
-class Progress:
-    """`with Progress("extract", 80, "video") as bar: bar.advance()`; counts failures beside the bar."""
 
-    def __init__(self, title: str, total: int, unit: str, *, show: bool = True):
-        # Into a file or a CI log a line every ten seconds is enough.
-        interval_s = 0.2 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(
-            total=total, desc=title, unit=unit, file=sys.stderr, disable=not show, mininterval=interval_s, leave=True
-        )
-        self._failed = 0
+class Line:
+    """Where the line is shown, if it is: `line.show(lambda width: ...)`.
 
-    def __enter__(self) -> Progress:
+    The text is asked for only when it is shown, with the columns of the terminal, or None for a log.
+    """
+
+    def __init__(self, *, show: bool = True):
+        self._stream, self._show = sys.stderr, show
+        self._in_place = tqdm.status_printer(self._stream) if show and self._stream.isatty() else None
+        self._next_s = time.monotonic() + LOG_S
+
+    def show(self, text: Callable[[int | None], str], *, last: bool = False) -> None:
+        """Now, or when it is time to; the last one stays."""
+        if not self._show or not (self._in_place or last or time.monotonic() >= self._next_s):
+            return
+        self._next_s = time.monotonic() + LOG_S
+        # A closed terminal or pipe takes the line with it, not the work.
+        with contextlib.suppress(OSError, ValueError):
+            if self._in_place:
+                self._in_place(text(self._columns()))
+                if last:
+                    self._stream.write("\n")
+            else:
+                tqdm.write(text(None), file=self._stream)
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns - 1  # a full line would wrap
+        except OSError:
+            return 79
+
+
+class Ticker:
+    """Calls `tick` twice a second between __enter__ and __exit__, from a thread of its own: the line moves while
+    nothing comes back.
+    """
+
+    def __init__(self, tick: Callable[[], None]):
+        self._tick = tick
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> Ticker:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        self._over.set()
+        self._thread.join(timeout=10)  # it may be waiting for a terminal or a cluster that is gone
+
+    def _run(self) -> None:
+        self._tick()
+        while not self._over.wait(TICK_S):
+            self._tick()
+
+
+class Progress:
+    """`with Progress("dedupe", 80, "video") as bar: bar.advance()`; counts failures beside the bar."""
+
+    def __init__(self, title: str, total: int, unit: str, *, show: bool = True):
+        self.title, self.total, self.unit = title, total, unit
+        self.done = self.failed = 0
+        self._numbers: dict[str, int] = {}
+        self._line = Line(show=show)
+        self._ticker = Ticker(lambda: self._line.show(self.text)) if show else None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self._ticker:
+            self._ticker.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ticker:
+            self._ticker.__exit__()
+            self._line.show(self.text, last=True)
 
     def advance(self, count: int = 1, *, failed: bool = False, **numbers: int) -> None:
-        """One more; `numbers` are shown behind the bar."""
-        self._failed += failed
-        shown = {"failed": self._failed, **numbers} if self._failed else numbers
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(count)
+        """So many more; `numbers` are shown behind the bar."""
+        self.failed += failed
+        self._numbers = numbers
+        self.done += count
 
     def follow(self, done: int, total: int, name: str) -> None:
         """For work that counts by itself: `done` of `total`, `name` is the latest."""
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+        self.total, self.done = total, done
+
+    def text(self, width: int | None) -> str:
+        """The bar as tqdm draws it; without the bar for a log."""
+        shown = {"failed": self.failed, **self._numbers} if self.failed else self._numbers
+        return tqdm.format_meter(
+            self.done,
+            self.total or None,
+            time.monotonic() - self._began,
+            prefix=self.title,
+            unit=self.unit,
+            ncols=width,
+            bar_format=None if width else "{l_bar}{r_bar}",
+            postfix=", ".join(f"{name}={number:,}" for name, number in shown.items()),
+        )
