@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.library import Library
+from ndvr.operators.shards import features_of
 
 Piece = tuple[str, int, int]  # shard, its first row, number of rows
 
@@ -67,13 +67,6 @@ class FeatureReader:
             shape = self._configs[self._shard.partition("/")[0]]["feature_shape"]
             if group >= self._file.metadata.num_row_groups:
                 return np.zeros((0, *shape))
-            column = self._file.read_row_group(group, columns=["feature"])["feature"].combine_chunks()
-            self._group = group, _array(column).reshape(len(column), *shape)
+            rows = self._file.read_row_group(group, columns=["feature"])
+            self._group = group, features_of(rows["feature"], shape)
         return self._group[1]
-
-
-def _array(column: pa.Array) -> np.ndarray:
-    if not pa.types.is_fixed_size_binary(column.type):
-        return column.flatten().to_numpy()
-    flat = np.frombuffer(column.buffers()[1], np.uint8)
-    return flat[column.offset * column.type.byte_width :][: len(column) * column.type.byte_width]

@@ -130,7 +130,9 @@ class Words:
         self.pieces = _Pieces(self.attempt, number, finished, np.flatnonzero(kinds["piece"]))
         failed = self.pieces.rows[_is(rows["status"], "failed")[self.pieces.rows]]
         self.broken = dict(zip(self.attempt[failed].tolist(), failed.tolist()))
-        whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number)
+        dropped = np.zeros(self.attempt.max(initial=-1) + 1, bool)
+        dropped[self.attempt[_is(rows["kind"], "dropped")]] = True
+        whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number) & ~dropped[self.attempt]
         said = np.flatnonzero(whole & (kinds["end"] | kinds["seen"] | kinds["removed"] | kinds["restored"]))
         # Rows of equal time stay in their order.
         self.said = said[np.lexsort((run[said], finished[said], self.video[said]))]

@@ -30,21 +30,11 @@ import pyarrow.parquet as pq
 from ndvr.operators.ledger import Entry, Words, latest
 from ndvr.operators.ledger_files import read_receipts
 from ndvr.operators.rows import EVERY_CONFIG
+from ndvr.operators.shards import SHARDS, features_of
 from ndvr.operators.store import Store
 
 FORMAT = "ndvr-library/2"
-ABOUT, CONFIGS, SHARDS, RUNS = "library.json", "configs", "shards", "runs"
-
-
-def feature_type(about: dict[str, Any]) -> pa.DataType:
-    """How one feature lies in a shard: a fixed-size list of floats, or fixed-size binary for codes.
-
-    Parquet has no one-byte number, a uint8 in a list would take four.
-    """
-    size = int(np.prod(about["feature_shape"]))
-    if about["feature_dtype"] == "uint8":
-        return pa.binary(size)
-    return pa.list_(pa.from_numpy_dtype(np.dtype(about["feature_dtype"])), size)
+ABOUT, CONFIGS, RUNS = "library.json", "configs", "runs"
 
 
 @dataclass(frozen=True)
@@ -64,6 +54,10 @@ class Found:
             for row in rows.to_pylist():
                 count[row["video_id"]] = count[row["video_id"]] + 1 if row["kind"] == "lost" else 0
         return count
+
+    def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
+        """See Library.versions."""
+        return Words(of_config(self.receipts, config)).versions()
 
 
 class Library:
@@ -184,13 +178,7 @@ class Library:
         about = self.configs[shard.partition("/")[0]]
         with self.open_shard(shard) as file:
             table = file.read(columns=["start_s", "feature"])
-        column = table["feature"].combine_chunks()
-        if pa.types.is_fixed_size_binary(column.type):
-            flat = np.frombuffer(column.buffers()[1], np.uint8)
-            flat = flat[column.offset * column.type.byte_width :][: len(column) * column.type.byte_width]
-        else:
-            flat = column.flatten().to_numpy()
-        return table["start_s"].to_numpy(), flat.reshape(len(table), *about["feature_shape"])
+        return table["start_s"].to_numpy(), features_of(table["feature"], about["feature_shape"])
 
 
 def of_config(receipts: pa.Table, config: str) -> pa.Table:

@@ -10,6 +10,7 @@ end       what became of the video: done, failed (class), skipped (reason)
 attempt   a try that did not settle it: another one followed in the same run
 seen      the file has another time or place than when it was settled, and the same bytes
 lost      a worker was gone while it had this video at hand; said by the next run
+dropped   the pieces of this attempt are no longer kept
 removed   `ndvr remove`: nothing of this video counts until `restored`
 stopped   in flight only: nothing more can be committed
 """
@@ -21,7 +22,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Status = Literal["done", "failed", "skipped"]
-Kind = Literal["piece", "end", "attempt", "seen", "lost", "removed", "restored", "stopped"]
+Kind = Literal["piece", "end", "attempt", "seen", "lost", "dropped", "removed", "restored", "stopped"]
 
 EVERY_CONFIG = ""  # in `config`: of rows that speak of a video under all configurations
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,9 @@ import pyarrow.compute as pc
 
 from ndvr.operators.ledger import Words
 from ndvr.operators.ledger_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
-from ndvr.operators.library import CONFIGS, RUNS, SHARDS, Library, of_config
-from ndvr.operators.rows import LEDGER
-from ndvr.operators.write import write_shard
+from ndvr.operators.library import CONFIGS, RUNS, Library, of_config
+from ndvr.operators.rows import LEDGER, table
+from ndvr.operators.shards import SHARDS, write_shard
 
 
 @dataclass
@@ -67,7 +68,11 @@ def tidy(
                 done.orphans.append(f"{SHARDS}/{shard}")
             elif not wanted[shard][0]:
                 rows = named.filter(pc.equal(named["shard"], shard))
-                _clear(library, config, shard, rows, done, dry=dry)
+                alive = rows.filter(rows["live"]).sort_by("shard_row")
+                done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
+                (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
+                if not dry:
+                    _clear(library, config, shard, alive, _given_up(rows, mine))
     if not dry:
         for name in done.orphans:
             store.remove(name)
@@ -76,33 +81,44 @@ def tidy(
     return done
 
 
-def _clear(library: Library, config: str, shard: str, rows: pa.Table, done: Tidied, *, dry: bool) -> None:
-    """Leave only the live rows of a shard: in a new one, named by a new commit, before the old one goes."""
-    alive = rows.filter(rows["live"]).drop_columns("live").sort_by("shard_row")
-    done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
-    (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
-    if dry:
-        return
+def _given_up(rows: pa.Table, every: pa.Table) -> list[dict[str, Any]]:
+    """The attempts in `rows` that have no live piece in `every`; a piece may also lie in two shards."""
+    keys = ["video_id", "config", "method", "run", "attempt"]
+    living = {tuple(row.values()) for row in every.filter(every["live"]).select(keys).to_pylist()}
+    dead = {tuple(row.values()) for row in rows.filter(pc.invert(rows["live"])).select(keys).to_pylist()}
+    return [dict(zip(keys, values)) for values in sorted(dead - living)]
+
+
+def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up: list[dict[str, Any]]) -> None:
+    """Leave only the live rows of a shard, in a new one. A commit says so before the old one goes."""
+    # Begins with the id of the run, as all that a run writes does.
+    run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
+    at = _rows_of(alive)
+    name = f"{run}-{hashlib.sha256(repr((config, before, at.tolist())).encode()).hexdigest()[:16]}.parquet"
+    now = datetime.now(timezone.utc)
+    receipts = [table([{"kind": "dropped", "piece": 0, "finished": now} | attempt for attempt in given_up], LEDGER)]
     if len(alive):
-        _rewrite(library, config, shard, alive)
+        with library.open_shard(shard) as file:
+            windows = file.read().take(pa.array(at))
+        columns = {key: windows[key].combine_chunks() for key in windows.column_names if key != "feature"}
+        write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
+        receipts.append(_moved(alive, f"{config}/{name}", now))
+    library.store.write_parquet(f"{COMMITS}/{name}", pa.concat_tables(receipts))
     library.store.remove(f"{SHARDS}/{shard}")
 
 
-def _rewrite(library: Library, config: str, shard: str, alive: pa.Table) -> None:
-    counts, starts = (alive[name].to_numpy() for name in ("windows_count", "shard_row"))
-    at = np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts)])
-    with library.open_shard(shard) as file:
-        windows = file.read().take(pa.array(at))
-    # Begins with the id of the run, as all that a run writes does.
-    run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
-    name = f"{run}-{hashlib.sha256(repr((before, at.tolist())).encode()).hexdigest()[:16]}.parquet"
-    columns = {key: windows[key].combine_chunks() for key in windows.column_names if key != "feature"}
-    write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
-    now = pa.scalar(datetime.now(timezone.utc), LEDGER.field("finished").type)
-    moved = {
-        "shard": pa.array([f"{config}/{name}"] * len(alive)),
-        "shard_row": pa.array(np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)),
-        "finished": pa.repeat(now, len(alive)),
+def _rows_of(pieces: pa.Table) -> np.ndarray:
+    """Which rows of their shard they are, (N,) int64."""
+    counts, starts = (pieces[name].to_numpy() for name in ("windows_count", "shard_row"))
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(at, at + n) for at, n in zip(starts, counts))])
+
+
+def _moved(pieces: pa.Table, shard: str, now: datetime) -> pa.Table:
+    """The receipts of pieces that now lie in `shard`, one behind the other."""
+    counts = pieces["windows_count"].to_numpy()
+    changed = {
+        "shard": pa.array([shard] * len(pieces)),
+        "shard_row": pa.array(np.cumsum(counts) - counts, pa.int64()),
+        "finished": pa.repeat(pa.scalar(now, LEDGER.field("finished").type), len(pieces)),
     }
-    receipts = pa.Table.from_arrays([moved.get(column.name, alive[column.name]) for column in LEDGER], schema=LEDGER)
-    library.store.write_parquet(f"{COMMITS}/{name}", receipts)
+    return pa.Table.from_arrays([changed.get(column.name, pieces[column.name]) for column in LEDGER], schema=LEDGER)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.ledger_files import COMMITS
-from ndvr.operators.library import SHARDS, feature_type
 from ndvr.operators.rows import LEDGER, table
+from ndvr.operators.shards import digest, feature_column, repeated, write_shard
 from ndvr.operators.store import Store
-
-ROW_GROUP_BYTES = 8 << 20
 
 
 class Write:
@@ -54,55 +51,16 @@ class Write:
         counts = [row["windows_count"] for row in rows]
         about = self.configs[config]
         data = pa.py_buffer(b"".join(row["data"] for row in rows))
-        windows = {key: _repeated([row[of] for row in rows], counts) for key, of in _SAME.items()}
+        windows = {key: repeated([row[of] for row in rows], counts) for key, of in _SAME.items()}
         windows["start_s"] = pa.array(np.concatenate([row["start_s"] for row in rows]), pa.float64())
-        write_shard(self.store, f"{config}/{name}", windows, _features(about, data, position), about)
-
-
-def digest(features: bytes | memoryview) -> str:
-    """What tells features as stored from others: half of their SHA-256."""
-    return hashlib.sha256(features).hexdigest()[:32]
+        write_shard(self.store, f"{config}/{name}", windows, feature_column(about, data, position), about)
 
 
 _SAME = {"video_id": "video_id", "content": "sha256"}  # columns of a shard that are the same in all rows of a piece
 
 
-def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features: pa.Array, about: dict) -> None:
-    """A row per window: video_id, content (SHA-256 of the file), start_s, feature; `about` goes into the metadata."""
-    rows = pa.table({**windows, "feature": features}).replace_schema_metadata(
-        {"ndvr": json.dumps(about, sort_keys=True)}
-    )
-    size = int(np.prod(about["feature_shape"])) * np.dtype(about["feature_dtype"]).itemsize
-    # Features are noise to a general compressor (half floats: 1 to 15 %), so only ids and times are compressed.
-    codec = dict.fromkeys(windows, "zstd") | {"feature": "none"}
-    store.write_parquet(
-        f"{SHARDS}/{shard}",
-        rows,
-        row_group_size=max(1, ROW_GROUP_BYTES // size),
-        compression=codec,
-        use_dictionary=[*_SAME],
-    )
-
-
-def _repeated(values: list, counts: list[int]) -> pa.Array:
-    """Each value as often as its count says, coded."""
-    coded = pa.array(values, pa.string()).dictionary_encode()
-    indices = np.repeat(np.array(coded.indices.fill_null(-1)), counts)
-    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), coded.dictionary)
-
-
 def _key(row: dict) -> tuple:
     return row["video_id"], row["method"], row["attempt"], row["kind"] != "piece", row["kind"], row["piece"]
-
-
-def _features(about: dict, data: pa.Buffer, count: int) -> pa.Array:
-    """`count` features as a Parquet column, straight from their bytes."""
-    kind = feature_type(about)
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.FixedSizeBinaryArray.from_buffers(kind, count, [None, data])
-    size = int(np.prod(about["feature_shape"]))
-    values = pa.Array.from_buffers(kind.value_type, count * size, [None, data])
-    return pa.FixedSizeListArray.from_arrays(values, size)
 
 
 class CommitOrStop(Write):

@@ -6,7 +6,6 @@ ndvr import fivr_5k.hdf5 LIBRARY --method s2vs
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,8 +15,10 @@ from ndvr import models
 from ndvr.operators.errors import ERROR_CLASSES, DecodeError
 from ndvr.operators.feature_files import FeatureFile, FeatureFiles, find_features
 from ndvr.operators.feature_rows import FeatureRows
+from ndvr.operators.lease import Lease
 from ndvr.operators.library import Entry, Library
 from ndvr.operators.rows import table
+from ndvr.operators.runs import close_run, new_run, open_run, recover
 from ndvr.operators.write import Write
 from ndvr.pipeline.plan import count_failures
 from ndvr.pipeline.progress import Progress
@@ -63,8 +64,10 @@ def import_features(
     found = find_features(files)
     _refuse_other_method(found, about)
     store = Library.create(library)
-    store.add_config(about)
-    return _import(found, store, about, frozenset(retry), progress)
+    with Lease(store.store, "ndvr import"):
+        store.add_config(about)
+        recover(store)
+        return _import(found, store, about, frozenset(retry), progress)
 
 
 def _describe(setting: Setting, label: str | None, untrained: bool) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _import(
     began = time.monotonic()
     entries = store.entries(about["name"])
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
-    read = FeatureRows(about, run=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}")
+    read = FeatureRows(about, run=new_run())
     shards = _Shards(Write(str(store), {about["name"]: about}))
     summary = Summary(
         library=str(store),
@@ -151,7 +154,8 @@ def _import(
         videos=0,
         ignored=found.ignored,
     )
-    failures = []
+    failures, written = [], []
+    open_run(store, read.run)
     with Progress("import", found.total, "video", show=progress) as bar:
         for file in found.walk(known):
             bar.follow(summary.videos, found.total, file.video_id)
@@ -160,6 +164,7 @@ def _import(
             if state == "todo":
                 for row in read(file):
                     shards.add(row)
+                written.append(file.video_id)
                 summary.windows += row["windows_count"] if row["status"] == "done" else 0
                 state = row.get("error_class") or "done"
             if state == "settled":
@@ -170,6 +175,7 @@ def _import(
                 failures.append(state)
             bar.advance(failed=state in ERROR_CLASSES, windows=summary.windows)
         shards.flush()
+    close_run(store, read.run, written)
     summary.failed, summary.seconds = count_failures(failures), time.monotonic() - began
     return summary
 

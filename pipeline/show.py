@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ndvr.operators.library import SHARDS, Entry, Library
+from ndvr.operators.library import Entry, Library
+from ndvr.operators.shards import SHARDS
 from ndvr.pipeline.plan import count_failures
 
 
