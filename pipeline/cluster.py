@@ -8,18 +8,19 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import ray
+import yaml
 
 from ndvr.operators.errors import RunStopped
 
 TESTED = ((2, 57), (2, 62))  # [first, last) Ray versions this was run on
 ANSWER_S = 15.0  # a cluster that is there answers sooner
-MOST_NODES = 1000  # of a kind that an autoscaler may add without limit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,12 +55,17 @@ class Resources:
         return int(sum(node.gpus for node in self.nodes))
 
     def __str__(self) -> str:
-        def listed(nodes: tuple[Node, ...]) -> str:
-            cpus, gpus = (sum(getattr(node, what) for node in nodes) for what in ("cpus", "gpus"))
-            return f"{len(nodes)} nodes with {cpus:g} CPUs and {f'{gpus:g} GPUs' if gpus else 'no GPU'}"
+        grows = f" and an autoscaler that may add {_listed(self.more)}" if self.more else " and no autoscaler"
+        return _listed([node for node in self.nodes if node.cpus or node.gpus]) + grows
 
-        grows = f" and an autoscaler that may add {listed(self.more)}" if self.more else " and no autoscaler"
-        return listed(tuple(node for node in self.nodes if node.cpus or node.gpus)) + grows
+
+def _listed(nodes: Sequence[Node]) -> str:
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    return f"{_counted(len(nodes), 'node')} with {_counted(cpus, 'CPU')} and {_counted(gpus, 'GPU')}"
+
+
+def _counted(count: float, what: str) -> str:
+    return f"{f'{count:g}' if count else 'no'} {what}{'s' if count > 1 else ''}"
 
 
 def join(address: str | None = None) -> Resources:
@@ -127,18 +133,20 @@ def _nodes() -> tuple[Node, ...]:
 
 
 def _more_nodes() -> tuple[Node, ...]:
-    """What the autoscaler may add, as it says itself. Ray has no public way to ask."""
-    from ray._private.state import state
+    """What the autoscaler of a cluster made by `ray up` may add; known on its head only.
 
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config else ()
+    Other autoscalers (KubeRay's) do not tell, so with them only what is there counts, and what the user asks for.
+    """
+    config = Path("~/ray_bootstrap_config.yaml").expanduser()
+    if not config.exists():
+        return ()
+    kinds = yaml.safe_load(config.read_text())["available_node_types"]
     present = Counter(found["Labels"].get("ray.io/node-group") for found in ray.nodes() if found["Alive"])
-    more = []
-    for group in groups:
-        most = MOST_NODES if group.max_count < 0 else group.max_count
-        kind = Node(cpus=group.resources.get("CPU", 0), gpus=group.resources.get("GPU", 0), labels=dict(group.labels))
-        more += [kind] * (most - present[group.name])
-    return tuple(more)
+    return tuple(
+        Node(cpus=kind["resources"].get("CPU", 0), gpus=kind["resources"].get("GPU", 0), labels=kind.get("labels", {}))
+        for name, kind in kinds.items()
+        for _ in range(kind.get("max_workers", 0) - present[name])
+    )
 
 
 @contextmanager
@@ -158,11 +166,14 @@ def _native_stderr_closed() -> Iterator[None]:
 @contextmanager
 def explained(work: str) -> Iterator[None]:
     """Turn Ray's wrapped worker errors into one sentence that says what broke and what is safe."""
+    from ray.data.exceptions import SystemException
+
     try:
         yield
     except ray.exceptions.RayError as error:
         cause: BaseException = error
-        while deeper := getattr(cause, "cause", None) or cause.__cause__:
+        # Ray Data marks what is not a user's fault by a cause that says nothing.
+        while (deeper := getattr(cause, "cause", None) or cause.__cause__) and not isinstance(deeper, SystemException):
             cause = deeper
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         raise RunStopped(

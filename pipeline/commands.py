@@ -6,10 +6,12 @@ Imports inside the functions keep `ndvr --help` instant.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
 
+POOLS = ("decode_workers", "decode_cpus", "embed_workers", "embed_cpus", "embed_gpus")
 METHOD_HELP = "Method by name; `ndvr methods` lists them."
 
 
@@ -38,6 +40,29 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 address_option = click.option("--address", metavar="ADDR", help="Ray cluster to join; default: this machine.")
 
 
+def _workers(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from ndvr.pipeline.pools import workers_of
+
+    try:
+        return None if value is None else workers_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def pool_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that make ndvr.pipeline.pools.Pools."""
+    workers: dict[str, Any] = {"metavar": "N|MIN-MAX", "callback": _workers}
+    for option in (
+        click.option("--embed-cpus", type=float, help="CPUs an embedding worker counts for. Default: none on a GPU."),
+        click.option("--embed-gpus", type=float, help="GPUs per embedding worker; 0.5: two share one. Default: 1."),
+        click.option("--embed-workers", **workers, help="Models at work. Default: one per GPU, or per 4 CPUs."),
+        click.option("--decode-cpus", type=float, help="CPUs a decoder counts for. Default: 1, or its share."),
+        click.option("--decode-workers", **workers, help="Videos decoded at once. Default: one per CPU."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("videos")
 @click.argument("library")
@@ -52,8 +77,7 @@ address_option = click.option("--address", metavar="ADDR", help="Ray cluster to 
 @option_option
 @click.option("--decoder", help="auto (PyAV, then decord), pyav or decord. Default: auto.")
 @click.option("--retry", help="Try these failures again: classes separated by commas, e.g. timeout,io, or all.")
-@click.option("--decode-workers", type=click.IntRange(1), help="Videos decoded at once. Default: one per CPU.")
-@click.option("--embed-workers", type=click.IntRange(1), help="Models at work. Default: one per GPU, or per 4 CPUs.")
+@pool_options
 @click.option("--stall-s", type=float, help="Kill a decoder that makes no progress for this long. Default: 30.")
 @click.option("--memory-gb", type=float, help="Kill a decoder that needs more. Default: 4.")
 @address_option
@@ -68,13 +92,15 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     from ndvr.operators.decode import Limits
     from ndvr.operators.errors import ERROR_CLASSES
     from ndvr.pipeline import extract as run
+    from ndvr.pipeline.pools import Pools
     from ndvr.pipeline.summary import summary_text
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
     retry = settings.pop("retry")
     classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
     limits = Limits(**given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("memory_gb")))
-    summary = run.extract(videos, library, limits=limits, **given(retry=classes, **settings), progress=not quiet)
+    settings |= {"limits": limits, "pools": Pools(**{name: settings.pop(name) for name in POOLS})}
+    summary = run.extract(videos, library, **given(retry=classes, **settings), progress=not quiet)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
     if summary.failed:
         raise SystemExit(1)
@@ -110,11 +136,20 @@ def methods(name: str | None, as_json: bool) -> None:
 @click.argument("library")
 @click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
 @click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
+@click.option("--runs", is_flag=True, help="The extractions that wrote into it, and what bounded the last of them.")
 @json_option
-def show(library: str, failures: bool, as_list: bool, as_json: bool) -> None:
+def show(library: str, failures: bool, as_list: bool, runs: bool, as_json: bool) -> None:
     """Say what LIBRARY holds: configurations, videos, windows, bytes, failures."""
     from ndvr.pipeline import show as run
 
+    if runs:
+        from ndvr.operators.library import Library
+        from ndvr.pipeline import run_record
+
+        records = run_record.runs(Library(library).store)
+        every = [record.to_json() for record in records]
+        click.echo(json.dumps(every, ensure_ascii=False) if as_json else run_record.runs_text(records))
+        return
     view = run.show(library)
     if as_list:
         click.echo(view.listed())

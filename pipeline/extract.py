@@ -26,6 +26,7 @@ from ndvr.operators.runs import close_run, new_run, open_run, recover
 from ndvr.operators.write import Write
 from ndvr.pipeline.graph import Graph
 from ndvr.pipeline.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
+from ndvr.pipeline.pools import Pools
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.receipts import Receipts
 from ndvr.pipeline.settings import Setting, choose, describe
@@ -44,8 +45,7 @@ def extract(
     decoder: str = "auto",
     retry: tuple[str, ...] | frozenset[str] = (),
     address: str | None = None,
-    decode_workers: int | None = None,
-    embed_workers: int | None = None,
+    pools: Pools | None = None,
     limits: Limits | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -79,8 +79,7 @@ def extract(
                 configs=configs,
                 decoder=decoder,
                 limits=limits or Limits(),
-                decode_workers=decode_workers,
-                embed_workers=embed_workers,
+                pools=pools or Pools(),
                 address=address,
             )
             run(graph, summary, progress=progress)

@@ -6,19 +6,26 @@ decode + cut (a pool of actors, each with a child that can be killed) -> embed (
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.library import Library
 from ndvr.operators.rows import PLANNED, table
+from ndvr.pipeline.pools import Pools, Stage, Stages
 from ndvr.pipeline.settings import Setting
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
+TRIES = 4  # of a block
 
 
 @dataclass(kw_only=True)
@@ -31,73 +38,108 @@ class Graph:
     configs: dict[str, dict[str, Any]]
     decoder: str
     limits: Limits
-    decode_workers: int | None
-    embed_workers: int | None
+    pools: Pools
     address: str | None
 
     def receipts(self, todo: list[dict], *, most_per_block: int = MOST_VIDEOS_PER_BLOCK) -> Iterator[pa.Table]:
         """Build the graph, run it, yield committed receipts as they come."""
+        from ray.data import DataContext
+
+        from ndvr.pipeline import cluster
+
+        stages = self.pools.fitted(cluster.join(self.address), n_videos=len(todo))
+        _configure_ray_data(DataContext.get_current(), stages, self.limits)
+        # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
+        per_block = max(1, min(most_per_block, len(todo) // (32 * stages.decode.most)))
+        blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
+        # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
+        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
+        # A video that kills its worker must not take down, time and again, the one that waits behind it.
+        waiting = 1 if most_per_block == 1 else 2
+        with cluster.explained("extraction"):
+            dataset = self._dataset(blocks, stages, per_commit, waiting)
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+    def _dataset(self, blocks: list[pa.Table], stages: Stages, per_commit: int, waiting: int) -> Dataset:
         import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.util.annotations import RayDeprecationWarning
 
         from ndvr.operators.write import CommitOrStop
-        from ndvr.pipeline import cluster
         from ndvr.pipeline.stages import EmbedActor
 
-        have = cluster.join(self.address)
-        _configure_ray_data(DataContext.get_current(), self.limits)
         jobs = {
             method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
             for method, setting in self.chosen.items()
         }
-        n_decode = min(len(todo), self.decode_workers or have.cpus)
-        n_embed = self.embed_workers or have.gpus or max(1, have.cpus // 4)
-        # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
-        per_block = max(1, min(most_per_block, len(todo) // (32 * n_decode)))
-        blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
-        # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
-        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
-        graph = (
-            ray.data.from_arrow(blocks)
-            .map_batches(
-                Decode,
-                fn_constructor_kwargs={"jobs": jobs, "run": self.run, "decoder": self.decoder, "limits": self.limits},
-                batch_size=1,
-                batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=n_decode),
-                num_cpus=0.7 * have.cpus / n_decode,
-            )
-            .map_batches(
-                EmbedActor,
-                fn_constructor_kwargs={"settings": self.chosen, "threads": max(1, have.cpus // n_embed)},
-                batch_size=None,  # what a decoder hands over at once, at most 32 MB
-                batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=n_embed),
-                num_cpus=0.2 * have.cpus / n_embed,
-                num_gpus=min(1.0, have.gpus / n_embed),
-            )
-            .map_batches(
-                CommitOrStop,
-                fn_constructor_kwargs={
-                    "library": str(self.store),
-                    "configs": {about["name"]: about for about in self.configs.values()},
-                },
-                batch_size=per_commit * len(self.chosen),
-                batch_format="pyarrow",
+        decode = {"jobs": jobs, "run": self.run, "decoder": self.decoder, "limits": self.limits}
+        embed = {"settings": self.chosen, "threads": stages.embed.threads}
+        write = {"library": str(self.store), "configs": {about["name"]: about for about in self.configs.values()}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
+            return (
+                ray.data.from_arrow(blocks)
+                .map_batches(Decode, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
+                # batch_size=None: what a decoder hands over at once, at most 32 MB
+                .map_batches(EmbedActor, fn_constructor_kwargs=embed, batch_size=None, **_pool(stages.embed))
                 # Actors, because every task of so small a share would start a process of its own.
-                compute=ActorPoolStrategy(size=max(1, have.cpus // 16)),
-                num_cpus=0.05 / max(1, have.cpus // 16),
+                .map_batches(
+                    CommitOrStop,
+                    fn_constructor_kwargs=write,
+                    batch_size=per_commit * len(self.chosen),
+                    **_pool(stages.write),
+                )
             )
-        )
-        with cluster.explained("extraction"):
-            yield from graph.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def _configure_ray_data(context: Any, limits: Limits) -> None:
+def _pool(stage: Stage, waiting: int = 2) -> dict[str, Any]:
+    """Arguments of map_batches: a pool of actors, with `waiting` blocks sent to each of them.
+
+    Ray 2.64 takes max_restarts and max_task_retries no more (**ray_remote_args): tests/test_ray_traps.py will tell.
+    """
+    from ray.data import ActorPoolStrategy
+
+    return {
+        "batch_format": "pyarrow",
+        "compute": ActorPoolStrategy(
+            min_size=stage.fewest,
+            max_size=stage.most,
+            initial_size=stage.start,
+            max_tasks_in_flight_per_actor=waiting,
+            max_concurrent_calls_per_actor=1,
+        ),
+        "num_cpus": stage.cpus,
+        "num_gpus": stage.gpus,
+        "label_selector": stage.labels or None,
+        # A worker comes back as often as its node is lost; a block that brings its workers down is given up, where
+        # Ray would try for ever. Blocks are tried again at the next position of what they had handed over: if the
+        # second try hands over fewer or more tables than the first, rows go missing or come twice, without an error.
+        # So receipts count each piece once, and the driver has decoded again what they do not settle.
+        "max_restarts": -1,
+        "max_task_retries": TRIES - 1,
+    }
+
+
+def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
     """Every knob we rely on, set here: their defaults moved in four of the last eight Ray releases."""
+    from ray.data import ExecutionResources
+
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
     context.target_max_block_size = 32 << 20
     context.execution_options.preserve_order = False
+    # What is between the stages: at most twice what the next one has in hand, in half of the object store.
+    context.downstream_capacity_backpressure_ratio = 2.0
+    context.override_object_store_memory_limit_fraction = 0.5
+    # No more than the pools can use, however large the cluster is, or its autoscaler could make it.
+    cpus = sum(stage.most * stage.cpus for stage in stages)
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        cpu=math.ceil(cpus), gpu=math.ceil(stages.embed.most * stages.embed.gpus)
+    )
+    # A block that is given up must not stop the others; what was in it is decoded again. Failing to write does not
+    # end this way: CommitOrStop hands that to the driver as a row.
+    context.max_errored_blocks = -1
+    # But a worker that cannot start (no weights on its node, no space) will not do so at the next try.
+    context.actor_init_retry_on_errors = False
+    context.max_consecutive_actor_init_deaths = 0
     # A slow model load or one very long video is not a stall; the decoder's own deadline catches real ones.
     context.execution_no_progress_timeout_s = int(limits.total_s * 2 + 600)

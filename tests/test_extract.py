@@ -14,6 +14,7 @@ from ndvr.operators.library import Library
 from ndvr.operators.manifest import read_manifest
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.extract import extract
+from ndvr.pipeline.pools import Pools
 from ndvr.pipeline.similarity import similarity
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -121,7 +122,7 @@ def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
 
 
 def test_the_rows_do_not_depend_on_the_number_of_workers(library, videos, tmp_path):
-    extract(videos, tmp_path / "lib", decode_workers=1, progress=False)
+    extract(videos, tmp_path / "lib", pools=Pools(decode_workers=1), progress=False)
     one, many = features(tmp_path / "lib"), features(library[0])
     assert sorted(one) == sorted(many)
     for video_id in one:
