@@ -2,9 +2,10 @@
 
 They appear as ray_ndvr_* (Ray puts its name in front), pushed every ten seconds, on the port that
 `metrics_ports()` says. What Ray exports anyway is not repeated: queues and back-pressure by operator
-(ray_data_num_external_inqueue_bytes, ray_data_num_external_inqueue_blocks, ray_data_task_output_backpressure_time),
-actors (ray_data_num_active_actors, ray_data_num_idle_actors, ray_data_num_restarting_actors), the object store and
-the nodes (ray_object_store_memory, ray_node_cpu_utilization, ray_node_mem_used).
+(ray_data_num_external_inqueue_bytes, ray_data_num_external_inqueue_blocks, ray_data_obj_store_mem_used,
+ray_data_task_output_backpressure_time), actors (ray_data_num_active_actors, ray_data_num_idle_actors,
+ray_data_num_restarting_actors), the object store and the nodes (ray_object_store_memory, ray_node_cpu_utilization,
+ray_node_mem_used).
 
 Ray serves metrics where `ray[default]` is installed; with `ray[data]` alone these calls do nothing.
 """
