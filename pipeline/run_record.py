@@ -207,8 +207,8 @@ def _counts(summary: Summary, status: Status) -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    said = str(error).strip().splitlines()
-    return said[0] if said else type(error).__name__
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[0].removeprefix("extraction stopped: ").partition(". What was committed")[0]  # as RunStopped has it
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from receipts import end, piece
 
+from ndvr.operators.errors import RunStopped
 from ndvr.operators.library import Library
 from ndvr.operators.store import Store
 from ndvr.pipeline.cli import main
@@ -73,10 +74,10 @@ def test_the_record_is_there_while_the_run_goes_on(tmp_path):
 
 def test_a_run_that_broke_down_says_why_and_what_is_still_open(tmp_path):
     store, summary, status = Store(tmp_path), summary_of(10, skipped={"already done": 4}), Status(6, show=False)
-    with pytest.raises(RuntimeError, match="disk full"):
+    with pytest.raises(RunStopped, match="disk full"):
         with recorded(record_of(), status=status, summary=summary, write=store.write):
             feed(status, end("a"), end("b", status="failed", error_class="timeout"))
-            raise RuntimeError("disk full\nand a long traceback")
+            raise RunStopped("extraction stopped: disk full. What was committed is safe; run the same command again")
     (found,) = runs(store)
     assert found.outcome == "stopped: disk full"
     assert (found.counts["done"], found.counts["failed"], found.counts["open"]) == (1, {"timeout": 1}, 4)
