@@ -3,14 +3,32 @@ this one can add theirs; modules they live in import nothing heavy, so `ndvr --h
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from importlib.metadata import entry_points
 
 import click
 
 GROUP = "ndvr.commands"
 # As one uses them, not as the alphabet has them.
-ORDER = ("demo", "methods", "extract", "import", "similarity", "dedupe", "evaluate", "compare", "show", "fit-pca")
+ORDER = (
+    "demo",
+    "methods",
+    "plan",
+    "extract",
+    "import",
+    "similarity",
+    "dedupe",
+    "evaluate",
+    "compare",
+    "show",
+    "explain",
+    "remove",
+    "fsck",
+    "gc",
+    "fit-pca",
+)
 
 
 class Commands(click.Group):
@@ -26,6 +44,9 @@ class Commands(click.Group):
         return None
 
     def invoke(self, context: click.Context):
+        # A scheduler that wants its machine back shall leave no more behind than Ctrl-C does.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(context)
         except (ValueError, FileNotFoundError, PermissionError) as error:
@@ -35,6 +56,11 @@ class Commands(click.Group):
             context.exit(2)
         except RuntimeError as error:
             if context.params.get("traceback") or type(error).__name__ != "RunStopped":
+                raise
+            click.echo(f"Error: {error}", err=True)
+            context.exit(1)
+        except OSError as error:  # a disk that is full or read-only, a store that does not answer
+            if context.params.get("traceback") or isinstance(error, BrokenPipeError):
                 raise
             click.echo(f"Error: {error}", err=True)
             context.exit(1)
