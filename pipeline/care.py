@@ -14,9 +14,10 @@ from ndvr.operators.lease import Lease
 from ndvr.operators.ledger_files import COMMITS
 from ndvr.operators.library import Library
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
-from ndvr.operators.runs import new_run, recover
+from ndvr.operators.runs import new_run
 from ndvr.operators.tidy import Tidied, tidy
 from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.run_record import recover_runs
 
 
 def fsck(library: str | Path, *, progress: bool = True) -> Audit:
@@ -50,7 +51,7 @@ def gc(library: str | Path, *, old_versions: bool = False, dry: bool = False) ->
     opened = Library(library)
     with Lease(opened.store, "ndvr gc"):
         if not dry:
-            recover(opened)
+            recover_runs(opened)
         done = tidy(opened, old_versions=old_versions, dry=dry)
         if not dry:
             fold(opened.store, fewest=1)

@@ -8,12 +8,14 @@ down with a worker -> the ledger is read back and must balance -> tidy up, fold 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.decode import Limits
@@ -22,14 +24,15 @@ from ndvr.operators.lease import Lease
 from ndvr.operators.library import Library
 from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.operators.rows import table
-from ndvr.operators.runs import close_run, new_run, open_run, recover
+from ndvr.operators.runs import close_run, new_run, open_run
 from ndvr.operators.write import Write
 from ndvr.pipeline.graph import Graph
 from ndvr.pipeline.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.pools import Pools
-from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.receipts import Receipts
+from ndvr.pipeline.run_record import RunRecord, recorded, recover_runs
 from ndvr.pipeline.settings import Setting, choose, describe
+from ndvr.pipeline.status import Status
 from ndvr.pipeline.summary import Summary
 
 PASSES = 3
@@ -66,12 +69,14 @@ def extract(
     with Lease(store.store, "ndvr extract"):
         for about in configs.values():
             store.add_config(about)
-        recover(store)
+        recover_runs(store)
         names = {method: about["name"] for method, about in configs.items()}
         plan = make_plan(manifest, store, names, retry=frozenset(retry))
         run = _Run(store, configs, plan, clustered=address is not None)
         summary = _opening(store, configs, manifest, plan)
-        if plan.todo or plan.lost:
+        if plan.ids:
+            status = Status(len(plan.todo), window_bytes=_window_bytes(configs), show=progress)
+            record = run.record(summary, {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)})
             graph = Graph(
                 store=store,
                 run=run.id,
@@ -81,9 +86,26 @@ def extract(
                 limits=limits or Limits(),
                 pools=pools or Pools(),
                 address=address,
+                record=record,
+                status=status,
             )
-            run(graph, summary, progress=progress)
+            began = time.monotonic()
+            try:
+                with recorded(record, status=status, summary=summary, write=store.store.write):
+                    run(graph, summary, status)
+                    summary.seconds = time.monotonic() - began
+            except KeyboardInterrupt:
+                raise RunStopped(
+                    "interrupted. What was committed is safe; run the same command again to continue"
+                ) from None
     return summary
+
+
+def _window_bytes(configs: dict[str, dict[str, Any]]) -> dict[str, int]:
+    return {
+        method: math.prod(about["feature_shape"]) * np.dtype(about["feature_dtype"]).itemsize
+        for method, about in configs.items()
+    }
 
 
 def _configure(chosen: dict[str, Setting], decoder: str) -> dict[str, dict[str, Any]]:
@@ -111,25 +133,24 @@ class _Run:
     def __init__(self, store: Library, configs: dict[str, dict[str, Any]], plan: Plan, *, clustered: bool):
         self.id, self.store, self.configs, self.plan, self.clustered = new_run(), store, configs, plan, clustered
 
-    def __call__(self, graph: Graph, summary: Summary, *, progress: bool) -> None:
-        began, receipts = time.monotonic(), Receipts(self.plan.todo)
+    def __call__(self, graph: Graph, summary: Summary, status: Status) -> None:
+        receipts = Receipts(self.plan.todo, status)
         open_run(self.store, self.id, clustered=self.clustered)
-        try:
-            if self.plan.lost:
-                self._fail(self.plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
-            with Progress("extract", len(self.plan.todo), "video", show=progress) as bar:
-                for receipt in self._passes(graph, receipts):
-                    receipts.take(receipt, bar)
-                for row in receipts.unsettled():
-                    reason = f"its worker was gone {PASSES} times; nothing is known of the video itself"
-                    receipts.take(self._fail([row], reason), bar)
-        except KeyboardInterrupt:
-            raise RunStopped(
-                "interrupted. What was committed is safe; run the same command again to continue"
-            ) from None
+        if self.plan.lost:
+            self._fail(self.plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
+        for receipt in self._passes(graph, receipts):
+            receipts.take(receipt)
+        for row in receipts.unsettled():
+            reason = f"its worker was gone {PASSES} times; nothing is known of the video itself"
+            receipts.take(self._fail([row], reason))
         self._check(receipts)
         close_run(self.store, self.id, self.plan.ids)
-        receipts.add_to(summary, began)
+        receipts.add_to(summary)
+
+    def record(self, summary: Summary, settings: dict[str, Any]) -> RunRecord:
+        """What is kept of this run."""
+        configs = {method: about["name"] for method, about in self.configs.items()}
+        return RunRecord(run=self.id, library=summary.library, settings=settings, configs=configs)
 
     def _passes(self, graph: Graph, receipts: Receipts) -> Iterator[pa.Table]:
         """All videos, then those again that went down with a worker, one a block."""

@@ -18,7 +18,9 @@ from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.library import Library
 from ndvr.operators.rows import PLANNED, table
 from ndvr.pipeline.pools import Pools, Stage, Stages
+from ndvr.pipeline.run_record import RunRecord
 from ndvr.pipeline.settings import Setting
+from ndvr.pipeline.status import Status
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -40,6 +42,8 @@ class Graph:
     limits: Limits
     pools: Pools
     address: str | None
+    record: RunRecord
+    status: Status
 
     def receipts(self, todo: list[dict], *, most_per_block: int = MOST_VIDEOS_PER_BLOCK) -> Iterator[pa.Table]:
         """Build the graph, run it, yield committed receipts as they come."""
@@ -47,7 +51,10 @@ class Graph:
 
         from ndvr.pipeline import cluster
 
-        stages = self.pools.fitted(cluster.join(self.address), n_videos=len(todo))
+        have = cluster.join(self.address)
+        stages = self.pools.fitted(have, n_videos=len(todo))
+        self.record.cluster = {"cpus": have.cpus, "gpus": have.gpus, "nodes": len(have.nodes)}
+        self.status.begin_pass({name: stage.most for name, stage in stages._asdict().items()})
         _configure_ray_data(DataContext.get_current(), stages, self.limits)
         # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
         per_block = max(1, min(most_per_block, len(todo) // (32 * stages.decode.most)))
@@ -79,8 +86,13 @@ class Graph:
             return (
                 ray.data.from_arrow(blocks)
                 .map_batches(Decode, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
-                # batch_size=None: what a decoder hands over at once, at most 32 MB
-                .map_batches(EmbedActor, fn_constructor_kwargs=embed, batch_size=None, **_pool(stages.embed))
+                # All that a decoder hands over at once. On GPUs Ray wants a number; a larger one would wait for more.
+                .map_batches(
+                    EmbedActor,
+                    fn_constructor_kwargs=embed,
+                    batch_size=1 if stages.embed.gpus else None,
+                    **_pool(stages.embed),
+                )
                 # Actors, because every task of so small a share would start a process of its own.
                 .map_batches(
                     CommitOrStop,

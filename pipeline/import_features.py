@@ -18,10 +18,11 @@ from ndvr.operators.feature_rows import FeatureRows
 from ndvr.operators.lease import Lease
 from ndvr.operators.library import Entry, Library
 from ndvr.operators.rows import table
-from ndvr.operators.runs import close_run, new_run, open_run, recover
+from ndvr.operators.runs import close_run, new_run, open_run
 from ndvr.operators.write import Write
 from ndvr.pipeline.plan import count_failures
 from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.run_record import recover_runs
 from ndvr.pipeline.settings import Setting, choose_one, config_name
 from ndvr.pipeline.summary import Summary
 
@@ -66,7 +67,7 @@ def import_features(
     store = Library.create(library)
     with Lease(store.store, "ndvr import"):
         store.add_config(about)
-        recover(store)
+        recover_runs(store)
         return _import(found, store, about, frozenset(retry), progress)
 
 

@@ -20,11 +20,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
+from ndvr.operators.library import RUNS, Library
+from ndvr.operators.runs import recover
 from ndvr.pipeline.run_stages import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.status import Status
 from ndvr.pipeline.summary import Summary
 
-RUNS = "runs"
 RUNNING, FINISHED, KILLED = "running", "finished", "killed"
 _PACKAGES = ("ndvr", "ray", "torch", "av", "decord", "numpy", "pyarrow")
 
@@ -148,6 +149,12 @@ def close_killed(files: Files, run: str) -> None:
     if record.outcome == RUNNING:
         record.outcome = KILLED
         files.write(record.name, record.data())
+
+
+def recover_runs(library: Library) -> None:
+    """Clear up after runs that were killed, and say so in their records. Call it with the lease."""
+    for run in recover(library):
+        close_killed(library.store, run)
 
 
 def runs_text(records: list[RunRecord]) -> str:
