@@ -7,23 +7,29 @@ for table in decode(pa.table({"video_id": ["a"], "uri": ["a.mp4"], "methods": [[
 
 from __future__ import annotations
 
-import os
+import socket
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
 from ndvr.models.card import Mel, View
 from ndvr.operators import decoders
+from ndvr.operators.decode_child import File, Seen, Verdict
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import table
-from ndvr.operators.sandbox import Sandbox
-from ndvr.operators.stream import Stream, sha256_of
-from ndvr.operators.windows import End, Piece, cut
+from ndvr.operators.sandbox import ChildDied, ChildKilled, Sandbox
+from ndvr.operators.windows import Piece
+
+QUARANTINE = 2  # decoder processes that a file may bring down
+KILLS = 5  # of its decoder from outside after which a video is tried once more, with growing pauses
+FIRST_PAUSE_S = 0.1
+_HOPELESS = ("io", "empty", "oom")  # with any decoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,59 +50,33 @@ class Limits:
     total_s: float = 3600.0  # in all, not counting the time we keep the decoder waiting
 
 
-def serve(
-    beat: Callable[[], None], path: str, views: dict[str, View], decoder: str
-) -> Iterator[Piece | tuple[str, dict[str, Any]]]:
-    """Runs in the child: pieces as they are cut, and of every view its name with what became of it."""
-    began = time.process_time()
-    use_one_core(views.values())
-    ends = []
-    for item in cut(path, views, decoder, heartbeat=beat):
-        if isinstance(item, End):
-            ends.append(item)
-        else:
-            yield item
-    common = {"decode_s": time.process_time() - began, "sha256": sha256_of(path)}
-    for end in ends:
-        verdict = {"status": end.status, "error_class": end.error_class, "message": end.message}
-        facts = _facts(end.stream) if end.stream else {}
-        if isinstance(views[end.key], Mel):
-            facts["frames"] = None  # counted of pictures only
-        yield end.key, common | verdict | facts
+@dataclass
+class _Case:
+    """One video: what is known of its file, and how its attempts went."""
 
-
-def use_one_core(views: Iterable[View]) -> None:
-    """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
-    cv2.setNumThreads(1)
-    if any(isinstance(view, Mel) for view in views):
-        from ndvr.models.layers import mel  # torch, which picture methods can do without
-
-        mel.use_one_thread()
-
-
-def _facts(stream: Stream) -> dict[str, Any]:
-    duration_s = float(stream.end_s)
-    # Containers overstate by rounding and by sound that is longer; a tenth and a second is more than that.
-    claimed_s = stream.duration_s or duration_s
-    missing = claimed_s < 12 * 3600 and claimed_s - duration_s > max(1.0, 0.1 * claimed_s)
-    return {
-        "decoder": stream.decoder,
-        "frames": stream.decoded,
-        "damaged": stream.errors,
-        "partial": bool(stream.errors or missing),
-        "duration_s": duration_s,
-    }
+    video: dict[str, Any]
+    settled: dict[str, str]  # by method the hash of what stands in the ledger
+    facts: dict[str, Any] = field(default_factory=dict)  # bytes, mtime_ns, sha256
+    attempt: int = 0
+    started: datetime | None = None  # of the attempt
+    deaths: Counter[str] = field(default_factory=Counter)  # by method: children that went down while it was decoded
+    kills: int = 0  # from outside
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # by method, as of the latest attempt
 
 
 class Decode:
-    """A table of videos (video_id, uri, methods) -> tables of pieces and end rows; see ndvr.operators.rows."""
+    """A table of videos (ndvr.operators.rows.PLANNED) -> tables of pieces, attempts and ends; see there.
+
+    Only video_id, uri, methods and, where there are any, contents are read.
+    """
 
     def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str = "auto", limits: Limits | None = None):
         self.jobs, self.run, self.order = jobs, run, decoders.order(decoder)
+        self.host = socket.gethostname().split(".")[0]
         limits = limits or Limits()
         hears = any(isinstance(job.view, Mel) for job in jobs.values())
         self.sandbox = Sandbox(
-            f"{__name__}:serve",
+            "ndvr.operators.decode_child:serve",
             needs=("ndvr.models.layers.mel",) if hears else (),
             memory_gb=limits.memory_gb,
             stall_s=limits.stall_s,
@@ -109,75 +89,111 @@ class Decode:
 
     def _video(self, video: dict[str, Any]) -> Iterator[pa.Table]:
         """Every attempt hands over pieces; the end rows come when all methods have their verdict."""
-        facts = _stat(video["uri"])
-        ends: dict[str, dict[str, Any]] = {}
+        settled = zip(video["methods"], video.get("contents") or [])
+        case = _Case(video, {method: content for method, content in settled if content})
         attempts = [(self.order[0], list(video["methods"]))]
-        number = 0
         while attempts:
             decoder, methods = attempts.pop(0)
-            number += 1
-            found = yield from self._attempt(video, decoder, methods, number)
+            case.attempt, case.started = case.attempt + 1, datetime.now(timezone.utc)
+            found, error = yield from self._attempt(case, decoder, methods)
+            again = self._again(case, decoder, found, error)
+            tried = {method: dict(found[method]) for _, some in again for method in some}
             for method, end in found.items():
-                if (before := ends.get(method)) and end["status"] == "failed":
-                    # The first decoder's verdict stands: it opens more, so its class says more about the file.
-                    end |= {
-                        "error_class": before["error_class"],
-                        "message": f"{before['message']}; then {decoder}: {end['message']}",
-                    }
-                ends[method] = end
-            attempts += self._again(decoder, found)
-        yield table([self._row(video, method, end.pop("attempt"), facts | end) for method, end in ends.items()])
+                case.ends[method] = self._settle(case, method, end, decoder)
+            if tried:
+                yield table([self._row(case, method, end | {"kind": "attempt"}) for method, end in tried.items()])
+            if isinstance(error, ChildKilled):
+                time.sleep(FIRST_PAUSE_S * 2 ** (case.kills - 1) if again else 0)
+            attempts = again + attempts
+        for method, end in case.ends.items():
+            end["deaths"] = case.deaths[method]
+            end["quarantined"] = end["status"] == "failed" and end["deaths"] >= QUARANTINE
+            del end["tried"]
+        if case.ends:
+            yield table([self._row(case, method, end) for method, end in case.ends.items()])
 
     def _attempt(
-        self, video: dict[str, Any], decoder: str, methods: list[str], number: int
-    ) -> Generator[pa.Table, None, dict[str, dict[str, Any]]]:
-        """Tables of pieces; returns the end of every method."""
+        self, case: _Case, decoder: str, methods: list[str]
+    ) -> Generator[pa.Table, None, tuple[dict[str, dict[str, Any]], DecodeError | None]]:
+        """Tables of pieces; returns the end of every method that was not seen, and what broke the attempt off."""
         began = time.monotonic()
         counts = dict.fromkeys(methods, (0, 0))
         ends: dict[str, dict[str, Any]] = {}
+        broken: DecodeError | None = None
+        views = {method: self.jobs[method].view for method in methods}
         try:
-            for item in self.sandbox.stream(video["uri"], {m: self.jobs[m].view for m in methods}, decoder):
+            for item in self.sandbox.stream(case.video["uri"], views, decoder, case.settled, case.facts):
                 if isinstance(item, Piece):
                     pieces, windows = counts[item.key]
                     counts[item.key] = pieces + 1, windows + len(item.windows)
-                    yield table([self._row(video, item.key, number, _piece(item))])
-                else:
-                    ends[item[0]] = item[1]
+                    yield table([self._row(case, item.key, _piece(item))])
+                elif isinstance(item, File):
+                    case.facts = item.facts
+                elif isinstance(item, Seen):
+                    del counts[item.key]
+                    seen = {"kind": "seen", "piece": 0, "windows_count": 0, "uri": case.video["uri"]}
+                    yield table([self._row(case, item.key, seen)])
+                elif isinstance(item, Verdict):
+                    ends[item.key] = item.columns
         except DecodeError as error:
-            lost = {"status": "failed", "error_class": error.kind, "message": error.message, "died": error.died}
-            ends |= {method: dict(lost) for method in methods if method not in ends}
+            broken = error
+            lost = {"status": "failed", "error_class": error.kind, "message": error.message}
+            ends |= {method: dict(lost) for method in counts if method not in ends}
         for method, end in ends.items():
             pieces, windows = counts[method]
             end.setdefault("decode_s", time.monotonic() - began)  # of a failure: how long it kept us waiting
-            end |= {"kind": "end", "piece": pieces, "windows_count": windows, "uri": video["uri"], "attempt": number}
+            end.setdefault("decoder", decoder)
+            end |= {"kind": "end", "piece": pieces, "windows_count": windows, "uri": case.video["uri"]}
             few = self.jobs[method].min_windows
             if end["status"] == "done" and windows < few and not end["message"]:
                 end["message"] = f"{windows} windows, fewer than {few}: repeated when compared"
-        return ends
+        return ends, broken
 
-    def _again(self, decoder: str, ends: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-        """What to try next for methods that failed: the next decoder, or, after a death, one without the other."""
+    def _again(
+        self, case: _Case, decoder: str, ends: dict[str, dict[str, Any]], error: DecodeError | None
+    ) -> list[tuple[str, list[str]]]:
+        """What to try next for the methods that failed."""
         failed = [method for method, end in ends.items() if end["status"] == "failed"]
-        died = any([ends[method].pop("died", False) for method in failed])
+        if isinstance(error, ChildKilled):
+            case.kills += 1
+            return [(decoder, failed)] if case.kills <= KILLS else []
+        if isinstance(error, ChildDied):
+            case.deaths.update(failed)
         sound = [method for method in failed if isinstance(self.jobs[method].view, Mel)]
         picture = [method for method in failed if method not in sound]
-        if died and sound and picture:  # either may have killed the child; the other shall have its chance
+        if error is not None and error.died and sound and picture:  # either may have done it: apart
             return [(decoder, picture), (decoder, sound)]
         rest = self.order[self.order.index(decoder) + 1 :]
-        picture = [method for method in picture if ends[method]["error_class"] not in ("io", "empty", "oom")]
-        return [(rest[0], picture)] if rest and picture else []
+        following = [method for method in picture if rest and ends[method]["error_class"] not in _HOPELESS]
+        alone = [method for method in failed if method not in following and _first(case, method, decoder)]
+        if not isinstance(error, ChildDied):
+            alone = []  # a second time with the same decoder is for those that it is the only one for, and died
+        again = [(rest[0], following)] if following else []
+        return [*again, (decoder, alone)] if alone else again
 
-    def _row(self, video: dict[str, Any], method: str, attempt: int, values: dict[str, Any]) -> dict[str, Any]:
-        key = {"video_id": video["video_id"], "method": method, "config": self.jobs[method].config}
-        return key | {"run": self.run, "attempt": attempt} | values
+    def _settle(self, case: _Case, method: str, end: dict[str, Any], decoder: str) -> dict[str, Any]:
+        """The end of a method in the light of the attempts before."""
+        before = case.ends.get(method)
+        if case.kills > KILLS:
+            end["message"] += f"; {case.kills} times"
+        if before and before["tried"] != decoder and end["status"] == "failed":
+            # The first decoder's verdict stands: it opens more, so its class says more about the file.
+            message = f"{before['message']}; then {decoder}: {end['message']}"
+            end |= {"error_class": before["error_class"], "message": message}
+        elif end["error_class"] == "corrupt" and self.order == ("decord",):
+            end["message"] += "; `--decoder auto` reads more files"
+        return end | {"attempt": case.attempt, "started": case.started, "tried": decoder}
+
+    def _row(self, case: _Case, method: str, values: dict[str, Any]) -> dict[str, Any]:
+        key = {"video_id": case.video["video_id"], "method": method, "config": self.jobs[method].config}
+        made = {"run": self.run, "attempt": case.attempt, "host": self.host, "started": case.started}
+        return key | made | case.facts | values
 
 
-def _stat(uri: str) -> dict[str, Any]:
-    try:
-        found = os.stat(uri)
-    except OSError:
-        return {}
-    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+def _first(case: _Case, method: str, decoder: str) -> bool:
+    """Whether no other decoder has been tried, and this one did not go down too often."""
+    before = case.ends.get(method)
+    return case.deaths[method] < QUARANTINE and (before is None or before["tried"] == decoder)
 
 
 def _piece(piece: Piece) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ndvr.operators.decord_decoder import open_decord
 from ndvr.operators.pyav_decoder import open_pyav
 from ndvr.operators.stream import Stream, check_readable
+from ndvr.operators.watch import LENIENT, STRICT, watched
 
 DECODERS: dict[str, Callable[[str], Stream]] = {"pyav": open_pyav, "decord": open_decord}
 
@@ -27,7 +28,12 @@ def order(decoder: str) -> tuple[str, ...]:
 
 
 def open_video(path: str | Path, decoder: str) -> Stream:
-    """Open with one decoder. DecodeError when that fails, NoPicture when there is only sound."""
+    """Open with one decoder. DecodeError when that fails, NoPicture when there is only sound.
+
+    What the decoder gives is checked as it comes: `frames` raises DecodeError when they cannot be right.
+    """
     check_readable(str(path))
     # "file:" keeps FFmpeg from reading "-video.mp4" as an option and "a:b.mp4" as a protocol.
-    return DECODERS[decoder](f"file:{path}" if decoder == "pyav" else str(path))
+    stream = DECODERS[decoder](f"file:{path}" if decoder == "pyav" else str(path))
+    stream.frames = watched(stream, stream.frames, LENIENT if decoder == "pyav" else STRICT)
+    return stream

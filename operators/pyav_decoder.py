@@ -23,7 +23,7 @@ def open_pyav(path: str) -> Stream:
         # errors="replace": tags that are not UTF-8 must not cost the video.
         container = av.open(path, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise DecodeError("corrupt", f"cannot open: {_reason(error)}") from error
+        raise DecodeError("corrupt", f"cannot open: {_reason(_fatal_or(error))}") from error
     video = best_video(container)
     video.codec_context.thread_count = 1
     rate = video.average_rate or video.base_rate
@@ -72,7 +72,8 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
     last_s: Fraction | None = None
     reason = ""
     length_s = step_s  # of the frame before
-    for result in _packets(container, video, _skipping(container, video, stream, start_s, track)):
+    sizes: dict[int, int] = {}
+    for result in _packets(container, video, _skipping(container, video, stream, start_s, track), sizes):
         if isinstance(result, Exception):
             stream.errors += 1
             reason = _reason(result)
@@ -88,7 +89,7 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
             last_s = time_s
             length_s = picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
             stream.decoded += 1
-            yield Frame(stream.decoded - 1, time_s, picture)
+            yield Frame(stream.decoded - 1, time_s, picture, sizes.pop(picture.pts, 0))
     if last_s is not None:
         stream.end_s = last_s + min(Fraction(length_s), Fraction(10))
     stream.sound = track.close() if track else None
@@ -105,10 +106,20 @@ def _no_frames(stream: Stream, reason: str) -> DecodeError:
     return DecodeError("empty", f"a {stream.codec} stream without frames")
 
 
-def _packets(container, video, packets: Iterator[av.Packet]) -> Iterator[list[av.VideoFrame] | Exception]:
-    """Frames packet by packet, with an exception in place of those of a damaged packet."""
+def _packets(
+    container, video, packets: Iterator[av.Packet], sizes: dict[int, int]
+) -> Iterator[list[av.VideoFrame] | Exception]:
+    """Frames packet by packet, with an exception in place of those of a damaged packet.
+
+    Into `sizes` goes, by its time, the length of every packet that depends on others.
+    """
+    whole = video.codec_context.codec.intra_only
     try:
         for packet in packets:
+            if packet.pts is not None and not packet.is_keyframe and not whole:
+                sizes[packet.pts] = packet.size
+                if len(sizes) > 4 * _LOOKAHEAD:  # packets without a frame
+                    del sizes[next(iter(sizes))]
             try:
                 yield packet.decode()
             except (av.FFmpegError, UnicodeDecodeError) as error:

@@ -1,6 +1,6 @@
 """A child process that can be killed: decoders hang, abort and eat memory, and none of that may reach a worker.
 
-    with Sandbox("ndvr.operators.decode:serve") as box:
+    with Sandbox("ndvr.operators.decode_child:serve") as box:
         for message in box.stream("a.mp4", views, "pyav"):
             ...
 
@@ -12,12 +12,10 @@ first argument is `beat`, to be called often: a sign of life while there is noth
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import os
-import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,10 +24,22 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
-from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.errors import DecodeError
 
+CHILD = "ndvr.operators.sandbox_child"
 START_S = 120.0
-BEAT_S = 0.5  # signs of life are sent no more often
+GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk, and we not for it
+# What a program brings upon itself; any other signal came from somebody else.
+_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
+_NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
+
+
+class ChildDied(DecodeError):
+    """The child went down by its own doing: a fault, an abort, an exit."""
+
+
+class ChildKilled(DecodeError):
+    """The child was killed by somebody else, or could not be started: says nothing about what it was doing."""
 
 
 class Sandbox:
@@ -72,7 +82,9 @@ class Sandbox:
             self._start()
             yield from self._messages(args)
             finished = True
-        except (EOFError, ConnectionError, BrokenPipeError):
+        except BlockingIOError:  # the child was stopped in the middle of a message
+            raise self._stalled() from None
+        except (EOFError, OSError):
             raise self._death() from None
         except _Raised as raised:
             finished = True
@@ -88,33 +100,54 @@ class Sandbox:
         while True:
             began = time.monotonic()
             heard = self._pipe.poll(min(self.stall_s, max(0.0, self.total_s - waited_s)))
+            kind, value = self._pipe.recv() if heard else ("nothing", None)
             waited_s += time.monotonic() - began
             if waited_s >= self.total_s:
                 raise DecodeError(
                     "timeout", f"not finished after {self.total_s:g} s; the decoder was killed", died=True
                 )
             if not heard:
-                raise DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed", died=True)
-            kind, value = self._pipe.recv()
-            if kind == "end":
-                return
+                raise self._stalled()
             if kind == "raised":
                 raise _Raised(value)
+            if kind == "end":
+                if value > self.memory_gb * 2**30 / 2:  # libraries leak: the next video shall find room
+                    self.close()
+                return
             if kind == "value":
                 yield value
 
+    def _stalled(self) -> DecodeError:
+        return DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed", died=True)
+
     def _start(self) -> None:
         if self._child is not None and self._child.poll() is None:
+            assert self._log is not None
+            os.lseek(self._log.fileno(), 0, os.SEEK_SET)  # the child writes where we stand
+            os.ftruncate(self._log.fileno(), 0)
             return
         self.close()
+        try:
+            self._launch()
+        except (EOFError, OSError) as error:
+            why = self._death().message if isinstance(error, EOFError | ConnectionError) else str(error)
+            self.close()
+            raise ChildKilled("crash", f"the decoder process could not be started: {why}") from None
+
+    def _launch(self) -> None:
         ours, theirs = socket.socketpair()
+        # A child that is stopped in the middle of a message must not stop us.
+        whole_s = int(self.stall_s)
+        wait = struct.pack("ll", whole_s, int((self.stall_s - whole_s) * 1e6))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
+        self._pipe = Connection(ours.detach())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
         with theirs:
             self._child = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
-                    __name__,
+                    CHILD,
                     str(theirs.fileno()),
                     self.serve,
                     str(self.memory_gb),
@@ -125,8 +158,8 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,  # decord prints the bytes of bad files
                 stderr=self._log,
+                start_new_session=True,  # Ctrl-C is for us; we take the child along
             )
-        self._pipe = Connection(ours.detach())
         # Importing takes seconds on a busy machine; that must not count as a stalled decoder.
         if not self._pipe.poll(START_S):
             raise DecodeError("timeout", f"the decoder process did not start within {START_S:g} s")
@@ -135,20 +168,28 @@ class Sandbox:
     def _death(self) -> DecodeError:
         """What a child that is gone died of."""
         assert self._child is not None and self._log is not None
-        code = self._child.wait(timeout=10)
+        try:
+            code = self._child.wait(timeout=GONE_S)
+        except subprocess.TimeoutExpired:
+            return DecodeError("crash", "the decoder process stopped talking and was killed", died=True)
+        if code < 0 and -code not in _FAULTS:
+            name = signal.Signals(-code).name
+            likely = ", most likely by the kernel's out-of-memory killer" if name == "SIGKILL" else ""
+            return ChildKilled("crash", f"the decoder process was killed from outside with {name}{likely}", died=True)
         self._log.seek(max(0, self._log.seek(0, 2) - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         said = f": {lines[-1][:200]}" if lines else ""
-        if any(word in line for line in lines for word in ("bad_alloc", "MemoryError", "Cannot allocate memory")):
+        if any(word in line for line in lines for word in _NO_MEMORY):
             return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB", died=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return DecodeError("crash", f"the decoder process died ({name}){said}", died=True)
+        return ChildDied("crash", f"the decoder process died ({name}){said}", died=True)
 
     def close(self) -> None:
         """Kill the child. The next call starts another."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=GONE_S)
         for thing in (self._pipe, self._log):
             if thing is not None:
                 thing.close()
@@ -158,53 +199,3 @@ class Sandbox:
 class _Raised(Exception):
     def __init__(self, error: BaseException):
         self.error = error
-
-
-def _die_with(parent: int) -> None:
-    """Follow the parent into death, however it dies (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
-
-
-def _child_main(fd: int, serve: str, memory_gb: float, parent: int, needs: list[str]) -> None:
-    _die_with(parent)
-    # RLIMIT_DATA counts private writable memory, so neither mapped libraries nor reserved address space.
-    limit = int(memory_gb * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe = Connection(fd)
-    module, _, function = serve.partition(":")
-    generator = getattr(importlib.import_module(module), function)
-    for name in needs:
-        importlib.import_module(name)
-    pipe.send(("ready", None))
-    last_beat = time.monotonic()
-
-    def beat() -> None:
-        nonlocal last_beat
-        if time.monotonic() - last_beat > BEAT_S:
-            last_beat = time.monotonic()
-            pipe.send(("beat", None))
-
-    while True:
-        try:
-            args = pipe.recv()
-        except EOFError:
-            return
-        try:
-            for value in generator(beat, *args):
-                pipe.send(("value", value))
-        except MemoryError:
-            pipe.send(("raised", DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB", died=True)))
-        except (DecodeError, NoPicture) as error:
-            pipe.send(("raised", error))
-        except Exception as error:  # a bad file found a hole in us: one video's failure, with its reason
-            pipe.send(("raised", DecodeError("crash", f"{type(error).__name__}: {error}", died=True)))
-        else:
-            pipe.send(("end", None))
-
-
-if __name__ == "__main__":
-    _child_main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -21,6 +21,7 @@ class Frame(NamedTuple):
     number: int
     time_s: Fraction
     picture: av.VideoFrame
+    packet_bytes: int = 0  # what it was made of, if that depends on frames before; 0: unknown, or a picture in itself
 
 
 Hear = Callable[[av.AudioFrame, Fraction], None]  # given a frame of sound, and when the file starts on its clock
@@ -68,10 +69,14 @@ def check_readable(path: str) -> None:
         raise DecodeError("empty", f"zero bytes: {path}")
 
 
-def sha256_of(path: str) -> str:
-    """What identifies a file's content."""
+def sha256_of(path: str, heartbeat: Callable[[], None] = lambda: None) -> str:
+    """What identifies a file's content. DecodeError(io) when it cannot be read to the end."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                heartbeat()
+    except OSError as error:
+        raise DecodeError("io", f"{error.strerror}: {path}") from error
     return digest.hexdigest()
