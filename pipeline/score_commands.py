@@ -41,6 +41,11 @@ config_option = click.option("--config", help="Configuration, when a library hol
 @click.option("--doubtful", metavar="N|P%", help="Instead of the best: those that DnS's selector doubts.")
 @click.option("--selector", metavar="WEIGHTS", help="Of DnS's selector. Default: as published for the student.")
 @click.option(
+    "--index",
+    type=click.Choice(["flat", "ivf"]),
+    help="Search the vectors or codes of --propose instead of scoring all pairs: exactly, or by inverted lists.",
+)
+@click.option(
     "--check", type=click.IntRange(1), metavar="N", help="Compare N queries with all videos: lost, and saved."
 )
 @workers_option

@@ -220,6 +220,8 @@ def test_the_command_tells_what_was_compared_and_what_it_cost(sides, tmp_path):
     assert done.exit_code == 0, done.output
     assert f"9 pairs (30.0%) compared by csl3d, the others scored by {FAST}" in done.stdout
     assert "the 10 best were among those compared here in" in done.stdout and "times less" in done.stdout
+    searched = [*map(str, sides), str(tmp_path / "i"), *settings, "--best", "3", "--index", "ivf", "--json"]
+    assert json.loads(CliRunner().invoke(command, searched).stdout)["pairs_scored"] == 9
     again = CliRunner().invoke(command, [*map(str, sides), str(tmp_path / "s"), *settings, "--best", "3", "--json"])
     assert json.loads(again.stdout)["pairs_computed"] == 0
 
