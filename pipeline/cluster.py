@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import ray
 import yaml
+from ray._private import ray_logging
 
 from ndvr.operators.errors import RunStopped
 
@@ -83,7 +85,7 @@ def join(address: str | None = None) -> Resources:
         start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
         # `ray job submit` says in this variable which cluster it has put us on.
         if address := address or os.environ.get("RAY_ADDRESS"):
-            _check_reachable(address)
+            check_reachable(address)
             try:
                 with _native_stderr_closed():
                     start(address=address)
@@ -93,10 +95,12 @@ def join(address: str | None = None) -> Resources:
             with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
                 start(address="local", include_dashboard=False, object_store_memory=_object_store_bytes())
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # What Ray has to say about lost workers would go to our standard output, whatever it was told above.
+    ray_logging.stdout_deduplicator.skip_re = re.compile("")
     return Resources(nodes=_nodes(), more=_more_nodes())
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """ValueError unless a Ray cluster of our version answers. Ray itself takes a minute, and ends the process."""
     if address == "auto":
         return

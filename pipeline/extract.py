@@ -59,11 +59,14 @@ def extract(
     somebody else writes to the library; RunStopped when the run broke down, after which it can be run again.
     """
     from ndvr.operators import decoders
+    from ndvr.pipeline import cluster
 
     decoders.order(decoder)
     check_retry(retry)
     chosen = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
+    if address or pools not in (None, Pools()):  # what the cluster cannot give is said before anything is written
+        (pools or Pools()).fitted(cluster.join(address), n_videos=len(manifest))
     configs = _configure(chosen, decoder)
     store = Library.create(library)
     with Lease(store.store, "ndvr extract"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
+ROWS_PER_VIDEO = 2  # a piece and an end, of most
 TRIES = 4  # of a block
 
 
@@ -97,7 +98,7 @@ class Graph:
                 .map_batches(
                     CommitOrStop,
                     fn_constructor_kwargs=write,
-                    batch_size=per_commit * len(self.chosen),
+                    batch_size=ROWS_PER_VIDEO * per_commit * len(self.chosen),
                     **_pool(stages.write),
                 )
             )

@@ -82,6 +82,8 @@ class Pools:
         gpus = self._gpus_each(have)
         on_gpus = [node for node in have.all if gpus and node.gpus >= gpus]
         others = [node for node in have.all if node.cpus >= 1 and not (gpus and node.gpus)]
+        if not on_gpus and not others:
+            raise ValueError(f"no node of the cluster has a CPU for decoding and embedding: {have}")
         # Embedding has nodes of its own: decoding stays away from them, however many CPUs they have.
         apart = bool(on_gpus and others)
         decode = self._decode(have, others if apart else have.all, n_videos, apart=apart)
@@ -140,7 +142,7 @@ class Pools:
             total = sum(node.gpus for node in have.all)
             return _down(1 / math.ceil(most / total)) if total else 0.0  # more workers than GPUs share them
         if self.embed_gpus > max(node.gpus for node in have.all):
-            raise ValueError(f"--embed-gpus {self.embed_gpus:g}: no node has so many; there are {have}")
+            raise ValueError(f"--embed-gpus {self.embed_gpus:g}: no node has so many; the cluster has {have}")
         return self.embed_gpus
 
 
