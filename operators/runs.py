@@ -7,6 +7,7 @@ work/<run>-*.json  which video a worker has at hand, so that one that brings its
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -41,6 +42,8 @@ def close_run(library: Library, run: str, ids: Collection[str] | None = None) ->
     """Leave each row once, fold the receipts, and say that the run has ended; `ids` are the videos it was about."""
     tidy(library, run=run, ids=ids)
     fold(library.store)
+    for name in library.store.names(WORK, run):
+        library.store.remove(f"{WORK}/{name}")
     library.store.remove(f"{RUNS}/{run}{OPEN}")
 
 
@@ -69,24 +72,27 @@ class AtWork:
     def __init__(self, library: str, run: str):
         self._store, self._name = Store(library), f"{WORK}/{run}-{uuid.uuid4().hex[:8]}.json"
         if not self._store.remote:
-            os.makedirs(self._store.folder / WORK, exist_ok=True)
+            with contextlib.suppress(OSError):
+                os.makedirs(self._store.folder / WORK, exist_ok=True)
 
     def on(self, video_id: str) -> None:
         """`video_id` is at hand from now on."""
         note = json.dumps({"video_id": video_id})
-        if self._store.remote:
-            self._store.write(self._name, note.encode())
-        else:
-            (self._store.folder / self._name).write_text(note)
+        with contextlib.suppress(OSError):  # a store that takes nothing more stops the run when it is to commit
+            if self._store.remote:
+                self._store.write(self._name, note.encode())
+            else:
+                (self._store.folder / self._name).write_text(note)
 
     def off(self) -> None:
         """None is."""
-        self._store.remove(self._name)
+        with contextlib.suppress(OSError):
+            self._store.remove(self._name)
 
 
 def _record_lost(store: Store, run: str) -> None:
     """Turn the notes that workers of a killed run left into rows of the ledger."""
-    rows, notes = [], [name for name in store.names(WORK) if name.startswith(run)]
+    rows, notes = [], store.names(WORK, run)
     now = datetime.now(timezone.utc)
     for name in notes:
         try:

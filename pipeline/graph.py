@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ndvr.operators.decode import Decode, Job, Limits
+from ndvr.operators.decode import Job, Limits
 from ndvr.operators.library import Library
 from ndvr.operators.rows import PLANNED, table
 from ndvr.pipeline.pools import Pools, Stage, Stages
@@ -73,20 +73,26 @@ class Graph:
         from ray.util.annotations import RayDeprecationWarning
 
         from ndvr.operators.write import CommitOrStop
-        from ndvr.pipeline.stages import EmbedActor
+        from ndvr.pipeline.stages import DecodeActor, EmbedActor
 
         jobs = {
             method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
             for method, setting in self.chosen.items()
         }
-        decode = {"jobs": jobs, "run": self.run, "decoder": self.decoder, "limits": self.limits}
+        decode = {
+            "library": str(self.store),
+            "jobs": jobs,
+            "run": self.run,
+            "decoder": self.decoder,
+            "limits": self.limits,
+        }
         embed = {"settings": self.chosen, "threads": stages.embed.threads}
         write = {"library": str(self.store), "configs": {about["name"]: about for about in self.configs.values()}}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
             return (
                 ray.data.from_arrow(blocks)
-                .map_batches(Decode, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
+                .map_batches(DecodeActor, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
                 # All that a decoder hands over at once. On GPUs Ray wants a number; a larger one would wait for more.
                 .map_batches(
                     EmbedActor,
