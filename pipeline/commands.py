@@ -76,7 +76,9 @@ def pool_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @option_option
 @click.option("--decoder", help="auto (PyAV, then decord), pyav or decord. Default: auto.")
-@click.option("--retry", help="Try these failures again: classes separated by commas, e.g. timeout,io, or all.")
+@click.option(
+    "--retry", help="Try these failures again: classes separated by commas, e.g. timeout,io, or all; quarantined, too."
+)
 @pool_options
 @click.option("--stall-s", type=float, help="Kill a decoder that makes no progress for this long. Default: 30.")
 @click.option("--memory-gb", type=float, help="Kill a decoder that needs more. Default: 4.")

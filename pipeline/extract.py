@@ -101,6 +101,11 @@ def extract(
                 raise RunStopped(
                     "interrupted. What was committed is safe; run the same command again to continue"
                 ) from None
+    if summary.unaccounted:
+        raise RunStopped(
+            f"the ledger of {store} does not balance: it says nothing of {summary.unaccounted} of {summary.videos} "
+            "videos; run the same command again"
+        )
     return summary
 
 

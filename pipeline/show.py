@@ -41,6 +41,8 @@ class ConfigView:
             "done": statuses["done"],
             "skipped": statuses["skipped"],
             "failed": count_failures(e.end["error_class"] for e in self.unfinished if e.status == "failed"),
+            "quarantined": sum(bool(entry.end["quarantined"]) for entry in self.unfinished),
+            "removed": sum(entry.removed for entry in self.unfinished),
             "partial": sum(bool(entry.end["partial"]) for entry in self.done),
             "notes": dict(Counter(e.end["message"] for e in self.done if e.end["message"]).most_common()),
             "windows": sum(entry.windows for entry in self.done),
@@ -77,7 +79,8 @@ class LibraryView:
                 f"  {found['done']:,} videos done ({found['partial']:,} partial), {found['hours']:.2f} h, "
                 f"{found['windows']:,} windows, {found['bytes'] / 1e6:,.1f} MB"
             )
-            lines.append(f"  {found['skipped']:,} skipped; failed: {failed or 'none'}")
+            left_alone = f", {found['quarantined']:,} of them quarantined" if found["quarantined"] else ""
+            lines.append(f"  {found['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
             if found["notes"]:
                 short = sum(found["notes"].values())
                 lines.append(f"  {short:,} of the done are too short for the method and were filled up or repeated")

@@ -30,6 +30,11 @@ class Summary:
     stage_seconds: dict[str, float] = field(default_factory=dict)  # busy, summed over workers
     record: RunRecord | None = field(default=None, repr=False)  # of an extraction that had something to do
 
+    @property
+    def unaccounted(self) -> int:
+        """Videos of which it does not say what became; 0, or something is wrong."""
+        return self.videos - self.done - sum(self.skipped.values()) - sum(self.failed.values())
+
     def to_json(self) -> dict[str, Any]:
         """One flat object for programs."""
         busy = max(sum(self.stage_seconds.values()), 1e-9)
@@ -42,6 +47,7 @@ class Summary:
             "skipped": sum(self.skipped.values()),
             "skipped_why": self.skipped,
             "failed": self.failed,
+            "quarantined": self.quarantined,
             "partial": self.partial,
             "without": self.without,
             "ignored": self.ignored,
@@ -65,6 +71,11 @@ def summary_text(summary: Summary) -> str:
     lines.append(settled_text(summary))
     if summary.partial:
         lines.append(f"{summary.partial:,} of the done are partial: damaged or cut off, the readable part was used")
+    if summary.quarantined:
+        lines.append(
+            f"{summary.quarantined:,} of the failed are quarantined, as they bring decoders or workers down; only "
+            "--retry quarantined tries them again"
+        )
     for what, count in summary.without.items():
         lines.append(f"{count:,} of the done have nothing for {what}")
     if summary.ignored:
