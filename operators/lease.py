@@ -62,7 +62,9 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._beats.join()
-        self.store.remove(self.name)
+        # A disk that has turned read-only keeps the file; it holds nothing once this process is gone.
+        with contextlib.suppress(OSError):
+            self.store.remove(self.name)
 
     def _write(self) -> None:
         self.store.write_json(self.name, _self() | {"what": self.what, "since": self._since, "beat": time.time()})

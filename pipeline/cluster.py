@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 import yaml
@@ -83,6 +86,7 @@ def join(address: str | None = None) -> Resources:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+        on_sigterm = signal.getsignal(signal.SIGTERM)  # Ray sets two handlers of its own, which abort the process
         # `ray job submit` says in this variable which cluster it has put us on.
         if address := address or os.environ.get("RAY_ADDRESS"):
             check_reachable(address)
@@ -94,6 +98,8 @@ def join(address: str | None = None) -> Resources:
         else:
             with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
                 start(address="local", include_dashboard=False, object_store_memory=_object_store_bytes())
+        if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # What Ray has to say about lost workers would go to our standard output, whatever it was told above.
     ray_logging.stdout_deduplicator.skip_re = re.compile("")
@@ -136,21 +142,25 @@ def _nodes() -> tuple[Node, ...]:
     )
 
 
+def more_nodes(config: dict[str, Any], present: Counter[str]) -> tuple[Node, ...]:
+    """What the autoscaler of this cluster.yaml may add to so many nodes of each type."""
+    return tuple(
+        Node(cpus=kind["resources"].get("CPU", 0), gpus=kind["resources"].get("GPU", 0), labels=kind.get("labels", {}))
+        for name, kind in config["available_node_types"].items()
+        for _ in range(kind.get("max_workers", 0) - present[name])
+    )
+
+
 def _more_nodes() -> tuple[Node, ...]:
-    """What the autoscaler of a cluster made by `ray up` may add; known on its head only.
+    """What the autoscaler may add to what there is; known on the head of a cluster made by `ray up` only.
 
     Other autoscalers (KubeRay's) do not tell, so with them only what is there counts, and what the user asks for.
     """
-    config = Path("~/ray_bootstrap_config.yaml").expanduser()
-    if not config.exists():
+    path = Path("~/ray_bootstrap_config.yaml").expanduser()
+    if not path.exists():
         return ()
-    kinds = yaml.safe_load(config.read_text())["available_node_types"]
-    present = Counter(found["Labels"].get("ray.io/node-group") for found in ray.nodes() if found["Alive"])
-    return tuple(
-        Node(cpus=kind["resources"].get("CPU", 0), gpus=kind["resources"].get("GPU", 0), labels=kind.get("labels", {}))
-        for name, kind in kinds.items()
-        for _ in range(kind.get("max_workers", 0) - present[name])
-    )
+    present = Counter(found["Labels"].get("ray.io/node-group", "") for found in ray.nodes() if found["Alive"])
+    return more_nodes(yaml.safe_load(path.read_text()), present)
 
 
 @contextmanager
