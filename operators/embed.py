@@ -3,60 +3,81 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from ndvr.models.method import Model
 from ndvr.operators.rows import table
 
+# By type of device. A CPU gains nothing from more, and from less every thread gets something to do.
+WINDOWS_PER_BATCH = {"cpu": 8, "cuda": 256}
+
 
 class Embed:
-    """Runs the models over pieces, `windows_per_batch` windows at a time across videos; never raises for a video.
+    """Runs the models over pieces, `threads` batches at a time; never raises for a video.
+
+    The bits of a feature depend on its piece alone, and what is in a piece depends on its video alone. Kernels and
+    orders of summation change with the number of windows in a batch and with the number of threads that share it: so
+    batches are cut inside one piece, from its first window on, and one thread computes each from start to end.
 
     A piece that a model cannot embed (features that are not finite, out of memory) becomes a failed piece, which
-    makes its video a failure; the rest of the batch goes on.
+    makes its video a failure; the others go on.
     """
 
-    def __init__(self, models: dict[str, Model], *, windows_per_batch: int = 32):
-        self.models, self.windows_per_batch = models, windows_per_batch
+    def __init__(self, models: dict[str, Model], *, threads: int = 1):
+        self.models = models
+        self._pool = ThreadPoolExecutor(threads, "embed", _share_no_work)
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
-        rows = pieces.to_pylist()
-        for method, model in self.models.items():
-            mine = [row for row in rows if row["method"] == method and row["kind"] == "piece"]
-            windows = [_windows(row, model) for row in mine]
-            began = time.monotonic()
-            try:
-                features = self._embed(model, windows)
-            except Exception:  # one of them is bad: find out which
-                self._one_by_one(model, mine, windows)
-                continue
-            seconds = time.monotonic() - began
-            total = max(1, sum(len(some) for some in windows))
-            for row, some in zip(mine, features):
-                row |= {"data": some.tobytes(), "embed_s": seconds * len(some) / total}
+        rows = pieces.drop_columns(["data"]).to_pylist()
+        batches: list[tuple[dict[str, Any], Model, list[Future]]] = []
+        for row, data in zip(rows, pieces["data"]):
+            if row["kind"] == "piece":
+                model = self.models[row["method"]]
+                batches.append((row, model, self._start(model, row["windows_count"], data.as_buffer())))
+        for row, model, futures in batches:
+            row |= _features(model, futures)
         return table(rows)
 
-    def _embed(self, model: Model, windows: list[np.ndarray]) -> list[np.ndarray]:
-        """Features per piece; batches run across pieces so that short videos fill them."""
-        if not windows:
-            return []
-        every = np.concatenate(windows)
-        starts: Iterable[int] = range(0, len(every), self.windows_per_batch)
-        features = np.concatenate([model.embed(every[start : start + self.windows_per_batch]) for start in starts])
-        features = _stored(features, model)
-        return np.split(features, np.cumsum([len(some) for some in windows])[:-1])
+    def _start(self, model: Model, n_windows: int, data: pa.Buffer) -> list[Future]:
+        """Hand the batches of one piece to the threads."""
+        size = WINDOWS_PER_BATCH.get(model.device.type, WINDOWS_PER_BATCH["cuda"])
+        windows = np.frombuffer(data, model.view.window_dtype).reshape(n_windows, *model.view.window_shape)
+        return [self._pool.submit(_embed, model, windows[at : at + size]) for at in range(0, n_windows, size)]
 
-    def _one_by_one(self, model: Model, rows: list[dict], windows: list[np.ndarray]) -> None:
-        for row, some in zip(rows, windows):
-            try:
-                row["data"] = self._embed(model, [some])[0].tobytes()
-            except Exception as error:
-                oom = isinstance(error, MemoryError) or "out of memory" in str(error)
-                reason = f"embedding: {type(error).__name__}: {error}"
-                row |= {"status": "failed", "error_class": "oom" if oom else "crash", "message": reason, "data": b""}
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+
+def _share_no_work() -> None:
+    torch.set_num_threads(1)
+
+
+def _embed(model: Model, windows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Features as shards keep them, and seconds: of the core that was busy, or of the GPU."""
+    clock = time.thread_time if model.device.type == "cpu" else time.monotonic
+    began = clock()
+    # A copy: torch wants memory it may write to, and products may depend on where in a cache line it begins.
+    own = torch.empty(windows.shape, dtype=getattr(torch, model.view.window_dtype)).numpy()
+    own[...] = windows
+    features = _stored(model.embed(own), model)
+    return features, clock() - began
+
+
+def _features(model: Model, futures: list[Future]) -> dict[str, Any]:
+    """What becomes of a piece's row: its features, or why there are none."""
+    try:
+        found = [future.result() for future in futures]
+    except Exception as error:
+        oom = isinstance(error, MemoryError) or "out of memory" in str(error)
+        reason = f"embedding: {type(error).__name__}: {error}"
+        return {"status": "failed", "error_class": "oom" if oom else "crash", "message": reason, "data": b""}
+    return {"data": b"".join(some.tobytes() for some, _ in found), "embed_s": sum(seconds for _, seconds in found)}
 
 
 def _stored(features: np.ndarray, model: Model) -> np.ndarray:
@@ -66,9 +87,3 @@ def _stored(features: np.ndarray, model: Model) -> np.ndarray:
     if narrow.dtype.kind == "f" and not np.isfinite(narrow).all():
         raise ValueError(f"features up to {np.abs(features).max():g} do not fit {narrow.dtype}")
     return narrow
-
-
-def _windows(row: dict, model: Model) -> np.ndarray:
-    # A copy: torch wants memory it may write to.
-    data = np.frombuffer(bytearray(row["data"]), model.view.window_dtype)
-    return data.reshape(row["windows_count"], *model.view.window_shape)
