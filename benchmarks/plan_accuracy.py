@@ -39,7 +39,7 @@ def ndvr(*arguments: str | Path) -> dict[str, Any]:
 def one_round(videos: Path, folder: Path, method: str, seed: int) -> dict[str, Any]:
     """Plan and run; predicted, measured and relative error by name, and what the plan took."""
     from ndvr.models import card
-    from ndvr.pipeline.trial import bytes_under
+    from ndvr.pipeline.trial_files import bytes_under
 
     library = folder / f"{method}-{seed}"
     settings = ["--method", method, *(["--weights", f"{method}=random"] if card(method).weights else [])]

@@ -43,7 +43,7 @@ SOUND_S = 2.5e-3  # of a second of sound, to log-mel
 START_S = 10.0
 BLOCK_S = 0.1  # CPU seconds of all Ray processes for a block of videos on its way through the stages
 COPY_S_PER_MB = 2e-3  # of windows through the object store
-DRIVER_BLOCK_S = 0.02  # of that the driver's, which has one core whatever the size of the cluster
+DRIVER_BLOCK_S = 0.04  # of that the driver's, which has one core whatever the size of the cluster
 
 
 def decode_s(header: Header, views: Mapping[str, View]) -> float:

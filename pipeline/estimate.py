@@ -20,6 +20,7 @@ from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.pipeline.collection import look, sample_size
 from ndvr.pipeline.extrapolate import extrapolate
 from ndvr.pipeline.plan import make_plan
+from ndvr.pipeline.pools import Pools
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.settings import choose, describe
 from ndvr.pipeline.trial import Trial, try_out
@@ -86,6 +87,7 @@ def make_estimate(
     cpus: int | None = None,
     gpus: int | None = None,
     gpu_cores: float = CORES_PER_GPU,
+    pools: Pools | None = None,
     limits: Limits | None = None,
     progress: bool = True,
 ) -> Estimate:
@@ -100,7 +102,7 @@ def make_estimate(
     limits = limits or Limits()
     chosen = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
-    machines = Machines.given(cpus=cpus, gpus=gpus, address=address)
+    machines = Machines.given(cpus=cpus, gpus=gpus, address=address, pools=pools or Pools())
     models, load_s = _load(chosen)
     configs = {method: describe(setting, models[method], decoder) for method, setting in chosen.items()}
     todo = _todo(manifest, library, {method: about["name"] for method, about in configs.items()})

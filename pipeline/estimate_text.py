@@ -37,7 +37,7 @@ def _stage_lines(found: Estimate) -> list[str]:
         on = "GPU" if row["stage"] == "embed" and found.machines["gpus"] else "CPU"
         hours = f"{row['busy_s'] / 3600:,.4f}" if row["busy_s"] < 3600 else f"{row['busy_s'] / 3600:,.1f}"
         busy = "" if row["stage"] == "start" else f"{hours} {on}"
-        workers = "" if row["stage"] == "start" else f"{row['workers']:,}"
+        workers = "" if row["stage"] == "start" else f"{row['workers']:,g}"
         lines.append(f"{_STAGES.get(row['stage'], row['stage']):<20}{busy:>12}{workers:>9}{_time(row['wall_s']):>10}")
     return lines
 

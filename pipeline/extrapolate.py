@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ndvr.operators.fold import FEWEST_COMMITS
 from ndvr.operators.sample import ratio, resampled_ratios
 from ndvr.pipeline import costs
 from ndvr.pipeline.collection import Collection
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 N_DRAWS = 1000
 LEVELS = (0.1, 0.9)
+FOLDED_ROW_BYTES = 88  # of a receipt in the folded ledger, beside the commits
 # How much constants and machines differ from run to run, relative: Ray's start, its work, the speed of the cores.
 START_SPREAD, RAY_SPREAD, SPEED_SPREAD = 0.15, 0.2, 0.06
 # What a sample in which every header was right cannot show: that some of the others are not.
@@ -126,14 +128,15 @@ def extrapolate(
     windows = {method: told.windows(method) for method in methods}
     n_rows = _receipts(collection, methods)
     commits = commits_of(collection.n_all, n_rows, len(methods))
-    out = Guess(commits * trial.commit_bytes + n_rows * trial.row_bytes, np.zeros(N_DRAWS))
-    out = Guess(out.value, np.full(N_DRAWS, out.value))
+    ledger = commits * trial.files.commit_bytes + n_rows * trial.files.row_bytes
+    ledger += n_rows * FOLDED_ROW_BYTES if commits >= FEWEST_COMMITS else 0.0
+    out = Guess(ledger, np.full(N_DRAWS, ledger))
     embed, moved = NOTHING, NOTHING
     for method in methods:
         embed += windows[method] * told.embed_s(method) * (gpu_share if machines.gpus else 1.0)
         moved += windows[method] * (costs.window_bytes(collection.views[method]) / 1e6)
-        fixed = min(commits, windows[method].value) * trial.shard_bytes.get(method, 0.0)
-        size = windows[method] * trial.window_bytes.get(method, 0.0)
+        fixed = min(commits, windows[method].value) * trial.files.shard_bytes.get(method, 0.0)
+        size = windows[method] * trial.files.window_bytes.get(method, 0.0)
         out += Guess(size.value + fixed, size.draws + fixed)
     blocks = blocks_of(collection.n_all, machines) if collection.n_all else 0
     ray = moved * costs.COPY_S_PER_MB + told.about(blocks * costs.BLOCK_S, RAY_SPREAD)
@@ -141,7 +144,7 @@ def extrapolate(
     busy = {
         "decode": told.decode_s() * speed,
         "embed": embed * speed,
-        "write": told.about(commits * trial.write_s, RAY_SPREAD),
+        "write": told.about(commits * trial.files.write_s, RAY_SPREAD),
         "ray": ray * speed,
         "driver": told.about(driver_s(blocks), RAY_SPREAD),
     }

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from ndvr.pipeline.commands import METHOD_HELP, _pairs, address_option, given, json_option, option_option, quiet_option
+from ndvr.pipeline.commands import (
+    METHOD_HELP,
+    POOLS,
+    _pairs,
+    address_option,
+    given,
+    json_option,
+    option_option,
+    pool_options,
+    quiet_option,
+)
 
 
 @click.command()
@@ -30,6 +40,7 @@ from ndvr.pipeline.commands import METHOD_HELP, _pairs, address_option, given, j
 @click.option("--gpus", type=click.IntRange(0), help="Of the cluster to plan for.")
 @click.option("--gpu-cores", type=float, help="Cores that a GPU stands for, where none is here. Default: 40.")
 @click.option("--save", metavar="FILE", help="Keep the estimate as JSON, to be compared with the run.")
+@pool_options
 @address_option
 @quiet_option
 @json_option
@@ -45,10 +56,12 @@ def plan(videos: str, library: str | None, save: str | None, **settings: Any) ->
     """
     from ndvr.pipeline.estimate import make_estimate
     from ndvr.pipeline.estimate_text import estimate_text
+    from ndvr.pipeline.pools import Pools
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
-    gpus = settings.pop("gpus")
-    found = make_estimate(videos, library, gpus=gpus, **given(**settings), progress=not quiet)
+    gpus = settings.pop("gpus")  # 0 is a setting, too
+    pools = Pools(**{name: settings.pop(name) for name in POOLS})
+    found = make_estimate(videos, library, gpus=gpus, pools=pools, **given(**settings), progress=not quiet)
     if save:
         Path(save).write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else estimate_text(found))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,9 +16,8 @@ import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job, Limits
 from ndvr.operators.embed import Embed
-from ndvr.operators.library import Library
-from ndvr.operators.write import Write
 from ndvr.pipeline.settings import Setting
+from ndvr.pipeline.trial_files import Files, write_out
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model
@@ -46,11 +43,7 @@ class Trial:
 
     videos: list[Tried]
     embed: dict[str, list[tuple[int, float]]]  # by method: windows and seconds of every piece
-    window_bytes: dict[str, float]  # on disk, by method
-    shard_bytes: dict[str, float]  # of a shard without windows
-    row_bytes: float  # of a receipt
-    commit_bytes: float  # of a commit without receipts
-    write_s: float  # CPU seconds of one commit with its shards
+    files: Files  # what features and receipts take on disk
     others: float  # cores that other programs kept busy meanwhile
 
 
@@ -74,17 +67,8 @@ def try_out(
     videos = _decode(rows, lambda: Decode(jobs=jobs, run="plan", decoder=decoder, limits=limits), workers, done)
     others = max(0.0, (_others_busy_s() - busy) / max(time.monotonic() - began, 1e-9))
     tables, seconds = _embed([video.rows for video in videos], models, workers)
-    written = _write(tables, configs) if tables else {}
-    return Trial(videos=videos, embed=seconds, others=others, **(_NOTHING_WRITTEN | written))
-
-
-_NOTHING_WRITTEN: dict[str, Any] = {
-    "window_bytes": {},
-    "shard_bytes": {},
-    "row_bytes": 0.0,
-    "commit_bytes": 0.0,
-    "write_s": 0.0,
-}
+    files = write_out(tables, configs) if tables else Files()
+    return Trial(videos=videos, embed=seconds, others=others, files=files)
 
 
 def _decode(
@@ -121,13 +105,14 @@ def _decode_one(decode: Decode, row: dict[str, Any], tried: Tried, room: dict[st
     for table in decode(pa.table({**columns, "contents": [[None] * len(row["methods"])]})):
         keep = True
         for facts in table.drop_columns(["start_s", "data"]).to_pylist():
-            method = facts["method"]
-            if facts["kind"] == "piece":
-                tried.windows[method] = tried.windows.get(method, 0) + facts["windows_count"]
+            method, kind = facts["method"], facts["kind"]
+            if kind == "piece":
                 keep = room[method] > 0
                 room[method] -= table.nbytes
-            elif facts["kind"] == "end":
-                attempts[facts["attempt"]] = facts["decode_s"] or 0.0
+                continue
+            attempts[facts["attempt"]] = facts["decode_s"] or 0.0  # methods share it
+            if kind == "end":
+                tried.windows[method] = facts["windows_count"] if facts["status"] == "done" else 0
                 tried.failed = facts["error_class"] if facts["status"] == "failed" else tried.failed
         if keep:
             tried.rows.append(table)
@@ -143,11 +128,10 @@ def _embed(
     given = []
     for tables in videos:
         mine = []
-        for table in tables:
-            method, kind = table["method"][0].as_py(), table["kind"][0].as_py()
-            if kind != "piece":
-                mine.append(table)
-            elif (features := clocks[method](table)) is not None:
+        for row in (table.slice(number, 1) for table in tables for number in range(table.num_rows)):
+            if row["kind"][0].as_py() != "piece":
+                mine.append(row)
+            elif (features := clocks[row["method"][0].as_py()](row)) is not None:
                 mine.append(features)
         if mine:
             given.append(pa.concat_tables(mine))
@@ -183,65 +167,6 @@ def _first_window(table: pa.Table) -> pa.Table:
     (row,) = table.to_pylist()
     size = len(row["data"]) // row["windows_count"]
     return pa.Table.from_pylist([row | {"windows_count": 1, "data": row["data"][:size]}], schema=table.schema)
-
-
-def _write(tables: list[pa.Table], configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Write everything as one commit, then a commit a video: what a file costs without rows, and what a row adds."""
-    about = {config["name"]: config for config in configs.values()}
-    windows = {method: 0 for method in configs}
-    for table in tables:
-        for row in table.select(["method", "kind", "windows_count"]).to_pylist():
-            windows[row["method"]] += row["windows_count"] if row["kind"] == "piece" else 0
-    n_rows = sum(table.num_rows for table in tables)
-    folder = Path(tempfile.mkdtemp(prefix="ndvr-plan-"))
-    try:
-        (one, _), (many, seconds) = (
-            _written(folder / name, parts, about)
-            for name, parts in (("one", [pa.concat_tables(tables)]), ("many", tables))
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    files = {name: max(1, sum(_has_windows(table, name) for table in tables)) for name in about}
-    shard = {name: _fixed(one.get(name, 0), many.get(name, 0), files[name]) for name in about}
-    commit = _fixed(one["commits"], many["commits"], len(tables))
-    names = {method: config["name"] for method, config in configs.items()}
-    return {
-        "shard_bytes": {method: shard[name] for method, name in names.items()},
-        "window_bytes": {
-            method: (one.get(name, 0) - shard[name]) / max(1, windows[method]) for method, name in names.items()
-        },
-        "commit_bytes": commit,
-        "row_bytes": (one["commits"] - commit) / max(1, n_rows),
-        "write_s": seconds / len(tables),
-    }
-
-
-def _has_windows(table: pa.Table, config: str) -> bool:
-    return any(
-        row["kind"] == "piece" and row["config"] == config for row in table.select(["kind", "config"]).to_pylist()
-    )
-
-
-def _fixed(one: int, many: int, files: int) -> float:
-    """Bytes of a file without rows: `one` file and `many` hold the same rows."""
-    return max(0.0, (many - one) / (files - 1)) if files > 1 and one else 0.0
-
-
-def _written(folder: Path, parts: list[pa.Table], about: dict[str, dict[str, Any]]) -> tuple[dict[str, int], float]:
-    """Bytes of shards by configuration and of "commits", and CPU seconds."""
-    Library.create(folder)
-    write = Write(str(folder), about)
-    began = time.process_time()
-    for part in parts:
-        write(part)
-    seconds = time.process_time() - began
-    sizes = {name: bytes_under(folder / "shards" / name) for name in about}
-    return {**sizes, "commits": bytes_under(folder / "commits")}, seconds
-
-
-def bytes_under(folder: Path | str) -> int:
-    """Of all files in a folder and below."""
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 
 def _others_busy_s() -> float:

@@ -8,16 +8,15 @@ from click.testing import CliRunner
 from clips import numbered_clip
 
 from ndvr.models.card import Clips, Frames, Mel, Overview
-from ndvr.operators.headers import Header, read_headers
-from ndvr.operators.sample import draw, ratio, resampled_ratios
+from ndvr.operators.headers import read_headers
 from ndvr.operators.windows import End, cut
 from ndvr.pipeline import costs
 from ndvr.pipeline.cli import main
-from ndvr.pipeline.collection import Collection, sample_size
 from ndvr.pipeline.estimate import Estimate, make_estimate
 from ndvr.pipeline.estimate_text import compare, estimate_text
 from ndvr.pipeline.extract import extract
-from ndvr.pipeline.trial import bytes_under
+from ndvr.pipeline.pools import Pools
+from ndvr.pipeline.trial_files import bytes_under
 from ndvr.pipeline.wall_time import Machines, stages, wall_s
 
 
@@ -97,79 +96,33 @@ class TestHeaders:
         assert costs.windows_of(headers[1], Mel()) == 0
 
 
-class TestSample:
-    def test_chances_go_with_weights_and_the_largest_are_always_in(self):
-        picked, chance = draw(np.array([1.0, 1, 1, 1, 100]), 3, np.random.default_rng(0))
-        assert chance.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
-        assert len(picked) == 3 and 4 in picked
-
-    def test_each_item_comes_as_often_as_its_chance_says(self):
-        rng, weights = np.random.default_rng(0), np.arange(1.0, 21.0)
-        counts = np.zeros(20)
-        for _ in range(3000):
-            picked, chance = draw(weights, 5, rng)
-            assert len(picked) == 5
-            counts[picked] += 1
-        # Three standard deviations of the rarest count, 3000 draws at 0.024, are 0.0084.
-        np.testing.assert_allclose(counts / 3000, chance, atol=0.03)
-
-    def test_a_sample_of_all_is_all_and_leaves_nothing_to_chance(self):
-        picked, chance = draw(np.ones(4), 9, np.random.default_rng(0))
-        assert picked.tolist() == [0, 1, 2, 3] and chance.tolist() == [1, 1, 1, 1]
-        draws = np.random.default_rng(0).integers(0, 4, (100, 4))
-        found = resampled_ratios(np.array([1.0, 5, 2, 9]), np.ones(4), np.ones(4), draws=draws, share=1.0)
-        assert found.tolist() == [17 / 4] * 100
-
-    def test_a_ratio_weighs_what_was_drawn_rarely(self):
-        assert ratio(np.array([1.0, 4.0]), np.array([1.0, 2.0]), np.array([3.0, 1.0])) == 7 / 5
-        assert ratio(np.zeros(0), np.zeros(0), np.zeros(0)) == 0
-
-    @pytest.mark.parametrize(("sample", "n_videos", "count"), [("1%", 200, 8), ("1%", 5, 5), ("1%", 3000, 30), ("40", 200, 40), ("1%", 10**6, 100)])  # fmt: skip
-    def test_sizes(self, sample, n_videos, count):
-        assert sample_size(sample, n_videos) == count
-
-    def test_totals_of_many_videos_follow_from_the_headers_of_some(self):
-        """Frames in proportion to bytes but for noise: 300 headers of 20,000 tell the total."""
-        rng = np.random.default_rng(0)
-        sizes = np.exp(rng.normal(15, 1.5, 20_000))
-        frames = sizes * rng.uniform(0.5, 1.5, len(sizes)) / 1000
-        picked, chance = draw(np.sqrt(sizes), 300, rng)
-        collection = Collection(
-            n_all=len(sizes),
-            bytes_all=int(sizes.sum()),
-            views={"a": Frames()},
-            rows=[{"methods": ["a"]} for _ in picked],
-            headers=[Header(bytes=int(sizes[i]), codec="h264", frames=int(frames[i])) for i in picked],
-            weight=1 / chance[picked],
-        )
-        told = collection.total(np.array([header.frames for header in collection.headers]))
-        assert told == pytest.approx(frames.sum(), rel=0.1)  # 3 standard errors: 3 * 0.29 / sqrt(300) = 5 %, and more
-        assert collection.facts()["codecs"] == {"h264": 20_000}
+def machines_of(cpus, gpus):
+    return Machines.given(cpus=cpus, gpus=gpus, address=None, pools=Pools())
 
 
 class TestWallTime:
     def test_stages_that_share_cores_add_up(self):
-        machines = Machines(cpus=2, gpus=0, where="as given")
+        machines = machines_of(2, 0)
         table = stages({"decode": 100.0, "embed": 90.0}, machines, n_videos=50)
         seconds, bounds = wall_s(table, machines, start_s=10.0, longest_s=5.0)
         assert max(bounds, key=bounds.get) == "cores"
         assert 105 <= seconds <= 115  # 190 / 2 and 10 to start, and not every second of a core is used
 
     def test_on_gpus_the_slowest_stage_bounds(self):
-        machines = Machines(cpus=100, gpus=2, where="as given")
+        machines = machines_of(100, 2)
         table = stages({"decode": 100.0, "embed": 90.0}, machines, n_videos=500)
         seconds, bounds = wall_s(table, machines, start_s=10.0, longest_s=5.0)
         assert max(bounds, key=bounds.get) == "embed"
         assert seconds == 10 + 45
 
     def test_no_number_of_cores_decodes_one_video_faster(self):
-        machines = Machines(cpus=1000, gpus=0, where="as given")
+        machines = machines_of(1000, 0)
         table = stages({"decode": 1000.0}, machines, n_videos=5000)
         seconds, bounds = wall_s(table, machines, start_s=0.0, longest_s=300.0)
         assert (seconds, max(bounds, key=bounds.get)) == (300, "longest video")
 
     def test_possible_numbers_give_possible_times(self):
-        machines = Machines(cpus=1, gpus=1, where="as given")
+        machines = machines_of(1, 1)
         table = stages({"embed": np.array([1.0, 9.0])}, machines, n_videos=5)
         seconds, _ = wall_s(table, machines, start_s=np.array([1.0, 1.0]), longest_s=4.0)
         assert seconds.tolist() == [5, 10]
