@@ -14,6 +14,7 @@ from ndvr.models.method import Model
 from ndvr.operators.score_cell import Scorer
 from ndvr.operators.score_groups import Group
 from ndvr.operators.score_part import write_pairs
+from ndvr.operators.store import Store
 
 
 class ChosenCell(Scorer):
@@ -22,7 +23,16 @@ class ChosenCell(Scorer):
     halved  scores are brought from [-1, 1] to [0, 1], as DnS does to put them among those of its coarse student
     """
 
-    def __init__(self, model: Model, queries: Path, database: Path, *, halved: bool, folder: Path, memory_gb: float):
+    def __init__(
+        self,
+        model: Model,
+        queries: str | Path | Store,
+        database: str | Path | Store,
+        *,
+        halved: bool,
+        folder: Path,
+        memory_gb: float,
+    ):
         super().__init__(model, queries, database, folder=folder, memory_gb=memory_gb)
         self.halved = halved
 

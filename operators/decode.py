@@ -22,6 +22,8 @@ from ndvr.models.card import Mel, View
 from ndvr.operators import decoders
 from ndvr.operators.decode_child import File, Seen, Verdict
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.fetch import Fetch
+from ndvr.operators.object_store import Access
 from ndvr.operators.rows import table
 from ndvr.operators.sandbox import ChildDied, ChildKilled, Sandbox
 from ndvr.operators.windows import Piece
@@ -29,7 +31,7 @@ from ndvr.operators.windows import Piece
 QUARANTINE = 2  # decoder processes that a file may bring down
 KILLS = 5  # of its decoder from outside after which a video is tried once more, with growing pauses
 FIRST_PAUSE_S = 0.1
-_HOPELESS = ("io", "empty", "oom")  # with any decoder
+_HOPELESS = ("io", "empty", "oom", "unsupported")  # with any decoder: PyAV knows every codec that decord does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ class _Case:
 
     video: dict[str, Any]
     settled: dict[str, str]  # by method the hash of what stands in the ledger
+    path: str = ""  # of the file, where it is here
     facts: dict[str, Any] = field(default_factory=dict)  # bytes, mtime_ns, sha256
     attempt: int = 0
     started: datetime | None = None  # of the attempt
@@ -70,10 +73,19 @@ class Decode:
     Only video_id, uri, methods and, where there are any, contents are read.
     """
 
-    def __init__(self, *, jobs: dict[str, Job], run: str, decoder: str = "auto", limits: Limits | None = None):
+    def __init__(
+        self,
+        *,
+        jobs: dict[str, Job],
+        run: str,
+        decoder: str = "auto",
+        limits: Limits | None = None,
+        access: Access | None = None,
+    ):
         self.jobs, self.run, self.order = jobs, run, decoders.order(decoder)
         self.host = socket.gethostname().split(".")[0]
         limits = limits or Limits()
+        self.fetch = Fetch(access, total_s=limits.total_s)
         hears = any(isinstance(job.view, Mel) for job in jobs.values())
         self.sandbox = Sandbox(
             "ndvr.operators.decode_child:serve",
@@ -88,10 +100,29 @@ class Decode:
             yield from self._video(video)
 
     def _video(self, video: dict[str, Any]) -> Iterator[pa.Table]:
-        """Every attempt hands over pieces; the end rows come when all methods have their verdict."""
+        """With the file at hand. What cannot be brought here is failed for every method."""
         settled = zip(video["methods"], video.get("contents") or [])
         case = _Case(video, {method: content for method, content in settled if content})
-        attempts = [(self.order[0], list(video["methods"]))]
+        case.started, began = datetime.now(timezone.utc), time.monotonic()
+        try:
+            with self.fetch(video["uri"]) as file:
+                case.path, case.facts = file
+                yield from self._decoded(case)
+        except DecodeError as error:
+            case.attempt, case.facts = 1, {name: video.get(name) for name in ("bytes", "mtime_ns")}
+            end: dict[str, Any] = {
+                "kind": "end",
+                "status": "failed",
+                "error_class": error.kind,
+                "message": error.message,
+            }
+            end |= {"piece": 0, "windows_count": 0, "uri": video["uri"], "decode_s": time.monotonic() - began}
+            end |= {"deaths": 0, "quarantined": False}
+            yield table([self._row(case, method, end) for method in video["methods"]])
+
+    def _decoded(self, case: _Case) -> Iterator[pa.Table]:
+        """Every attempt hands over pieces; the end rows come when all methods have their verdict."""
+        attempts = [(self.order[0], list(case.video["methods"]))]
         while attempts:
             decoder, methods = attempts.pop(0)
             case.attempt, case.started = case.attempt + 1, datetime.now(timezone.utc)
@@ -122,7 +153,7 @@ class Decode:
         broken: DecodeError | None = None
         views = {method: self.jobs[method].view for method in methods}
         try:
-            for item in self.sandbox.stream(case.video["uri"], views, decoder, case.settled, case.facts):
+            for item in self.sandbox.stream(case.path, views, decoder, case.settled, case.facts):
                 if isinstance(item, Piece):
                     pieces, windows = counts[item.key]
                     counts[item.key] = pieces + 1, windows + len(item.windows)

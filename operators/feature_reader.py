@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.library import Library
 from ndvr.operators.shards import features_of
+from ndvr.operators.store import Store
 
 Piece = tuple[str, int, int]  # shard, its first row, number of rows
 
@@ -23,7 +24,7 @@ Piece = tuple[str, int, int]  # shard, its first row, number of rows
 class FeatureReader:
     """Keeps the shard and the row group that were read last: neighbours are read from them."""
 
-    def __init__(self, library: str | Path):
+    def __init__(self, library: str | Path | Store):
         self.library = Library(library)
         self._shard, self._starts = "", np.zeros(1, np.int64)
         self._file: pq.ParquetFile | None = None

@@ -63,7 +63,7 @@ class Found:
 class Library:
     """An opened library, as of now. Raises FileNotFoundError or ValueError when it is none."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path | Store):
         self.store = Store(path)
         try:
             about = self.store.read_json(ABOUT)

@@ -4,19 +4,30 @@
     .txt        "id path" per line, the references' format; the path may hold spaces
     .csv        columns video_id and uri (or path); .parquet likewise
     one video   id = its file name
-Relative paths in a list are looked up from the list's own folder; folders may be spelled in another case.
+Each may lie in an object store (s3://bucket/videos, s3://bucket/list.csv), and a list may name videos in one.
+Relative paths in a list are looked up from the list's own folder; local folders may be spelled in another case.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import os
+import posixpath
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ndvr.operators.object_store import Stat, check_served, is_remote, kind_of, list_objects, stat_objects
+from ndvr.operators.store import Store
+
+_AT_ONCE = 32  # files asked for: a network file system answers after milliseconds
 
 # What lies beside videos and is none, by its name. Anything else in a folder is tried: a wrong or missing
 # extension says nothing about the bytes.
@@ -36,7 +47,8 @@ class Manifest:
     source: str
     uris: dict[str, str] = field(repr=False)
     ignored: dict[str, int] = field(default_factory=dict)
-    stats: dict[str, tuple[int, int] | None] = field(default_factory=dict, repr=False)  # bytes, mtime_ns, where known
+    # Bytes and mtime_ns, None of what is not there; empty where all are local, and can be asked as cheaply later.
+    stats: dict[str, Stat | None] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -44,35 +56,75 @@ class Manifest:
 
 def read_manifest(videos: str | Path) -> Manifest:
     """The manifest behind VIDEOS. FileNotFoundError or ValueError say what is wrong with it and what to do."""
-    path = Path(videos)
-    if "://" in str(videos):
-        raise ValueError(
-            f"{videos}: object stores are not supported yet; mount it or copy the videos to a local folder"
-        )
-    if not path.exists():
+    place = str(videos) if is_remote(videos) else str(Path(videos))
+    kind = kind_of(place) if is_remote(place) else _local_kind(place)
+    if kind is None:
         raise FileNotFoundError(
-            f"VIDEOS does not exist: {path}; give a folder, a list (.txt, .csv, .parquet) or a video"
+            f"VIDEOS does not exist: {place}; give a folder, a list (.txt, .csv, .parquet) or a video"
         )
-    if path.is_dir():
-        return _folder(path)
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        pairs = _text(path)
-    elif suffix == ".csv":
-        pairs = _csv(path)
-    elif suffix == ".parquet":
-        pairs = _parquet(path)
+    if kind == "folder":
+        return _remote_folder(place) if is_remote(place) else _folder(Path(place))
+    name = place.rpartition("/")[2]
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in _READERS:
+        pairs = _READERS[suffix](place, _read(place))
     else:
-        pairs = [(path.name, path.name)]
+        pairs = [(name, name)]
     if not pairs:
-        raise ValueError(f"{path} lists no videos")
-    _refuse_duplicates(path, [video_id for video_id, _ in pairs])
-    base, spelled = path.resolve().parent, cache(_spelled)
-    uris = {video_id: base / uri for video_id, uri in sorted(pairs)}
-    return Manifest(
-        source=str(path),
-        uris={video_id: os.path.join(spelled(str(uri.parent)), uri.name) for video_id, uri in uris.items()},
-    )
+        raise ValueError(f"{place} lists no videos")
+    _refuse_duplicates(place, [video_id for video_id, _ in pairs])
+    uris = _resolved(place, dict(sorted(pairs)))
+    return Manifest(source=place, uris=uris, stats=_stats(uris))
+
+
+def _local_kind(place: str) -> str | None:
+    return "folder" if os.path.isdir(place) else "file" if os.path.exists(place) else None
+
+
+def _read(place: str) -> bytes:
+    folder, _, name = place.rpartition("/")
+    return Store(folder).read(name) if is_remote(place) else Path(place).read_bytes()
+
+
+def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
+    """Relative paths, from the folder of the list."""
+    spelled = cache(_spelled)
+    base = place.rpartition("/")[0] if is_remote(place) else str(Path(place).resolve().parent)
+
+    def resolve(uri: str) -> str:
+        if is_remote(uri):
+            check_served(uri)
+            return uri
+        if is_remote(base) and not uri.startswith("/"):
+            scheme, _, folder = base.partition("://")
+            return f"{scheme}://{posixpath.normpath(posixpath.join(folder, uri))}"
+        path = Path(base) / uri
+        return os.path.join(spelled(str(path.parent)), path.name)
+
+    return {video_id: resolve(uri) for video_id, uri in uris.items()}
+
+
+def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
+    """Of all, if one is in an object store."""
+    remote = {video_id: uri for video_id, uri in uris.items() if is_remote(uri)}
+    if not remote:
+        return {}
+    local = {video_id: uri for video_id, uri in uris.items() if video_id not in remote}
+    return stat_files(local) | dict(zip(remote, stat_objects(list(remote.values()))))
+
+
+def stat_files(uris: dict[str, str]) -> dict[str, Stat | None]:
+    """Bytes and mtime_ns of local files; None for one that cannot be looked at."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(uris, pool.map(_stat, uris.values(), chunksize=64)))
+
+
+def _stat(uri: str) -> Stat | None:
+    try:
+        found = os.stat(uri)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _spelled(folder: str) -> str:
@@ -95,62 +147,90 @@ def _folder(folder: Path) -> Manifest:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             file = Path(root, name)
-            if name.startswith(".") or file.suffix.lower() in NOT_VIDEOS:
-                ignored[file.suffix.lower() or name] += 1
+            if kind := _no_video(name):
+                ignored[kind] += 1
             else:
                 uris[file.relative_to(folder).as_posix()] = str(file.resolve() if file.exists() else file.absolute())
+    return _of_folder(str(folder), uris, ignored, {})
+
+
+def _remote_folder(folder: str) -> Manifest:
+    stats: dict[str, Stat | None] = {}
+    ignored: Counter[str] = Counter()
+    root = folder.rstrip("/") + "/"
+    for uri, stat in list_objects(folder).items():
+        video_id = uri.removeprefix(root)
+        *folders, name = video_id.split("/")
+        if any(part.startswith(".") for part in folders):
+            continue
+        if kind := _no_video(name):
+            ignored[kind] += 1
+        else:
+            stats[video_id] = stat
+    return _of_folder(folder, {video_id: root + video_id for video_id in stats}, ignored, stats)
+
+
+def _no_video(name: str) -> str | None:
+    """The kind of file that is no video by its name: its extension, or the name of a hidden one."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return (suffix or name) if name.startswith(".") or suffix in NOT_VIDEOS else None
+
+
+def _of_folder(folder: str, uris: dict[str, str], ignored: Counter[str], stats: dict[str, Stat | None]) -> Manifest:
     if not uris:
         left = f"; ignored {sum(ignored.values())} files that are no videos by name" if ignored else ""
         raise ValueError(f"no videos in folder {folder}{left}")
-    return Manifest(source=str(folder), uris=dict(sorted(uris.items())), ignored=dict(sorted(ignored.items())))
+    return Manifest(source=folder, uris=dict(sorted(uris.items())), ignored=dict(sorted(ignored.items())), stats=stats)
 
 
-def _text(path: Path) -> list[tuple[str, str]]:
+def _text(place: str, data: bytes) -> list[tuple[str, str]]:
     pairs = []
     # utf-8-sig: editors on Windows put a mark before the first id.
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(data.decode("utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         parts = line.strip().split(maxsplit=1)
         if len(parts) != 2:
-            raise ValueError(f'{path}, line {number}: expected "id path", got {line.strip()!r}')
+            raise ValueError(f'{place}, line {number}: expected "id path", got {line.strip()!r}')
         pairs.append((parts[0], parts[1]))
     return pairs
 
 
-def _csv(path: Path) -> list[tuple[str, str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        key = _uri_column(path, reader.fieldnames or [])
-        return _complete(path, ((row["video_id"], row[key]) for row in reader))
+def _csv(place: str, data: bytes) -> list[tuple[str, str]]:
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    key = _uri_column(place, reader.fieldnames or [])
+    return _complete(place, ((row["video_id"], row[key]) for row in reader))
 
 
-def _parquet(path: Path) -> list[tuple[str, str]]:
-    columns = pq.read_schema(path).names
-    key = _uri_column(path, columns)
-    table = pq.read_table(path, columns=["video_id", key])
-    return _complete(path, zip(table["video_id"].to_pylist(), table[key].to_pylist()))
+def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        key = _uri_column(place, file.schema_arrow.names)
+        table = file.read(columns=["video_id", key])
+    return _complete(place, zip(table["video_id"].to_pylist(), table[key].to_pylist()))
 
 
-def _uri_column(path: Path, columns) -> str:
+_READERS = {".txt": _text, ".csv": _csv, ".parquet": _parquet}
+
+
+def _uri_column(place: str, columns: Iterable[str]) -> str:
     for key in ("uri", "path"):
         if "video_id" in columns and key in columns:
             return key
     found = ", ".join(columns) or "none"
-    raise ValueError(f"{path} needs the columns video_id and uri (or path); its columns are: {found}")
+    raise ValueError(f"{place} needs the columns video_id and uri (or path); its columns are: {found}")
 
 
-def _complete(path: Path, pairs) -> list[tuple[str, str]]:
+def _complete(place: str, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     rows = []
     for number, (video_id, uri) in enumerate(pairs, start=1):
         if not video_id or not uri:
-            raise ValueError(f"{path}, row {number}: empty {'uri' if video_id else 'video_id'}")
+            raise ValueError(f"{place}, row {number}: empty {'uri' if video_id else 'video_id'}")
         rows.append((str(video_id), str(uri)))
     return rows
 
 
-def _refuse_duplicates(path: Path, ids: list[str]) -> None:
+def _refuse_duplicates(place: str, ids: list[str]) -> None:
     twice = sorted(video_id for video_id, count in Counter(ids).items() if count > 1)
     if twice:
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
-        raise ValueError(f"{path} lists id {twice[0]!r} twice{more}; every video needs an id of its own")
+        raise ValueError(f"{place} lists id {twice[0]!r} twice{more}; every video needs an id of its own")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ndvr.models.method import Model
 from ndvr.operators.score_cell import Scorer
 from ndvr.operators.score_groups import Group
-from ndvr.operators.store import write_whole
+from ndvr.operators.store import Store, write_whole
 
 COLUMNS = ("video_id_a", "video_id_b", "score")
 
@@ -25,7 +25,7 @@ class PairCell(Scorer):
     def __init__(
         self,
         model: Model,
-        library: str | Path,
+        library: str | Path | Store,
         *,
         folder: Path,
         memory_gb: float,

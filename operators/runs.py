@@ -69,7 +69,7 @@ def _youngest_s(store: Store, run: str) -> float:
 class AtWork:
     """A worker's note of the video it has at hand. Not flushed: it outlives a killed process, not a power cut."""
 
-    def __init__(self, library: str, run: str):
+    def __init__(self, library: str | Store, run: str):
         self._store, self._name = Store(library), f"{WORK}/{run}-{uuid.uuid4().hex[:8]}.json"
         if not self._store.remote:
             with contextlib.suppress(OSError):

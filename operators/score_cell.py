@@ -12,6 +12,7 @@ from ndvr.models.method import Model, NotFiniteError
 from ndvr.operators.score_groups import Group
 from ndvr.operators.score_part import write_part
 from ndvr.operators.signatures import Signatures
+from ndvr.operators.store import Store
 
 # Of a worker's memory: what is being compared, each side, and what is kept for the next cells.
 _BLOCK_SHARE, _KEPT_SHARE = 0.2, 0.4
@@ -20,8 +21,10 @@ _BLOCK_SHARE, _KEPT_SHARE = 0.2, 0.4
 class Scorer:
     """Scores groups with one model, in `memory_gb` beyond what the model itself takes."""
 
-    def __init__(self, model: Model, queries: Path, database: Path, *, folder: Path, memory_gb: float):
-        def side(library: str | Path) -> Signatures:
+    def __init__(
+        self, model: Model, queries: str | Path | Store, database: str | Path | Store, *, folder: Path, memory_gb: float
+    ):
+        def side(library: str | Path | Store) -> Signatures:
             block, kept = (int(share * memory_gb * 1e9) for share in (_BLOCK_SHARE, _KEPT_SHARE))
             return Signatures(model, library, block_bytes=block, kept_bytes=kept, folder=folder)
 

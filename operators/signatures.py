@@ -18,7 +18,7 @@ import pyarrow as pa
 from ndvr.models.method import Model
 from ndvr.operators.feature_reader import FeatureReader
 from ndvr.operators.score_groups import Group, Video
-from ndvr.operators.store import write_whole
+from ndvr.operators.store import Store, write_whole
 
 _PROBED_WINDOWS = 32
 _LONG_BYTES = 8 << 20
@@ -32,7 +32,7 @@ class Signatures:
     folder       where a compact method's signatures are kept
     """
 
-    def __init__(self, model: Model, library: str | Path, *, block_bytes: int, kept_bytes: int, folder: Path):
+    def __init__(self, model: Model, library: str | Path | Store, *, block_bytes: int, kept_bytes: int, folder: Path):
         self.model, self.folder = model, folder
         self._read = FeatureReader(library)
         self._block_windows = max(1, int(block_bytes / bytes_per_window(model)))

@@ -15,6 +15,8 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,46 +25,38 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from ndvr.operators.object_store import Access, check_served, filesystem, is_remote, put, told
+
 TEMPORARY = ".tmp"
-
-
-def is_remote(place: str | Path) -> bool:
-    """Whether a place is an object store's and not a path."""
-    return "://" in str(place)
-
-
-def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI and the path in it. ValueError for a scheme that is not served here."""
-    scheme = uri.partition("://")[0]
-    try:
-        if scheme == "s3" and "?" not in uri:
-            return pafs.S3FileSystem(**_s3_settings()), uri.partition("://")[2].rstrip("/")
-        return pafs.FileSystem.from_uri(uri)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot use {uri}: {reason}; give a folder, s3://bucket/path or gs://bucket/path") from error
-
-
-def _s3_settings() -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-        settings["endpoint_override"] = endpoint
-    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
-        settings["region"] = region
-    elif endpoint:
-        settings["region"] = "us-east-1"  # asking Amazon where a bucket of another server is would fail
-    return settings
+_AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
 
 
 class Store:
-    """Files by their name relative to the root, with "/" between folders."""
+    """Files by their name relative to the root, with "/" between folders.
 
-    def __init__(self, root: str | Path):
-        self.remote = is_remote(root)
-        self.root = str(root).rstrip("/") if self.remote else str(Path(root))
+    A pickled one takes along how the object store is reached (not the credentials), for workers elsewhere. Every
+    method raises ndvr.operators.object_store.Unreachable, in one sentence, where an object store does not serve us.
+    """
+
+    def __init__(self, root: str | Path | Store, access: Access | None = None):
+        if isinstance(root, Store):
+            place, access = root.root, access or root.access
+        else:
+            place = str(root)
+        self.access: Access = access or Access.here()
+        self.remote = is_remote(place)
+        self.root: str = place.rstrip("/") if self.remote else str(Path(place))
+        if self.remote:
+            check_served(self.root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.root,)
+        return Store, (self.root, self.access)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and (self.root, self.access) == (other.root, other.access)
+
+    def __hash__(self) -> int:
+        return hash(self.root)
 
     def __str__(self) -> str:
         return self.root
@@ -76,14 +70,19 @@ class Store:
 
     @cached_property
     def _fs(self) -> tuple[pafs.FileSystem, str]:
-        return filesystem(self.root) if self.remote else (pafs.LocalFileSystem(), os.path.abspath(self.root))
+        if self.remote:
+            return filesystem(self.root, self.access)
+        return pafs.LocalFileSystem(), os.path.abspath(self.root)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self.root, self.access) if self.remote else nullcontext()
 
     def _at(self, name: str) -> str:
         return f"{self._fs[1]}/{name}" if name else self._fs[1]
 
     def read(self, name: str) -> bytes:
         """FileNotFoundError when it is not there."""
-        with self._fs[0].open_input_file(self._at(name)) as file:
+        with self._told(), self._fs[0].open_input_file(self._at(name)) as file:
             return file.read()
 
     def read_json(self, name: str) -> Any:
@@ -91,15 +90,14 @@ class Store:
 
     def open(self, name: str) -> pa.NativeFile:
         """For reading here and there, as Parquet does."""
-        return self._fs[0].open_input_file(self._at(name))
+        with self._told():
+            return self._fs[0].open_input_file(self._at(name))
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Whole or not at all; replaces what was there."""
         if self.remote:
-            # Not `with`: leaving it by an exception would complete the upload of half a file.
-            stream = self._fs[0].open_output_stream(self._at(name))
-            stream.write(data)
-            stream.close()
+            with self._told():
+                put(self._fs[0], self._at(name), data)
         else:
             write_whole(self.folder / name, lambda path: Path(path).write_bytes(data))
 
@@ -129,21 +127,33 @@ class Store:
         return {name: now - (about.mtime_ns or 0) / 1e9 for name, about in self._files(folder).items()}
 
     def _files(self, folder: str) -> dict[str, pafs.FileInfo]:
-        found = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
+        with self._told():
+            found = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
         files = (about for about in found if about.type == pafs.FileType.File)
         return {about.base_name: about for about in files if not about.base_name.endswith(TEMPORARY)}
 
     def exists(self, name: str) -> bool:
-        return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
+        with self._told():
+            return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
 
     def empty(self) -> bool:
         """Whether nothing lies under the root, or it does not exist."""
-        return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
+        with self._told():
+            return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
 
-    def remove(self, name: str) -> None:
-        """Gone, or was not there."""
+    def remove(self, *names: str) -> None:
+        """Gone, or were not there."""
+        if self.remote and len(names) > 1:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._remove, names))
+        else:
+            for name in names:
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
         try:
-            self._fs[0].delete_file(self._at(name))
+            with self._told():
+                self._fs[0].delete_file(self._at(name))
         except FileNotFoundError:
             pass
         except OSError:

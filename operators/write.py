@@ -23,7 +23,7 @@ class Write:
     same bytes. `configs` is what each configuration says about itself, see `ndvr.operators.library.Library`.
     """
 
-    def __init__(self, library: str | Path, configs: dict[str, dict]):
+    def __init__(self, library: str | Path | Store, configs: dict[str, dict]):
         self.store, self.configs = Store(library), configs
 
     def __call__(self, pieces: pa.Table) -> pa.Table:

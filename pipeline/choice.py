@@ -12,6 +12,7 @@ import numpy as np
 from ndvr import models
 from ndvr.operators.proposals import count_of
 from ndvr.operators.score_groups import Video, regroup
+from ndvr.operators.store import Store
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import Comparable
 from ndvr.pipeline.proposals import Proposals, Proposer, Urgency
@@ -68,7 +69,7 @@ class Doubtful:
         kept = {group.name: (side, group) for side in grid.SIDES for group in sides[side]}
         missing = [pair for name, pair in kept.items() if not (folder / f"{name}.npy").exists()]
         if missing:
-            libraries = [str(library) for library in self._found.libraries]
+            libraries = [library.store for library in self._found.libraries]
             make = partial(_worker, libraries=libraries, folder=folder, memory_gb=workers.memory_gb, **self._settings)
             grid.run(make, [], workers, kept=missing, title="selector")
         for path in folder.glob("*.npy"):
@@ -94,7 +95,7 @@ def _selector(device: str, *, student: str, weights: str | None, cache: str | No
     return load_selector(student, weights, device, cache=cache)
 
 
-def _worker(device: str, *, libraries: list[Path], folder: Path, memory_gb: float, **settings: Any) -> Scorer:
+def _worker(device: str, *, libraries: list[Store], folder: Path, memory_gb: float, **settings: Any) -> Scorer:
     from ndvr.operators.score_cell import Scorer
 
     return Scorer(_selector(device, **settings), *libraries, folder=folder, memory_gb=memory_gb)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.pair_list import PairList
 from ndvr.operators.score_groups import videos_of
-from ndvr.operators.store import write_whole
+from ndvr.operators.store import Store, write_whole
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import comparable
 from ndvr.pipeline.score_folder import Cell, ScoreFolder
@@ -109,7 +109,7 @@ def dedupe(
     folder.record({"videos": side})
     todo = folder.missing(cells)
     if todo:
-        own: dict[str, Any] = {"library": str(found.libraries[0]), "folder": folder.signatures, "memory_gb": memory_gb}
+        own: dict[str, Any] = {"library": found.libraries[0].store, "folder": folder.signatures, "memory_gb": memory_gb}
         make = partial(_worker, setting=found.setting, **own, **limits)
         force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
         grid.compute(make, todo, folder, force, compact=found.model.compact)
@@ -145,7 +145,7 @@ def _limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
     return {"threshold": threshold, "top_k": top_k}
 
 
-def _worker(device: str, *, setting: Setting, library: str | Path, **settings: Any) -> PairCell:
+def _worker(device: str, *, setting: Setting, library: Store, **settings: Any) -> PairCell:
     from ndvr.operators.pair_cell import PairCell
 
     return PairCell(setting.load(device, "similarity"), library, **settings)

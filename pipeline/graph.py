@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ndvr.operators.decode import Job, Limits
 from ndvr.operators.library import Library
+from ndvr.operators.object_store import Access
 from ndvr.operators.rows import PLANNED, table
 from ndvr.pipeline.pools import Pools, Stage, Stages
 from ndvr.pipeline.run_record import RunRecord
@@ -80,14 +81,15 @@ class Graph:
             for method, setting in self.chosen.items()
         }
         decode = {
-            "library": str(self.store),
+            "library": self.store.store,
+            "access": Access.here(),
             "jobs": jobs,
             "run": self.run,
             "decoder": self.decoder,
             "limits": self.limits,
         }
         embed = {"settings": self.chosen, "threads": stages.embed.threads}
-        write = {"library": str(self.store), "configs": {about["name"]: about for about in self.configs.values()}}
+        write = {"library": self.store.store, "configs": {about["name"]: about for about in self.configs.values()}}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
             return (

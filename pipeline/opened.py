@@ -37,7 +37,7 @@ class Opened:
         """What a worker needs to make a `Scorer`."""
         return {
             "setting": self.found.setting,
-            "libraries": [str(library) for library in self.found.libraries],
+            "libraries": [library.store for library in self.found.libraries],
             "folder": self.folder.signatures,
             "memory_gb": memory_gb,
         }

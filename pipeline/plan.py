@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from ndvr.operators.errors import ERROR_CLASSES
 from ndvr.operators.library import Entry, Library
-from ndvr.operators.manifest import Manifest
+from ndvr.operators.manifest import Manifest, stat_files
+from ndvr.operators.object_store import Stat
 
 QUARANTINED = "quarantined"
 MOST_LOST = 5  # workers, before a video that they had at hand is left alone
-_STATS_AT_ONCE = 32  # a network file system answers after milliseconds
-
-Stat = tuple[int, int]  # bytes, time of change in ns
 
 
 @dataclass
@@ -51,7 +47,7 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     check_retry(retry)
     found = library.lookup(configs.values(), manifest.uris)
     known = {method: found.entries[config] for method, config in configs.items()}
-    stats = manifest.stats or _stats(manifest.uris)
+    stats = manifest.stats or stat_files(manifest.uris)
     plan = Plan()
     for video_id, uri in manifest.uris.items():
         entries = {method: entries.get(video_id) for method, entries in known.items()}
@@ -95,20 +91,6 @@ def _state(entry: Entry | None, stat: Stat | None, retry: frozenset[str]) -> str
     # A copied or touched file is not a new video: the decoder finds out, on as many machines as there are.
     may_be_same = entry.status != "failed" and stat is not None and stat[0] == end["bytes"] and end["sha256"]
     return "verify" if may_be_same else "todo"
-
-
-def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
-    """Size and time of every file; None for one that cannot be looked at."""
-    with ThreadPoolExecutor(_STATS_AT_ONCE) as pool:
-        return dict(zip(uris, pool.map(_stat, uris.values(), chunksize=64)))
-
-
-def _stat(uri: str) -> Stat | None:
-    try:
-        found = os.stat(uri)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def count_failures(classes: Iterable[str]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ndvr.operators.proposals import count_of
+from ndvr.operators.store import Store
 from ndvr.pipeline import grid
 from ndvr.pipeline.check import Check, check_against, sample_of
 from ndvr.pipeline.choice import Best, Doubtful
@@ -202,7 +203,7 @@ def _compare(
     return names, *grid.run(make, tasks, workers)
 
 
-def _worker(device: str, *, setting: Setting, libraries: list[Path], **settings: Any) -> ChosenCell:
+def _worker(device: str, *, setting: Setting, libraries: list[Store], **settings: Any) -> ChosenCell:
     from ndvr.operators.chosen_cell import ChosenCell
 
     return ChosenCell(setting.load(device, "similarity"), *libraries, **settings)

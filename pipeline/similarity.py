@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ndvr.operators.similarities_json import write_similarities_json
+from ndvr.operators.store import Store
 from ndvr.pipeline import grid
 from ndvr.pipeline.comparable import Comparable, comparable
 from ndvr.pipeline.opened import open_comparison
@@ -113,7 +114,7 @@ def score_all(
     )
 
 
-def score_worker(device: str, *, setting: Setting, libraries: list[Path], folder: Path, memory_gb: float) -> ScoreCell:
+def score_worker(device: str, *, setting: Setting, libraries: list[Store], folder: Path, memory_gb: float) -> ScoreCell:
     """What scores cells on a device."""
     from ndvr.operators.score_cell import ScoreCell
 

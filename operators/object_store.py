@@ -1,0 +1,212 @@
+"""Object stores (S3 and what speaks its language, Google's): how they are reached, and their errors in one sentence.
+
+files, path = filesystem("s3://bucket/key with spaces #1.mp4")     # what follows s3:// is taken as it is
+with told("s3://bucket"):
+    files.get_file_info(path)                                      # Unreachable says what, where, what to do
+
+Credentials are the environment's, on every machine: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, the role
+of the machine; for Google's GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@bucket for what everybody may read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+SCHEMES = ("s3", "gs")
+# Of one try, and there are three: a server that is not there is told within seconds. The SDK's own second is short
+# for another continent, and its three seconds of silence for a busy server.
+CONNECT_S, SILENT_S = 3.0, 6.0
+_AT_ONCE = 32  # requests; a store answers after tens of milliseconds
+
+Stat = tuple[int, int]  # bytes, time of change in ns
+
+
+class Unreachable(OSError, ValueError):
+    """An object store does not answer, refuses, or does not have the bucket. `passing`: it may work in a moment."""
+
+    def __init__(self, message: str, passing: bool = False):
+        super().__init__(message)
+        self.passing = passing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Unreachable, (str(self), self.passing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What must be known to reach a store, and is no secret: it travels to workers on other machines."""
+
+    endpoint: str | None = None  # instead of Amazon's
+    region: str | None = None
+
+    @classmethod
+    def here(cls) -> Access:
+        """As the environment of this process has it."""
+        return cls(
+            endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
+            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None,
+        )
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a place is an object store's and not a path."""
+    return "://" in str(place)
+
+
+def check_served(uri: str) -> None:
+    """ValueError for what is no s3:// or gs:// of a bucket."""
+    if uri.partition("://")[0] not in SCHEMES or not path_of(uri):
+        raise ValueError(f"cannot use {uri}: give a path, s3://bucket/path or gs://bucket/path")
+
+
+def path_of(uri: str) -> str:
+    """s3://bucket/path/ -> bucket/path, as pyarrow's file systems take it."""
+    return uri.partition("://")[2].removeprefix("anonymous@").rstrip("/")
+
+
+def bucket_of(uri: str) -> str:
+    """s3://bucket/path -> s3://bucket"""
+    scheme, _, path = uri.partition("://")
+    return f"{scheme}://{path.partition('/')[0]}"
+
+
+def filesystem(uri: str, access: Access | None = None) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URI and the path in it. ValueError for a scheme that is not served, or no such bucket."""
+    check_served(uri)
+    access = access or Access.here()
+    if uri.startswith("gs:"):
+        anonymous = uri.startswith("gs://anonymous@")
+        return pafs.GcsFileSystem(anonymous=anonymous, retry_time_limit=timedelta(seconds=10)), path_of(uri)
+    region = access.region
+    if region is None:
+        # Another server than Amazon's seldom has regions, and asking Amazon for its buckets would be wrong.
+        region = "us-east-1" if access.endpoint else _region(uri)
+    files = pafs.S3FileSystem(
+        endpoint_override=access.endpoint,
+        region=region,
+        connect_timeout=CONNECT_S,
+        request_timeout=SILENT_S,
+        allow_delayed_open=True,  # a small object is one request instead of three
+    )
+    return files, path_of(uri)
+
+
+def _region(uri: str) -> str:
+    with told(uri):
+        return pafs.resolve_s3_region(path_of(bucket_of(uri)))
+
+
+def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
+    """Make an object: whole, or not at all.
+
+    A stream that is let go of completes its upload, were it half a file. So nothing may come between opening and
+    closing it, no Ctrl-C either: that goes to the main thread, which waits for this one.
+    """
+
+    def upload() -> None:
+        stream = files.open_output_stream(path)
+        stream.write(data)
+        stream.close()
+
+    with ThreadPoolExecutor(1, "upload") as pool:
+        pool.submit(upload).result()
+
+
+def kind_of(uri: str, access: Access | None = None) -> str | None:
+    """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
+    files, path = filesystem(uri, access)
+    with told(uri, access):
+        # A slash at the end says that the folder is meant, should there be an object of the same name.
+        kind = files.get_file_info(f"{path}/" if uri.endswith("/") and "/" in path else path).type
+        if kind == pafs.FileType.NotFound and files.get_file_info(path.partition("/")[0]).type == kind:
+            raise OSError("NO_SUCH_BUCKET")
+    return {pafs.FileType.File: "file", pafs.FileType.Directory: "folder"}.get(kind)
+
+
+def list_objects(uri: str, access: Access | None = None) -> dict[str, Stat]:
+    """Bytes and time of every object below a folder, by its URI, in no order; a thousand a request."""
+    files, path = filesystem(uri, access)
+    with told(uri, access):
+        found = files.get_file_info(pafs.FileSelector(path, recursive=True))
+    root = uri.rstrip("/")
+    return {root + about.path[len(path) :]: stat for about in found if (stat := stat_of(about))}
+
+
+def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat | None]:
+    """Bytes and time of every object; None for one that is not there or may not be asked after.
+
+    Unreachable when that holds for all, and not because they are not there.
+    """
+    errors: list[Unreachable] = []
+    stores = {bucket: filesystem(bucket, access)[0] for bucket in {bucket_of(uri) for uri in uris}}
+
+    def stat(uri: str) -> Stat | None:
+        try:
+            with told(uri, access):
+                return stat_of(stores[bucket_of(uri)].get_file_info(path_of(uri)))
+        except Unreachable as error:
+            errors.append(error)
+            return None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(stat, uris))
+    if errors and len(errors) == len(uris):
+        raise errors[0]
+    return found
+
+
+def stat_of(about: pafs.FileInfo) -> Stat | None:
+    """In whole seconds: lists of objects may have fractions where answers about one have none."""
+    if about.type != pafs.FileType.File:
+        return None
+    return about.size, (about.mtime_ns or 0) // 10**9 * 10**9
+
+
+@contextmanager
+def told(uri: str, access: Access | None = None) -> Iterator[None]:
+    """Turn the store's errors into Unreachable, but for FileNotFoundError."""
+    try:
+        yield
+    except (FileNotFoundError, Unreachable):
+        raise
+    except (OSError, pa.ArrowException) as error:
+        reason, passing = _reason(str(error), uri, access or Access.here())
+        raise Unreachable(f"{uri}: {reason}", passing) from error
+
+
+_AWS = re.compile(r"AWS Error (.*?) during \w+ operation: (.*)", re.DOTALL)
+_REFUSED = "DENIED|ACCESS_KEY|SIGNATURE|CREDENTIAL|TOKEN|UNRECOGNIZED_CLIENT|status 40[13]|PERMISSION|UNAUTHENTICATED"
+_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the role of the machine"
+_GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@bucket for what everybody may read"
+
+
+def _reason(said: str, uri: str, access: Access) -> tuple[str, bool]:
+    """What is wrong, where, what to do; and whether it may be otherwise in a moment."""
+    google = uri.startswith("gs:")
+    where = "Google" if google else access.endpoint or "Amazon S3 (AWS_ENDPOINT_URL is not set)"
+    keys = _GOOGLE if google else _KEYS
+    found = _AWS.search(said)
+    what, details = found.groups() if found else ("", said)
+    details = details.partition("(Request ID")[0].partition("; Details")[0].replace("No response body.", "")
+    short = " ".join(f"{what}: {details}".split()).strip(": .")[:300]
+    if "NO_SUCH_BUCKET" in said:
+        return f"there is no bucket {path_of(bucket_of(uri))!r} at {where}; check its name, or make it", False
+    if "NETWORK_CONNECTION" in what:
+        return f"{where} does not answer ({short}); check the address and the network", True
+    if re.search(_REFUSED, what or said):
+        return f"{where} refuses access ({short}); check the credentials: {keys}", False
+    if "301" in what or "PERMANENT" in what.upper():
+        return f"the bucket is in another region than {access.region}; set AWS_REGION to its own", False
+    alone = not google and "AWS_ACCESS_KEY_ID" not in os.environ
+    return f"{where} says: {short}" + (f"; no AWS_ACCESS_KEY_ID is set here: {keys}" if alone else ""), bool(found)
