@@ -102,6 +102,9 @@ def _facts(stream: Stream) -> dict[str, Any]:
     # Containers overstate by rounding and by sound that is longer; a tenth and a second is more than that.
     claimed_s = stream.duration_s or duration_s
     missing = claimed_s < 12 * 3600 and claimed_s - duration_s > max(1.0, 0.1 * claimed_s)
+    # Some packets have nothing to show, and an interlaced frame may come in two.
+    given = (stream.decoded + stream.errors) / stream.packets if stream.packets else 1.0
+    missing |= given < 0.9 and not 0.45 < given < 0.55
     return {
         "decoder": stream.decoder,
         "frames": stream.decoded,

@@ -72,7 +72,7 @@ def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
     last_s: Fraction | None = None
     reason = ""
     length_s = step_s  # of the frame before
-    sizes: dict[int, int] = {}
+    sizes: dict[int | None, int] = {}
     for result in _packets(container, video, _skipping(container, video, stream, start_s, track), sizes):
         if isinstance(result, Exception):
             stream.errors += 1
@@ -107,7 +107,7 @@ def _no_frames(stream: Stream, reason: str) -> DecodeError:
 
 
 def _packets(
-    container, video, packets: Iterator[av.Packet], sizes: dict[int, int]
+    container, video, packets: Iterator[av.Packet], sizes: dict[int | None, int]
 ) -> Iterator[list[av.VideoFrame] | Exception]:
     """Frames packet by packet, with an exception in place of those of a damaged packet.
 
@@ -116,6 +116,8 @@ def _packets(
     whole = video.codec_context.codec.intra_only
     try:
         for packet in packets:
+            if packet.has_sidedata("encryption_info"):  # else what comes out is noise, and no error
+                raise DecodeError("unsupported", f"an encrypted {video.codec_context.name} stream")
             if packet.pts is not None and not packet.is_keyframe and not whole:
                 sizes[packet.pts] = packet.size
                 if len(sizes) > 4 * _LOOKAHEAD:  # packets without a frame

@@ -66,6 +66,11 @@ class Sandbox:
         self._pipe: Connection | None = None
         self._log: IO[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the child, while there is one."""
+        return self._child.pid if self._child is not None else None
+
     def __enter__(self) -> Sandbox:
         return self
 
@@ -97,6 +102,8 @@ class Sandbox:
         assert self._pipe is not None
         self._pipe.send(args)
         waited_s = 0.0
+        kind: str
+        value: Any  # of the child's own making
         while True:
             began = time.monotonic()
             heard = self._pipe.poll(min(self.stall_s, max(0.0, self.total_s - waited_s)))

@@ -80,21 +80,25 @@ def _check_leap(last_s: Fraction, time_s: Fraction, claimed_s: float | None) -> 
 
 
 class _Run:
-    """A run of equal frames and the large packets in it."""
+    """Frames since the last one of a large packet, as long as they all look like it."""
 
     def __init__(self) -> None:
-        self._last: Frame | None = None
+        self._head: Frame | None = None
         self._probe = 0
-        self._large = 0  # packets of the run
+        self._steady = False
 
     def is_copy(self, frame: Frame, codec: str) -> bool:
-        """Whether a frame equals the one before although its packet, and another one of the run, says otherwise."""
+        """Whether a frame equals the one before although its packet, and another one of the run, says otherwise.
+
+        Whole pictures are compared only at large packets: where nothing moves there are none.
+        """
         probe = _probe(frame)
-        equal = self._last is not None and probe == self._probe and _same(self._last, frame)
-        self._last, self._probe = frame, probe
-        large = frame.packet_bytes > _said_by(codec, frame)
-        self._large = large + (self._large if equal else 0)
-        return equal and large and self._large > 1
+        self._steady = self._steady and probe == self._probe
+        if frame.packet_bytes <= _said_by(codec, frame):
+            return False
+        copy = self._steady and self._head is not None and _same(self._head, frame)
+        self._head, self._probe, self._steady = frame, probe, True
+        return copy
 
 
 def _said_by(codec: str, frame: Frame) -> float:
