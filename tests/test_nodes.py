@@ -12,7 +12,9 @@ import pytest
 from clips import numbered_clip
 
 from ndvr.operators.library import Library
+from ndvr.operators.write import CommitOrStop
 from ndvr.pipeline.extract import extract
+from ndvr.pipeline.stages import DecodeActor, EmbedActor
 
 HERE = Path(__file__).parent
 N_VIDEOS = 24
@@ -44,9 +46,9 @@ def several(videos, tmp_path_factory):
 
 def test_decoders_run_on_cpu_nodes_and_models_on_the_gpu_node_and_nothing_on_the_head(several):
     workers = json.loads(several[1].stdout)["workers"]
-    assert workers["Decode"] == ["spot", "steady"]
-    assert workers["EmbedActor"] == ["gpu"]
-    assert "head" not in workers["CommitOrStop"]
+    assert workers[DecodeActor.__name__] == ["spot", "steady"]
+    assert workers[EmbedActor.__name__] == ["gpu"]
+    assert "head" not in workers[CommitOrStop.__name__]
 
 
 def test_a_node_lost_in_the_middle_costs_no_video(several):

@@ -6,6 +6,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 
+from ndvr.operators.errors import RunStopped
 from ndvr.pipeline import cluster
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.cluster import Node, Resources
@@ -136,6 +137,15 @@ def test_workers_are_a_number_or_a_range(text, workers):
 def test_other_words_for_workers_are_refused(text):
     with pytest.raises(ValueError, match="expected a number of workers or a range such as 2-16"):
         workers_of(text)
+
+
+def test_a_run_that_breaks_down_says_what_broke_without_ray_datas_empty_mark():
+    from ray.data.exceptions import SystemException
+    from ray.exceptions import RaySystemError
+
+    with pytest.raises(RunStopped, match="extraction stopped: RaySystemError: .*no space left"):
+        with cluster.explained("extraction"):
+            raise RaySystemError("no space left") from SystemException()
 
 
 class TestAddress:
