@@ -56,7 +56,11 @@ class Fetch:
         if not is_remote(uri):
             yield Fetched(uri, {})
             return
-        self._room = self._room or _Room()
+        try:
+            self._room = self._room or _Room()
+            self._room.folder.mkdir(exist_ok=True)  # temporary folders are cleared up behind our back
+        except OSError as error:
+            raise DecodeError("io", f"no place for a copy of {uri}: {error}; TMPDIR names another folder") from error
         # Decoders look at the extension too.
         suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(uri).suffix, re.ASCII)
         path = self._room.folder / f"video{suffix[0] if suffix else ''}"
@@ -88,11 +92,12 @@ class Fetch:
         out = path.open("wb")  # not in the thread, which may come to it when the name is another video's
 
         def work() -> None:
-            with out:
-                try:
-                    answer.append(self._copy(uri, out, given_up))
-                except Exception as error:  # whatever it is belongs to the caller
-                    answer.append(error)
+            try:
+                with out:  # a full disk may tell only when it is closed
+                    facts = self._copy(uri, out, given_up)
+                answer.append(facts)
+            except Exception as error:  # whatever it is belongs to the caller
+                answer.append(error)
 
         thread = threading.Thread(target=work, name="fetch", daemon=True)
         thread.start()
@@ -107,7 +112,7 @@ class Fetch:
     def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> dict[str, Any]:
         with told(uri, self.access):
             source = self._store(uri).open_input_file(path_of(uri))
-            size, written = source.size(), source.metadata().get(b"Last-Modified")
+            size, about = source.size(), source.metadata()
         if size == 0:
             raise DecodeError("empty", f"zero bytes: {uri}")
         if size > (free := shutil.disk_usage(out.name).free):
@@ -126,21 +131,22 @@ class Fetch:
             done += len(block)
         # Blocks are requests: another object may have taken this one's place between them.
         with told(uri, self.access):
-            found = stat_of(self._store(uri).get_file_info(path_of(uri)))
-        if found is None or found[0] != size or (written and found[1] != _ns(written)):
-            raise Unreachable(f"{uri} was changed while it was read", passing=True)
-        return {"bytes": size, "mtime_ns": found[1], "sha256": digest.hexdigest()}
+            if self._store(uri).open_input_file(path_of(uri)).metadata() != about:
+                raise Unreachable(f"{uri} was changed while it was read", passing=True)
+            mtime_ns = self._mtime_ns(uri, about)
+        return {"bytes": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
+
+    def _mtime_ns(self, uri: str, about: dict[bytes, bytes]) -> int:
+        if written := about.get(b"Last-Modified"):  # as 2026-11-21T15:51:26Z
+            return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
+        found = stat_of(self._store(uri).get_file_info(path_of(uri)))
+        return found[1] if found else 0
 
     def _store(self, uri: str) -> pafs.FileSystem:
         bucket = bucket_of(uri)
         if bucket not in self._stores:
             self._stores[bucket] = filesystem(bucket, self.access)[0]
         return self._stores[bucket]
-
-
-def _ns(written: bytes) -> int:
-    """2026-11-21T15:51:26Z"""
-    return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
 
 
 class _Room:

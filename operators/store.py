@@ -47,7 +47,7 @@ class Store:
         self.remote = is_remote(place)
         self.root: str = place.rstrip("/") if self.remote else str(Path(place))
         if self.remote:
-            check_served(self.root)
+            check_served(place)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.root, self.access)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from s3_server import S3Server, running_server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -39,3 +41,21 @@ def ray_cluster():
 
     yield cluster.join()
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory):
+    """A real S3 server on this machine with one bucket, called bucket."""
+    with running_server(tmp_path_factory.mktemp("s3")) as server:
+        server.make_bucket("bucket")
+        yield server
+
+
+@pytest.fixture
+def s3(object_store, monkeypatch) -> S3Server:
+    """It, as what the environment says."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in object_store.env.items():
+        monkeypatch.setenv(name, value)
+    return object_store
