@@ -54,11 +54,9 @@ def serve(
         check_readable(path)
         facts = facts | {"sha256": sha256_of(path, beat)}
         yield File(facts)
-    for key in [key for key in views if settled.get(key) == facts["sha256"]]:
-        yield Seen(key)
-        views = {other: view for other, view in views.items() if other != key}
-    if not views:
-        return
+    seen = [key for key in views if settled.get(key) == facts["sha256"]]
+    yield from map(Seen, seen)
+    views = {key: view for key, view in views.items() if key not in seen}
     began = time.process_time()
     ends = []
     for item in cut(path, views, decoder, heartbeat=beat):
