@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -85,7 +86,7 @@ def _make(job: Job) -> None:
         options=options,
     )
     try:
-        _repeat(short, job.path, max(1, round(job.duration_s / seconds)))
+        _repeat(short, job.path, max(1, round(job.duration_s / seconds)), job.fps)
     finally:
         short.unlink()
 
@@ -103,18 +104,18 @@ def _film(job: Job, n_frames: int) -> Iterator[np.ndarray]:
         yield frame
 
 
-def _repeat(source: Path, target: Path, times: int) -> None:
+def _repeat(source: Path, target: Path, times: int, fps: int) -> None:
     """The packets of `source` again and again."""
     with av.open(str(source)) as film, av.open(str(target), "w") as out:
         video = film.streams.video[0]
         stream = out.add_stream_from_template(video)
         packets = [packet for packet in film.demux(video) if packet.dts is not None]
-        length = round(len(packets) / video.average_rate / video.time_base)
-        dts = [packet.dts for packet in packets]
-        pts = [packet.pts for packet in packets]
+        clock = video.time_base
+        assert clock is not None
+        length = round(Fraction(len(packets), fps) / clock)
+        times_of = [(packet, packet.dts or 0, packet.pts or 0) for packet in packets]
         for lap in range(times):
-            for packet, decoded, shown in zip(packets, dts, pts):
-                packet.stream = stream
-                packet.time_base = video.time_base
+            for packet, decoded, shown in times_of:
+                packet.stream, packet.time_base = stream, clock
                 packet.dts, packet.pts = decoded + lap * length, shown + lap * length
                 out.mux(packet)

@@ -16,6 +16,7 @@ from typing import Any
 import av
 
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.object_store import filesystem, is_remote
 from ndvr.operators.pyav_decoder import best_video
 from ndvr.operators.sandbox import Sandbox
 from ndvr.operators.stream import check_readable
@@ -89,15 +90,15 @@ def size_of(path: str) -> int:
 
 def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
     """Runs in the child: the fields of the Header."""
-    check_readable(path)
+    source, n_bytes = _opened(path)
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(source, metadata_errors="replace")
     except av.FFmpegError as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         raise DecodeError("corrupt", f"cannot open: {reason}") from error
     with container:
         found: dict[str, Any] = {
-            "bytes": os.path.getsize(path),
+            "bytes": n_bytes,
             "container": container.format.name,
             "duration_s": (container.duration or 0) / av.time_base,
         }
@@ -105,10 +106,23 @@ def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
         if sounds:
             found["sound"] = sounds[0].codec_context.name
         try:
-            found |= _picture(best_video(container), found["duration_s"], found["bytes"])
+            found |= _picture(best_video(container), found["duration_s"], n_bytes)
         except NoPicture as error:
             found["message"] = str(error)
         yield found
+
+
+def _opened(path: str) -> tuple[Any, int]:
+    """What PyAV opens, and its bytes. Of an object only the parts are fetched that the header takes."""
+    if is_remote(path):
+        try:
+            store, name = filesystem(path)
+            file = store.open_input_file(name)
+            return file, file.size()
+        except OSError as error:
+            raise DecodeError("io", str(error)) from error
+    check_readable(path)
+    return f"file:{path}", os.path.getsize(path)
 
 
 def _picture(video: av.VideoStream, container_s: float, n_bytes: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.models.card import Mel, View
-from ndvr.operators.headers import Header, read_headers, size_of
+from ndvr.operators.headers import Header, read_headers
 from ndvr.operators.sample import draw
 from ndvr.pipeline import costs
 from ndvr.pipeline.progress import Progress
@@ -112,13 +112,18 @@ class Collection:
 
 
 def look(
-    todo: list[dict[str, Any]], views: Mapping[str, View], rng: np.random.Generator, *, progress: bool
+    todo: list[dict[str, Any]],
+    views: Mapping[str, View],
+    rng: np.random.Generator,
+    *,
+    sizes: Mapping[str, int],
+    progress: bool,
 ) -> Collection:
-    """Read the headers, of very many videos only some."""
-    sizes = np.array([size_of(row["uri"]) for row in todo], float)
-    order = np.argsort(sizes, kind="stable")  # small to large, for `draw` to spread over
+    """Read the headers, of very many videos only some. `sizes`: bytes of the videos, by id."""
+    n_bytes = np.array([sizes[row["video_id"]] for row in todo], float)
+    order = np.argsort(n_bytes, kind="stable")  # small to large, for `draw` to spread over
     # A tenth of the mean on top, so that small and missing files have their chance.
-    drawn, chance = draw(np.sqrt(sizes + sizes.mean() / 10)[order], MOST_HEADERS, rng) if todo else ([], np.zeros(0))
+    drawn, chance = draw(np.sqrt(n_bytes + n_bytes.sum() / 10 / max(1, len(todo)))[order], MOST_HEADERS, rng)
     rows = [todo[order[number]] for number in drawn]
     headers = []
     with Progress("headers", len(rows), "video", show=progress) as bar:
@@ -127,11 +132,11 @@ def look(
             bar.advance(failed=header.error_class is not None)
     return Collection(
         n_all=len(todo),
-        bytes_all=int(sizes.sum()),
+        bytes_all=int(n_bytes.sum()),
         views=views,
         rows=rows,
         headers=headers,
-        weight=1 / chance[drawn] if todo else np.zeros(0),
+        weight=1 / chance[drawn],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ndvr.operators.decode import Limits
+from ndvr.operators.headers import size_of
 from ndvr.operators.library import Library
 from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.pipeline.collection import look, sample_size
@@ -99,22 +101,29 @@ def make_estimate(
     """
     began = time.monotonic()
     sample_size(sample, 1)  # a wrong one stops here
-    limits = limits or Limits()
+    limits, rng = limits or Limits(), np.random.default_rng(seed)
     chosen = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
     machines = Machines.given(cpus=cpus, gpus=gpus, address=address, pools=pools or Pools())
     models, load_s = _load(chosen)
     configs = {method: describe(setting, models[method], decoder) for method, setting in chosen.items()}
     todo = _todo(manifest, library, {method: about["name"] for method, about in configs.items()})
-    rng = np.random.default_rng(seed)
-    collection = look(todo, {method: setting.view for method, setting in chosen.items()}, rng, progress=progress)
+    views = {method: setting.view for method, setting in chosen.items()}
+    collection = look(todo, views, rng, sizes=_sizes(manifest, todo), progress=progress)
     collection.pick(sample, rng)
-    rows = [collection.rows[index] for index in collection.picked]
     sampling = time.monotonic()
-    with Progress("sample", len(rows), "video", show=progress) as bar:
-        # As many decoders as the run would have here, so that they disturb each other as they will then.
-        given = {"decoder": decoder, "limits": limits, "workers": os.cpu_count() or 1, "done": bar.advance}
-        trial = try_out(rows, chosen, models, configs, **given)
+    with Progress("sample", len(collection.picked), "video", show=progress) as bar:
+        trial = try_out(
+            [collection.rows[index] for index in collection.picked],
+            chosen,
+            models,
+            configs,
+            decoder=decoder,
+            limits=limits,
+            # As many decoders as the run would have here, so that they disturb each other as they will then.
+            workers=os.cpu_count() or 1,
+            done=bar.advance,
+        )
     found = Estimate(
         source=str(videos),
         library=None if library is None else str(library),
@@ -125,14 +134,21 @@ def make_estimate(
         already=len(manifest) - len(todo),
         todo=len(todo),
         headers=len(collection.headers),
-        sampled=len(rows),
+        sampled=len(collection.picked),
         sample_s=time.monotonic() - sampling,
         **collection.facts(),
     )
     on_gpu = all(model.device.type != "cpu" for model in models.values())
-    share = 1.0 if on_gpu or not machines.gpus else 1 / gpu_cores
-    about = {"load_s": load_s, "stall_s": limits.stall_s, "gpu_share": share, "seed": seed}
-    extrapolate(found, collection, trial, machines, **about)
+    extrapolate(
+        found,
+        collection,
+        trial,
+        machines,
+        load_s=load_s,
+        stall_s=limits.stall_s,
+        gpu_share=1.0 if on_gpu or not machines.gpus else 1 / gpu_cores,
+        seed=seed,
+    )
     found.warnings = _warnings(found, trial, on_gpu=on_gpu, gpu_cores=gpu_cores)
     found.plan_s = time.monotonic() - began
     return found
@@ -157,6 +173,16 @@ def _todo(manifest: Manifest, library: str | Path | None, configs: dict[str, str
         except FileNotFoundError:  # the run would make it
             pass
     return [{"video_id": video_id, "uri": uri, "methods": list(configs)} for video_id, uri in manifest.uris.items()]
+
+
+def _sizes(manifest: Manifest, todo: list[dict[str, Any]]) -> dict[str, int]:
+    """Bytes of the videos; listing an object store has told them."""
+    if stats := manifest.stats:
+        return {row["video_id"]: (stats.get(row["video_id"]) or (0, 0))[0] for row in todo}
+    with ThreadPoolExecutor(32) as pool:  # a network file system answers after milliseconds
+        return dict(
+            zip([row["video_id"] for row in todo], pool.map(size_of, [row["uri"] for row in todo], chunksize=64))
+        )
 
 
 def _warnings(found: Estimate, trial: Trial, *, on_gpu: bool, gpu_cores: float) -> list[str]:

@@ -187,11 +187,11 @@ def _fill_time(
     longest = busy["decode"] * (
         float(collection.decode_s.max(initial=0)) / max(1e-9, collection.total(collection.decode_s))
     )
-    about = {"n_videos": collection.n_all, "idle_s": idle_s}
     others = others if machines.where == "this machine" else 0.0
-    table = stages({stage: guess.value for stage, guess in busy.items()}, machines, **about)
+    n_videos = collection.n_all
+    table = stages({stage: guess.value for stage, guess in busy.items()}, machines, n_videos=n_videos, idle_s=idle_s)
     value, bounds = wall_s(table, machines, start_s=start.value, longest_s=longest.value, others=others)
-    possible = stages({stage: guess.draws for stage, guess in busy.items()}, machines, **about)
+    possible = stages({stage: guess.draws for stage, guess in busy.items()}, machines, n_videos=n_videos, idle_s=idle_s)
     draws, _ = wall_s(possible, machines, start_s=start.draws, longest_s=longest.draws, others=others)
     found.busy_s = {row["stage"]: row["busy_s"] for row in table}
     found.stages = [{"stage": "start", "busy_s": start.value, "workers": 1, "wall_s": start.value}, *table]
