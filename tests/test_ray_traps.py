@@ -1,7 +1,6 @@
 """What Ray does that our design works around, on the Ray in use: an upgrade that changes it shall be noticed.
 
-A test that fails here says that a reason for a part of the graph is gone or another one has come: see
-ndvr.pipeline.graph and ndvr.operators.write, and simplify or repair them.
+A test that fails here says that a reason for a part of the graph is gone, or that another one has come.
 """
 
 import inspect
@@ -26,9 +25,8 @@ def context():
     from ray.data import DataContext
 
     before = DataContext.get_current().copy()
-    context = before.copy()
+    DataContext._set_current(context := before.copy())
     context.enable_progress_bars = False
-    DataContext._set_current(context)
     yield context
     DataContext._set_current(before)
 
@@ -43,9 +41,7 @@ def manifest(tmp_path):
 def checkpointed(context, folder, *, keep: bool) -> None:
     from ray.data.checkpoint import CheckpointConfig
 
-    context.checkpoint_config = CheckpointConfig(
-        id_column="video_id", checkpoint_path=str(folder), delete_checkpoint_on_success=not keep
-    )
+    context.checkpoint_config = CheckpointConfig("video_id", str(folder), delete_checkpoint_on_success=not keep)
 
 
 def rows_in(folder) -> int:
@@ -127,9 +123,10 @@ class TestLosses:
         from ray.data import DataContext
         from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 
-        default = ActorPoolMapOperator._apply_default_remote_args({}, DataContext.get_current())
-        found = default["max_restarts"], default["max_task_retries"]
-        assert found == (-1, -1), CHANGED.format("tries of actors are bounded by default.")
+        found = ActorPoolMapOperator._apply_default_remote_args({}, DataContext.get_current())
+        assert (found["max_restarts"], found["max_task_retries"]) == (-1, -1), CHANGED.format(
+            "tries of actors are bounded by default."
+        )
 
     def test_7_bounded_it_is_given_up_and_the_other_rows_come_through(self, context, tmp_path):
         context.max_errored_blocks = -1
@@ -150,25 +147,23 @@ class TestReplay:
     """A worker killed while it hands over the tables of a block, which is tried again elsewhere."""
 
     @pytest.mark.parametrize(
-        ("second", "expected"),
-        [
-            (6, [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]),  # as many: each table once, from either try
-            (2, [(0, 1), (1, 1), (2, 1), (3, 1)]),  # fewer: the rest is missing, and there is no error
-            (8, [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 2)]),  # more: its tail is added
-        ],
+        ("second", "added"),
+        # as many: each table once, from either try; fewer: the rest is missing, without an error; more: a longer tail
+        [(6, [(4, 2), (5, 2)]), (2, []), (8, [(4, 2), (5, 2), (6, 2), (7, 2)])],
     )
-    def test_tables_are_counted_not_compared(self, context, tmp_path, second, expected):
-        """The first n tables that arrived stand; of the second try those from the n-th on are taken."""
+    def test_tables_are_counted_not_compared(self, context, tmp_path, second, added):
+        """The first n that arrived stand; of the second try those from the n-th on are taken."""
         context.target_max_block_size = 50_000  # every table is a block
         rows, _ = replay(tmp_path, deadly=(1,), second=second, n_videos=3)
         found = sorted((row["table"], row["attempt"]) for row in rows if row["video"] == 1)
+        expected = [(0, 1), (1, 1), (2, 1), (3, 1), *added]
         assert found == expected, CHANGED.format("what is left of a try whose worker died is put together otherwise.")
         assert len(rows) == 12 + len(expected)
 
     def test_tables_that_share_a_block_are_all_of_one_try(self, context, tmp_path):
         context.target_max_block_size = 32 << 20
         rows, _ = replay(tmp_path, deadly=(1,), second=6, n_videos=3)
-        found = sorted((row["table"], row["attempt"]) for row in rows if row["video"] == 1)
+        found = [(row["table"], row["attempt"]) for row in rows if row["video"] == 1]
         assert found == [(number, 2) for number in range(6)]
 
 
@@ -203,8 +198,7 @@ def replay(folder, *, deadly, always=False, second=6, n_videos=5):
     import ray
     from ray.data import ActorPoolStrategy
 
-    blocks = [pa.table({"video": [video]}) for video in range(n_videos)]
-    dataset = ray.data.from_arrow(blocks).map_batches(
+    dataset = ray.data.from_arrow([pa.table({"video": [video]}) for video in range(n_videos)]).map_batches(
         yielder(),
         fn_constructor_kwargs={"folder": folder, "deadly": deadly, "always": always, "second": second},
         batch_size=1,
@@ -227,18 +221,15 @@ class TestFormats:
 
         pq.write_table(pa.table({"video_id": [f"{number}" for number in range(400)]}), tmp_path / "m.parquet")
         read = ray.data.read_parquet(str(tmp_path / "m.parquet"), override_num_blocks=64)
-        found = read.materialize().num_blocks()
-        assert found == 1, CHANGED.format("override_num_blocks splits a small file.")
+        assert read.materialize().num_blocks() == 1, CHANGED.format("override_num_blocks splits a small file.")
         small = read.repartition(target_num_rows_per_block=8).materialize().num_blocks()
         assert small == 50, CHANGED.format("repartition makes other blocks.")
 
     def test_9_numpy_features_reach_the_disk_without_their_shape(self, tmp_path):
         import ray
 
-        def embed(batch):
-            return {"feature": np.zeros((len(batch["id"]), 4), np.float16)}
-
-        ray.data.range(10).map_batches(embed).write_parquet(str(tmp_path / "out"))
+        made = ray.data.range(10).map_batches(lambda batch: {"feature": np.zeros((len(batch["id"]), 4), np.float16)})
+        made.write_parquet(str(tmp_path / "out"))
         kind = pa.dataset.dataset(tmp_path / "out", format="parquet").schema.field("feature").type
         assert not pa.types.is_fixed_size_list(kind), CHANGED.format(f"numpy features are written as {kind}.")
 
@@ -257,4 +248,4 @@ class TestFormats:
         import ray
 
         with pytest.raises(ValueError, match="must provide `batch_size`"):
-            ray.data.range(1).map_batches(lambda batch: batch, batch_size=None, num_gpus=1)
+            ray.data.range(1).map_batches(dict, num_gpus=1)
