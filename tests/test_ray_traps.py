@@ -33,7 +33,6 @@ def context():
 
 @pytest.fixture
 def manifest(tmp_path):
-    """Four videos in a file."""
     pq.write_table(pa.table({"video_id": ["v0", "v1", "v2", "v3"]}), tmp_path / "manifest.parquet")
     return tmp_path / "manifest.parquet"
 
