@@ -104,7 +104,7 @@ def _start_cluster(folder: Path) -> Run:
     cluster = Run(
         [sys.executable, "-m", "ndvr.benchmarks.chaos_nodes"],
         folder / "logs",
-        environment={"RAY_TMPDIR": str(folder)},
+        environment={"RAY_TMPDIR": str(folder), "RAY_raylet_start_wait_time_s": "120"},
     )
     if not cluster.until(lambda: ":" in cluster.text, within_s=120):
         raise RuntimeError(f"the cluster did not start:\n{cluster.text}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from ndvr.benchmarks.chaos_library import Key, Verdict, Watcher, contents, count_rows, differences
-from ndvr.benchmarks.chaos_run import Run, commits, extract_command
+from ndvr.benchmarks.chaos_run import POLL_S, Run, commits, extract_command
 from ndvr.benchmarks.chaos_videos import make_collection
 
 # What is killed, and how often of a hundred when all of it is there.
@@ -110,6 +110,8 @@ class Round:
         retry: tuple[str, ...] = ()
         with ExitStack() as runs, Watcher(self.library, self.expected) as watcher:
             for _ in range(_MOST_RUNS):
+                if cluster and cluster.code is not None:
+                    raise RuntimeError(f"the cluster is gone, which nobody has killed:\n{cluster.text}")
                 left = min(kills, _PER_ROUND) - self.counts.kills.total()
                 # What a killed driver leaves behind stays, as it would elsewhere: it must do no harm to the next run.
                 run = runs.enter_context(self._start(retry, cluster))
@@ -198,7 +200,8 @@ def undisturbed(collection: Path) -> Undisturbed:
     with Run(extract_command(collection, library), collection.parent / "logs", environment=environment) as run:
         run.until(lambda: run.code is not None or commits(library), within_s=600)
         start_s = time.monotonic() - run.began
-        run.until(lambda: run.code is not None or seen.update(commits(library)), within_s=600)
+        while run.wait(POLL_S) is None and time.monotonic() - run.began < 600:
+            seen |= commits(library)
         if run.summary is None:
             raise RuntimeError(f"the undisturbed run ended with exit code {run.code}:\n{run.text}")
         seconds = time.monotonic() - run.began
