@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ndvr.operators.decode import Decode, Job
 from ndvr.operators.embed import Embed
+from ndvr.operators.object_store import is_remote
 from ndvr.operators.store import write_whole
 from ndvr.pipeline.settings import choose_one
 
@@ -57,7 +58,7 @@ def compare(
 ) -> PairResult:
     """Score two video files. ValueError when one cannot be decoded, FileNotFoundError when one does not exist."""
     for path in (a, b):
-        if not Path(path).exists():
+        if not is_remote(path) and not Path(path).exists():
             raise FileNotFoundError(f"no video at {path}")
     setting = choose_one(method, weights, options)
     model = setting.load("cpu", "embed", "similarity")

@@ -101,7 +101,7 @@ def dedupe(
     entries = found.entries[0]
     videos = videos_of(entries.values(), found.configs[0])
     found.check_memory([videos], memory_gb)
-    folder = ScoreFolder(Path(pairs), found.about | limits, name="pairs.json", holds="pairs")
+    folder = ScoreFolder(pairs, found.about | limits, name="pairs.json", holds="pairs")
     folder.check_overlap("videos", entries)
     side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(found.model))
     if top_k is None:  # else what was not among the best may be now

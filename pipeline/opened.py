@@ -73,7 +73,7 @@ def open_comparison(
     asked = {"queries": found.pick(query_ids), "videos": found.entries[1]}
     videos = {name: videos_of(side.values(), found.configs[n]) for n, (name, side) in enumerate(asked.items())}
     found.check_memory(videos.values(), memory_gb)
-    folder = ScoreFolder(Path(scores), found.about | dict(about or {}))
+    folder = ScoreFolder(scores, found.about | dict(about or {}))
     for name, side in asked.items():
         folder.check_overlap(name, side)
     sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))

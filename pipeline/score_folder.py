@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.library import Entry
+from ndvr.operators.object_store import is_remote
 from ndvr.operators.score_files import ABOUT, PARTS
 from ndvr.operators.score_groups import Group, Side, read_groups, write_groups
 from ndvr.operators.score_part import keep_rows
@@ -41,8 +42,10 @@ class ScoreFolder:
     holds  what that is, for error texts
     """
 
-    def __init__(self, out: Path, about: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
-        self.out, self.about, self.holds = out, about, holds
+    def __init__(self, place: str | Path, about: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
+        if is_remote(place):
+            raise ValueError(f"{place}: {holds} are kept in a local folder; name one for {holds.upper()}")
+        self.out, self.about, self.holds = (out := Path(place)), about, holds
         self.parts, self.signatures, self.manifest = out / PARTS, out / SIGNATURES, out / name
         if self.manifest.exists():
             found = json.loads(self.manifest.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server, running_server
+from s3_server import KEYS, S3Server, running_server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -34,12 +34,19 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    """A real Ray on this machine, started once."""
+    """A real Ray on this machine, started once.
+
+    As the machines of a cluster its workers have keys of object stores, and are not told where these are.
+    """
     import ray
 
     from ndvr.pipeline import cluster
 
-    yield cluster.join()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        resources = cluster.join()
+    yield resources
     ray.shutdown()
 
 

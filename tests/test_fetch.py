@@ -8,13 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from clips import numbered_clip
 from s3_server import Relay
 
+from ndvr.models.card import Frames
 from ndvr.operators import fetch
+from ndvr.operators.decode import Decode, Job
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.fetch import Fetch
 from ndvr.operators.manifest import read_manifest
 from ndvr.operators.object_store import Access
+from ndvr.operators.rows import PLANNED, table
 from ndvr.operators.store import Store
 
 pytestmark = pytest.mark.usefixtures("s3")
@@ -146,3 +150,33 @@ def test_a_video_that_there_is_no_room_for_is_not_kept(tmp_path, store):
     said, _ = fetching(f"{store}/a.mp4", tmp_path, "small").communicate(timeout=120)
     assert said.startswith("io: cannot keep s3://") and "File too large" in said
     assert [path.name for path in tmp_path.rglob("*.mp4")] == []
+
+
+def test_the_decoder_gives_what_it_gives_of_a_local_file_and_knows_a_copy_by_its_hash(tmp_path, store):
+    data = numbered_clip(tmp_path / "a.mp4", n_frames=50).read_bytes()
+    store.write("sub/a.mp4", data)
+    video = {"video_id": "a", "methods": ["m"], "contents": [None]}
+    near, far = ({**video, "uri": uri} for uri in (str(tmp_path / "a.mp4"), f"{store}/sub/a.mp4"))
+    piece, end = decoded(far)
+    for row, local in zip((piece, end), decoded(near)):
+        same = ("kind", "data", "start_s", "sha256", "bytes", "status", "frames", "windows_count")
+        assert [row[name] for name in same] == [local[name] for name in same]
+    assert end["uri"] == f"{store}/sub/a.mp4" and end["mtime_ns"] == read_manifest(str(store)).stats["sub/a.mp4"][1]
+    (seen,) = decoded(far | {"contents": [end["sha256"]]})
+    assert (seen["kind"], seen["mtime_ns"], seen["bytes"]) == ("seen", end["mtime_ns"], len(data))
+
+
+def test_an_object_that_is_gone_is_a_failed_video_that_the_next_run_knows_again(store):
+    video = {"video_id": "a", "uri": f"{store}/gone.mp4", "methods": ["m"], "contents": [None]}
+    (end,) = decoded(video | {"bytes": 5, "mtime_ns": 7})
+    assert (end["kind"], end["status"], end["error_class"]) == ("end", "failed", "io")
+    assert (end["bytes"], end["mtime_ns"], end["quarantined"], end["attempt"]) == (5, 7, False, 1)
+    assert end["message"] == f"there is no object {store}/gone.mp4"
+
+
+def decoded(video):
+    decode = Decode(jobs={"m": Job(view=Frames(fps=1), config="c")}, run="r")
+    try:
+        return [row for found in decode(table([video], PLANNED)) for row in found.to_pylist()]
+    finally:
+        decode.sandbox.close()
