@@ -22,6 +22,7 @@ LEVELS = (0.1, 0.9)
 FOLDED_ROW_BYTES = 88  # of a receipt in the folded ledger, beside the commits
 # How much constants and machines differ from run to run, relative: Ray's start, its work, the speed of the cores.
 START_SPREAD, RAY_SPREAD, SPEED_SPREAD = 0.15, 0.2, 0.06
+OTHERS_STAY = (0.3, 1.4)  # how much of what other programs take now they take during the run
 # What a sample in which every header was right cannot show: that some of the others are not.
 HEADER_SPREAD = 0.02
 
@@ -149,7 +150,8 @@ def extrapolate(
         "driver": told.about(driver_s(blocks), RAY_SPREAD),
     }
     start = told.about((costs.START_S + load_s) if collection.n_all else 0.0, START_SPREAD)
-    seconds = _fill_time(found, collection, busy, start, machines, idle_s=_hang_s(found, stall_s), others=trial.others)
+    waits = {"idle_s": found.unreadable.get("timeout", 0) * stall_s, "others": trial.others}
+    seconds = _fill_time(found, collection, busy, start, machines, **waits, rng=told.rng)
     found.failures = round(sum(found.unreadable.values()) + told.failed())
     found.windows = {method: round(guess.value) for method, guess in windows.items()}
     found.bytes = round(out.value)
@@ -169,10 +171,6 @@ def _receipts(collection: Collection, methods: list[str]) -> float:
     return pieces + collection.n_all * len(methods)
 
 
-def _hang_s(found: Estimate, stall_s: float) -> float:
-    return found.unreadable.get("timeout", 0) * stall_s
-
-
 def _fill_time(
     found: Estimate,
     collection: Collection,
@@ -182,6 +180,7 @@ def _fill_time(
     *,
     idle_s: float,
     others: float,
+    rng: np.random.Generator,
 ) -> Guess:
     """Stages, bound and seconds."""
     longest = busy["decode"] * (
@@ -192,7 +191,9 @@ def _fill_time(
     table = stages({stage: guess.value for stage, guess in busy.items()}, machines, n_videos=n_videos, idle_s=idle_s)
     value, bounds = wall_s(table, machines, start_s=start.value, longest_s=longest.value, others=others)
     possible = stages({stage: guess.draws for stage, guess in busy.items()}, machines, n_videos=n_videos, idle_s=idle_s)
-    draws, _ = wall_s(possible, machines, start_s=start.draws, longest_s=longest.draws, others=others)
+    # Other programs come and go: they may be gone when the run begins, or still be there.
+    come_and_go = others * rng.uniform(*OTHERS_STAY, N_DRAWS)
+    draws, _ = wall_s(possible, machines, start_s=start.draws, longest_s=longest.draws, others=come_and_go)
     found.busy_s = {row["stage"]: row["busy_s"] for row in table}
     found.stages = [{"stage": "start", "busy_s": start.value, "workers": 1, "wall_s": start.value}, *table]
     found.bound = max(bounds, key=lambda name: bounds[name])

@@ -89,7 +89,7 @@ def stages(busy_s: dict[str, Any], machines: Machines, *, n_videos: int, idle_s:
 
 
 def wall_s(
-    table: list[dict[str, Any]], machines: Machines, *, start_s: Any, longest_s: Any, others: float = 0.0
+    table: list[dict[str, Any]], machines: Machines, *, start_s: Any, longest_s: Any, others: Any = 0.0
 ) -> tuple[Any, dict[str, Any]]:
     """Seconds of the run, and of everything that could bound it alone, `start` not included.
 
@@ -97,7 +97,7 @@ def wall_s(
     others     cores that other programs take
     """
     on_cpu = [row for row in table if not (row["stage"] == "embed" and machines.gpus)]
-    slower = machines.cpus / max(machines.cpus / 8, machines.cpus - others)
+    slower = machines.cpus / np.maximum(machines.cpus / 8, machines.cpus - others)
     cores = machines.cpus / slower * USED
     bounds = {row["stage"]: row["wall_s"] for row in table}
     bounds["cores"] = sum(row["busy_s"] for row in on_cpu if row["stage"] != "driver") / cores
