@@ -169,7 +169,9 @@ class Model:
         dtype = np.uint8 if self.card.feature_dtype == "uint8" else np.float32
         if len(windows) == 0:
             return np.zeros((0, *self.feature_shape), dtype)
-        features = self.method.embed(self.network("embed"), torch.as_tensor(windows, device=self.device)).cpu().numpy()
+        # A copy: torch wants memory it may write to, and products may depend on where in a cache line it begins.
+        own = torch.tensor(windows, device=self.device)
+        features = self.method.embed(self.network("embed"), own).cpu().numpy()
         if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} produced features that are not finite; are the weights damaged?")
         return features.astype(dtype, copy=False)

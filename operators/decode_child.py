@@ -90,9 +90,9 @@ def use_one_core(views: Iterable[View]) -> None:
     """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
     cv2.setNumThreads(1)
     if any(isinstance(view, Mel) for view in views):
-        from ndvr.models.layers import mel  # torch, which picture methods can do without
+        from ndvr.models.threads import use_one_thread  # torch, which picture methods can do without
 
-        mel.use_one_thread()
+        use_one_thread()
 
 
 def _facts(stream: Stream) -> dict[str, Any]:

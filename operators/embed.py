@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from ndvr.models.method import Model
+from ndvr.models.threads import use_one_thread
 from ndvr.operators.rows import table
 
 # By type of device. A CPU gains nothing from more, and from less every thread gets something to do.
@@ -30,7 +30,7 @@ class Embed:
 
     def __init__(self, models: dict[str, Model], *, threads: int = 1):
         self.models = models
-        self._pool = ThreadPoolExecutor(threads, "embed", _share_no_work)
+        self._pool = ThreadPoolExecutor(threads, "embed", use_one_thread)
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         rows = pieces.drop_columns(["data"]).to_pylist()
@@ -54,18 +54,11 @@ class Embed:
         self._pool.shutdown()
 
 
-def _share_no_work() -> None:
-    torch.set_num_threads(1)
-
-
 def _embed(model: Model, windows: np.ndarray) -> tuple[np.ndarray, float]:
     """Features as shards keep them, and seconds: of the core that was busy, or of the GPU."""
     clock = time.thread_time if model.device.type == "cpu" else time.monotonic
     began = clock()
-    # A copy: torch wants memory it may write to, and products may depend on where in a cache line it begins.
-    own = torch.empty(windows.shape, dtype=getattr(torch, model.view.window_dtype)).numpy()
-    own[...] = windows
-    features = _stored(model.embed(own), model)
+    features = _stored(model.embed(windows), model)
     return features, clock() - began
 
 

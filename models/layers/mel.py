@@ -108,7 +108,3 @@ def decibels(power: np.ndarray, *, loudest: float) -> np.ndarray:
     floor = max(AMIN, loudest) * 10 ** (-TOP_DB / 10)
     return (10 * np.log10(np.maximum(np.float32(max(AMIN, floor)), power))).astype(np.float32)
 
-
-def use_one_thread() -> None:
-    """Keep torch of this process to one core."""
-    torch.set_num_threads(1)
