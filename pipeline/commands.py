@@ -82,28 +82,36 @@ def pool_options(command: Callable[..., None]) -> Callable[..., None]:
 @pool_options
 @click.option("--stall-s", type=float, help="Kill a decoder that makes no progress for this long. Default: 30.")
 @click.option("--memory-gb", type=float, help="Kill a decoder that needs more. Default: 4.")
+@click.option(
+    "--plan", "estimate", type=click.Path(exists=True, dir_okay=False), help="Compare with `ndvr plan --save`."
+)
 @address_option
 @quiet_option
 @json_option
 def extract(videos: str, library: str, **settings: Any) -> None:
     """Extract features of VIDEOS into LIBRARY, streaming; running again continues.
 
-    VIDEOS is a folder, a text list ("id path" a line), a CSV or Parquet table (video_id, uri), or one video.
-    LIBRARY is a folder of Parquet shards. Exit code 0: all done; 1: some videos failed; 2: wrong usage.
+    VIDEOS is a folder, a text list ("id path" a line), a CSV or Parquet table (video_id, uri), or one video; LIBRARY
+    is a folder of Parquet shards; both may be s3://bucket/path. Exit code 0: all done; 1: some videos failed, or the
+    run was stopped; 2: wrong usage.
     """
     from ndvr.operators.decode import Limits
     from ndvr.operators.errors import ERROR_CLASSES
     from ndvr.pipeline import extract as run
+    from ndvr.pipeline.estimate_text import compare
     from ndvr.pipeline.pools import Pools
     from ndvr.pipeline.summary import summary_text
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
-    retry = settings.pop("retry")
+    retry, estimate = settings.pop("retry"), settings.pop("estimate")
     classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))
     limits = Limits(**given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("memory_gb")))
     settings |= {"limits": limits, "pools": Pools(**{name: settings.pop(name) for name in POOLS})}
     summary = run.extract(videos, library, **given(retry=classes, **settings), progress=not quiet)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
+    if estimate and not as_json:
+        with open(estimate, encoding="utf-8") as file:
+            click.echo(compare(json.load(file), summary.to_json()))
     if summary.failed:
         raise SystemExit(1)
 

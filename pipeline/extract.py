@@ -21,10 +21,12 @@ import pyarrow as pa
 from ndvr.operators.decode import Limits
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.lease import Lease
+from ndvr.operators.ledger_files import COMMITS
 from ndvr.operators.library import Library
 from ndvr.operators.manifest import Manifest, read_manifest
 from ndvr.operators.rows import table
 from ndvr.operators.runs import close_run, new_run, open_run
+from ndvr.operators.shards import SHARDS
 from ndvr.operators.write import Write
 from ndvr.pipeline.graph import Graph
 from ndvr.pipeline.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
@@ -152,6 +154,8 @@ class _Run:
             reason = f"its worker was gone {PASSES} times; nothing is known of the video itself"
             receipts.take(self._fail([row], reason))
         self._check(receipts)
+        folders = [COMMITS, *(f"{SHARDS}/{about['name']}" for about in self.configs.values())]
+        summary.bytes = sum(sum(self.store.store.sizes(folder, self.id).values()) for folder in folders)
         close_run(self.store, self.id, self.plan.ids)
         receipts.add_to(summary)
 

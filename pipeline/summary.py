@@ -27,6 +27,7 @@ class Summary:
     seconds: float = 0.0
     frames: int = 0  # decoded
     windows: int = 0
+    bytes: int = 0  # of the files written, while every receipt lies in its commit
     stage_seconds: dict[str, float] = field(default_factory=dict)  # busy, summed over workers
     record: RunRecord | None = field(default=None, repr=False)  # of an extraction that had something to do
 
@@ -54,6 +55,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
             "windows": self.windows,
+            "bytes": self.bytes,
             "videos_per_s": round((self.done + sum(self.failed.values())) / max(self.seconds, 1e-9), 3),
             "frames_per_s": round(self.frames / max(self.seconds, 1e-9), 1),
             "windows_per_s": round(self.windows / max(self.seconds, 1e-9), 1),
