@@ -49,7 +49,7 @@ def test_features_of_every_video_are_in_shards_as_the_card_says(library, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_through_the_command_are_those_of_the_model(library, name, tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key in models.card(name).options}
-    done = similarity(library.path, library.path, tmp_path, method=name, weights=WEIGHTS.get(name), options=options)
+    done = similarity(str(library), str(library), tmp_path, method=name, weights=WEIGHTS.get(name), options=options)
     model = models.load(name, WEIGHTS.get(name), **options)
     entries = library.entries(library.config_of(name))
     signatures = {video_id: model.signature(found) for video_id, _, found in library.read(entries.values())}
@@ -62,6 +62,6 @@ def test_scores_through_the_command_are_those_of_the_model(library, name, tmp_pa
 
 
 def test_a_video_without_sound_cannot_be_compared_by_sound_and_the_reason_is_given(library, tmp_path):
-    paths = [library.path.parent / "videos" / name for name in ("a.mp4", "muted.mp4")]
+    paths = [library.store.folder.parent / "videos" / name for name in ("a.mp4", "muted.mp4")]
     with pytest.raises(ValueError, match=r"muted.mp4: skipped: no sound: no sound stream"):
         compare(*paths, method="ausil", weights="random")
