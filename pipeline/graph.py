@@ -30,6 +30,10 @@ MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
 ROWS_PER_VIDEO = 2  # a piece and an end, of most
 TRIES = 4  # of a block
+BLOCK_BYTES = 32 << 20  # handed from stage to stage at once
+# Between the stages, for every worker and two more: what a decoder may have ready, and what waits for a model. With
+# fewer, Ray's equal shares of it for every stage would leave decoders idle.
+BLOCKS_PER_WORKER = 4
 
 
 @dataclass(kw_only=True)
@@ -146,15 +150,19 @@ def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
 
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
-    context.target_max_block_size = 32 << 20
+    context.target_max_block_size = BLOCK_BYTES
     context.execution_options.preserve_order = False
     # What is between the stages: at most twice what the next one has in hand, in half of the object store.
     context.downstream_capacity_backpressure_ratio = 2.0
     context.override_object_store_memory_limit_fraction = 0.5
-    # No more than the pools can use, however large the cluster is, or its autoscaler could make it.
-    cpus = sum(stage.most * stage.cpus for stage in stages)
+    context.op_resource_reservation_enabled, context.op_resource_reservation_ratio = True, 0.5
+    # No more than the pools can use, however large the cluster is, or its autoscaler could make it. Left to itself,
+    # Ray lets decoders fill half of the object store before it holds them back.
+    workers = stages.decode.most + stages.embed.most + 2
     context.execution_options.resource_limits = ExecutionResources.for_limits(
-        cpu=math.ceil(cpus), gpu=math.ceil(stages.embed.most * stages.embed.gpus)
+        cpu=math.ceil(sum(stage.most * stage.cpus for stage in stages)),
+        gpu=math.ceil(stages.embed.most * stages.embed.gpus),
+        object_store_memory=BLOCK_BYTES * BLOCKS_PER_WORKER * workers,
     )
     # A block that is given up must not stop the others; what was in it is decoded again. Failing to write does not
     # end this way: CommitOrStop hands that to the driver as a row.
