@@ -136,8 +136,8 @@ class Fetch:
             mtime_ns = self._mtime_ns(uri, about)
         return {"bytes": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
 
-    def _mtime_ns(self, uri: str, about: dict[bytes, bytes]) -> int:
-        if written := about.get(b"Last-Modified"):  # as 2026-11-21T15:51:26Z
+    def _mtime_ns(self, uri: str, about: dict[str, bytes]) -> int:
+        if written := about.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
             return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
         found = stat_of(self._store(uri).get_file_info(path_of(uri)))
         return found[1] if found else 0

@@ -53,8 +53,7 @@ def fold(store: Store, *, fewest: int = FEWEST_COMMITS) -> bool:
 
 def _remove_retired(store: Store, before: Snapshot) -> None:
     """What `before` had already replaced, and the snapshots before it."""
-    for name in [*(f"{COMMITS}/{commit}" for commit in before.folded), *before.retired]:
-        store.remove(name)
+    store.remove(*(f"{COMMITS}/{commit}" for commit in before.folded), *before.retired)
     for name in store.names(SNAPSHOTS):
         if f"{SNAPSHOTS}/{name}" < before.name:
             store.remove(f"{SNAPSHOTS}/{name}")

@@ -168,7 +168,8 @@ class Library:
     def open_shard(self, shard: str) -> pq.ParquetFile:
         """`shard` as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
         try:
-            return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"))
+            # Of an object store the columns of several row groups come in one request, where they would be one each.
+            return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"), pre_buffer=self.store.remote)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"shard {shard} of {self} is gone: it was rewritten since this command read the ledger; run it again"

@@ -42,8 +42,7 @@ def close_run(library: Library, run: str, ids: Collection[str] | None = None) ->
     """Leave each row once, fold the receipts, and say that the run has ended; `ids` are the videos it was about."""
     tidy(library, run=run, ids=ids)
     fold(library.store)
-    for name in library.store.names(WORK, run):
-        library.store.remove(f"{WORK}/{name}")
+    library.store.remove(*(f"{WORK}/{name}" for name in library.store.names(WORK, run)))
     library.store.remove(f"{RUNS}/{run}{OPEN}")
 
 
@@ -87,7 +86,10 @@ class AtWork:
     def off(self) -> None:
         """None is."""
         with contextlib.suppress(OSError):
-            self._store.remove(self._name)
+            if self._store.remote:
+                self._store.write(self._name, b"")  # one request, where removing takes three
+            else:
+                self._store.remove(self._name)
 
 
 def _record_lost(store: Store, run: str) -> None:
@@ -105,5 +107,4 @@ def _record_lost(store: Store, run: str) -> None:
         common: dict[str, Any] = {"config": EVERY_CONFIG, "attempt": 0, "piece": 0, "finished": now}
         receipts = table([common | row for row in rows], LEDGER)
         store.write_parquet(f"{COMMITS}/{run}-lost.parquet", receipts)
-    for name in notes:
-        store.remove(f"{WORK}/{name}")
+    store.remove(*(f"{WORK}/{name}" for name in notes))

@@ -44,6 +44,14 @@ def test_an_object_is_brought_here_with_its_hash_and_its_time_and_gone_afterward
     assert not os.path.exists(path)
 
 
+def test_a_small_object_takes_three_requests(s3, store):
+    store.write("a.mp4", b"video")
+    before = len(s3.requests())
+    with Fetch()(f"{store}/a.mp4"):
+        pass
+    assert [request.split()[0] for request in s3.requests()[before:]] == ["HEAD", "GET", "HEAD"]
+
+
 def test_a_local_file_stays_where_it_is(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     with Fetch()(str(tmp_path / "a.mp4")) as (path, facts):
