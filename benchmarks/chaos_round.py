@@ -19,7 +19,7 @@ from ndvr.benchmarks.chaos_videos import make_collection
 
 # What is killed, and how often of a hundred when all of it is there.
 TARGETS = {"driver": 10, "decode": 20, "embed": 12, "write": 18, "child": 20, "worker": 8, "node": 12}
-_PER_ROUND = 12  # kills; then it may end
+_PER_ROUND = 24  # kills; then it may end
 GONE_S = 30.0
 HANGS_S = 240.0  # that nothing happens for
 _MOST_RUNS = 40
@@ -66,22 +66,33 @@ class Undisturbed:
 class Moments:
     """When to strike: by what was committed, so that a busy machine does not shift it all into the start."""
 
-    def __init__(self, run: Run, library: Path, watcher: Watcher, chance: random.Random, measured: Undisturbed):
-        self.run, self.library, self.watcher, self.chance, self.measured = run, library, watcher, chance, measured
+    def __init__(self, trees: list[Run], library: Path, watcher: Watcher, chance: random.Random, measured: Undisturbed):
+        """trees: the command, and the cluster that it uses."""
+        self.trees, self.run = trees, trees[0]
+        self.library, self.watcher, self.chance, self.measured = library, watcher, chance, measured
         self._old = commits(library)
         self._new: set[str] = set()
 
-    def next(self, *, first: bool) -> str | None:
-        """Wait; then "starting", "working" or "ending", or None when the run has come to its end or hangs."""
-        phase = self.chance.choices(("starting", "working", "ending"), (20 if first else 0, 70, 10))[0]
+    def next(self) -> str | None:
+        """Wait; then the phase, or None when the run has come to its end or hangs.
+
+        starting   nothing is at hand yet        working  commits come
+        decoding   before the first commit       ending   all is committed
+        """
+        weights = {"starting": 20, "decoding": 30, "working": 40, "ending": 10} if not self._progress() else {}
+        weights = weights or {"working": 90, "ending": 10}
+        phase = self.chance.choices(list(weights), list(weights.values()))[0]
+        pause_s = self.chance.uniform(0, 0.7)
         if phase == "starting":
-            return None if self.run.wait(self.chance.uniform(0, self.measured.start_s)) is not None else phase
-        if phase == "working":
-            enough = self._progress() + 1 + self.chance.randrange(self.measured.commits // 8)
+            pause_s = self.chance.uniform(0, self.measured.start_s)
+        elif phase == "decoding":
+            self._until(lambda: any(tree.with_role("child") for tree in self.trees))
+        elif phase == "working":
+            enough = self._progress() + 1 + self.chance.randrange(1 + self.measured.commits // 16)
             self._until(lambda: self._progress() >= enough)
         else:
             self._until(lambda: self.watcher.settled == len(self.measured.contents))
-        return None if self.run.wait(self.chance.uniform(0, 0.5)) is not None else phase
+        return None if self.run.wait(pause_s) is not None else phase
 
     def _progress(self) -> int:
         """Commits of this run so far; the start of a run folds older ones away."""
@@ -147,11 +158,11 @@ class Round:
 
     def _disturb(self, run: Run, kills: int, cluster: Run | None, watcher: Watcher) -> bool:
         """Whether the command came to its own end."""
-        moments = Moments(run, self.library, watcher, self.chance, self.measured)
-        for number in range(kills):
-            if not (phase := moments.next(first=number == 0)):
-                break
-            if target := self._kill(run, cluster):
+        trees = [run, cluster] if cluster else [run]
+        moments = Moments(trees, self.library, watcher, self.chance, self.measured)
+        while kills > 0 and (phase := moments.next()):
+            if target := self._kill(trees):
+                kills -= 1
                 self.counts.kills[target] += 1
                 self.counts.phases[phase] += 1
         if run.wait(HANGS_S) is None:
@@ -163,12 +174,11 @@ class Round:
             say(f"exit code {run.code}: {run.text.strip().splitlines()[-1:]}")
         return run.summary is not None
 
-    def _kill(self, run: Run, cluster: Run | None) -> str | None:
+    def _kill(self, trees: list[Run]) -> str | None:
         """The target that was hit: by the weights of those that are there."""
-        trees = [run, cluster] if cluster else [run]
         found = [(process.role, process) for tree in trees for process in tree.processes()]
         there = {role: [process for its, process in found if its == role] for role in TARGETS}
-        there["driver"] = run.with_role("driver")
+        there["driver"] = trees[0].with_role("driver")
         roles = [role for role in TARGETS if there[role]]
         if not roles:
             return None
@@ -182,7 +192,7 @@ def address_of(cluster: Run) -> str:
 
 def make_manifest(folder: Path, *, repeat: int) -> Path:
     """The collection under `repeat` ids a file, so that a run has work for some seconds."""
-    videos = make_collection(folder / "videos")
+    videos = make_collection(folder / "videos", size=(640, 360))
     path = folder / "videos.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
