@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.object_store import filesystem, is_remote
@@ -129,6 +130,8 @@ def _picture(video: av.VideoStream, container_s: float, n_bytes: int) -> dict[st
     rate = float(video.average_rate or video.base_rate or 25)
     duration_s = float(video.duration * video.time_base) if video.duration and video.time_base else container_s
     frames = video.frames or round(duration_s * rate)
+    if video.disposition & Disposition.attached_pic:  # a cover, whose rate is the clock's
+        frames, rate = 1, 25.0
     frames = max(1, min(frames, n_bytes // LEAST_FRAME_BYTES))
     context = video.codec_context
     return {

@@ -18,7 +18,7 @@ from ndvr.operators.sampling import opencv_step
 from ndvr.operators.sound import window_count
 from ndvr.operators.windows import PIECE_BYTES
 
-# CPU seconds of one core of an AMD EPYC virtual machine, least squares over 240 files of `ndvr.benchmarks.plan_videos`.
+# CPU seconds of one core of an AMD EPYC virtual machine, least squares over 40 files of `ndvr.benchmarks.plan_videos`.
 OPEN_S = 0.003
 FRAME_S = 50e-6
 # Of a pixel of a frame, and of a byte (entropy coding), by FFmpeg's name of the decoder; the last five are guesses.

@@ -6,6 +6,7 @@ from typing import Any
 
 from ndvr.pipeline.estimate import Estimate
 
+MOST_CODECS = 6
 _STAGES = {"ray": "ray itself", "driver": "  of it the driver"}
 
 
@@ -14,7 +15,9 @@ def estimate_text(found: Estimate) -> str:
     lines = [f"WARNING: {warning}" for warning in found.warnings]
     settled = f"; {found.already:,} are settled in {found.library}" if found.already else ""
     lines.append(f"{found.source}: {found.videos:,} videos{settled}; {found.todo:,} to do")
-    codecs = ", ".join(f"{codec} {count:,}" for codec, count in found.codecs.items())
+    common, rest = list(found.codecs.items())[:MOST_CODECS], list(found.codecs.items())[MOST_CODECS:]
+    codecs = ", ".join(f"{codec} {count:,}" for codec, count in common)
+    codecs += f", {len(rest)} others {sum(count for _, count in rest):,}" if rest else ""
     lines.append(
         f"  {found.hours:,.2f} h, {found.frames:,} frames, {_size(found.bytes_in)}; longest {_time(found.longest_s)}, "
         f"largest {found.largest[0]} x {found.largest[1]}; {codecs or 'no pictures'}"

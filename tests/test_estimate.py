@@ -54,6 +54,10 @@ class TestHeaders:
         assert (header.codec, header.width, header.height, header.frames) == ("h264", 64, 48, 50)
         assert header.rate == 25 and header.duration_s == pytest.approx(2.0) and header.sound == "aac"
 
+    def test_a_cover_is_one_frame(self, shared):
+        (header,) = read_headers([str(shared / "media" / "odd" / "cover_art.mp3")])
+        assert (header.frames, header.sound) == (1, "mp3float")
+
     def test_the_header_of_an_object_is_read_without_the_rest(self, s3, tmp_path):
         path = numbered_clip(tmp_path / "a.mp4", n_frames=100, options={"qp": "0"})
         Store("s3://bucket/plan").write("a.mp4", path.read_bytes())
