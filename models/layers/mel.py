@@ -107,4 +107,3 @@ def decibels(power: np.ndarray, *, loudest: float) -> np.ndarray:
     """Power in dB, float32, cut off 80 dB below `loudest`, the greatest power in the file."""
     floor = max(AMIN, loudest) * 10 ** (-TOP_DB / 10)
     return (10 * np.log10(np.maximum(np.float32(max(AMIN, floor)), power))).astype(np.float32)
-
