@@ -13,7 +13,7 @@ from ndvr.models.method import Model
 from ndvr.models.threads import use_one_thread
 from ndvr.operators.rows import table
 
-# By type of device. A CPU gains nothing from more, and from less every thread gets something to do.
+# By type of device. Larger ones gain a CPU nothing; smaller ones let a short video keep several threads at work.
 WINDOWS_PER_BATCH = {"cpu": 8, "cuda": 256}
 
 
