@@ -25,7 +25,7 @@ from ndvr.operators.tidy import tidy
 
 WORK = "work"
 OPEN = ".open"
-LINGER_S = 60.0  # workers of a cluster may outlive their driver by some seconds and commit once more
+LINGER_S = 30.0  # workers of a cluster may outlive their driver by some seconds and commit once more
 
 
 def new_run() -> str:
@@ -46,15 +46,21 @@ def close_run(library: Library, run: str, ids: Collection[str] | None = None) ->
     library.store.remove(f"{RUNS}/{run}{OPEN}")
 
 
-def recover(library: Library) -> list[str]:
-    """Clear up after runs that were killed; returns their ids. Call it with the lease, so that none is alive."""
+def recover(library: Library, *, patient: bool = False) -> list[str]:
+    """Clear up after runs that were killed; returns their ids. Call it with the lease, so that none is alive.
+
+    What a run on a cluster wrote of late is left alone, as its workers may go on for a moment; `patient` waits for it.
+    """
     store, killed = library.store, []
     for name in store.names(RUNS):
         run = name.removesuffix(OPEN)
         if run == name:
             continue
-        if store.read_json(f"{RUNS}/{name}")["clustered"] and _youngest_s(store, run) < LINGER_S:
-            continue  # the next run will
+        if store.read_json(f"{RUNS}/{name}")["clustered"]:
+            if _youngest_s(store, run) < LINGER_S and not patient:
+                continue
+            while (age_s := _youngest_s(store, run)) < LINGER_S:
+                time.sleep(LINGER_S - age_s)
         _record_lost(store, run)
         close_run(library, run)
         killed.append(run)

@@ -51,7 +51,7 @@ def gc(library: str | Path, *, old_versions: bool = False, dry: bool = False) ->
     opened = Library(library)
     with Lease(opened.store, "ndvr gc"):
         if not dry:
-            recover_runs(opened)
+            recover_runs(opened, patient=True)
         done = tidy(opened, old_versions=old_versions, dry=dry)
         if not dry:
             fold(opened.store, fewest=1)

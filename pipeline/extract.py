@@ -103,6 +103,7 @@ def extract(
                 raise RunStopped(
                     "interrupted. What was committed is safe; run the same command again to continue"
                 ) from None
+        recover_runs(store, patient=True)  # what was killed on a cluster a moment ago: now its workers are gone
     if summary.unaccounted:
         raise RunStopped(
             f"the ledger of {store} does not balance: it says nothing of {summary.unaccounted} of {summary.videos} "

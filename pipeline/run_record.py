@@ -151,9 +151,9 @@ def close_killed(files: Files, run: str) -> None:
         files.write(record.name, record.data())
 
 
-def recover_runs(library: Library) -> None:
-    """Clear up after runs that were killed, and say so in their records. Call it with the lease."""
-    for run in recover(library):
+def recover_runs(library: Library, *, patient: bool = False) -> None:
+    """Clear up after runs that were killed, and say so in their records; see ndvr.operators.runs.recover."""
+    for run in recover(library, patient=patient):
         close_killed(library.store, run)
 
 

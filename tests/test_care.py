@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ndvr.operators.ledger_files import LedgerFiles
 from ndvr.operators.library import Library
 from ndvr.operators.rows import table
-from ndvr.operators.runs import AtWork, close_run, new_run, open_run
+from ndvr.operators.runs import AtWork, close_run, new_run, open_run, recover
 from ndvr.operators.write import Write
 from ndvr.pipeline.cli import main
 
@@ -112,6 +112,16 @@ def test_what_a_killed_run_left_is_cleared_up_by_the_next_one(library, tmp_path)
     assert [row for row in physical(library) if row[0] != "new"] == expected(a="x")
     assert "no receipt" not in run_fsck(library)
     assert "the worker was gone while it had this video at hand" in run("explain", library, "b")
+
+
+def test_what_a_run_on_a_cluster_left_waits_until_its_workers_are_gone(library, monkeypatch):
+    monkeypatch.setattr("ndvr.operators.runs.LINGER_S", 1.0)
+    killed = new_run()
+    open_run(library, killed, clustered=True)
+    commit(library, rows("a", run=killed), rows("b", run=killed, ends=False))
+    assert recover(library) == [] and len(physical(library)) == 8, "a worker may be about to commit"
+    assert recover(library, patient=True) == [killed]
+    assert physical(library) == expected(a="x")
 
 
 def test_a_changed_file_keeps_its_older_features_until_they_are_cleared_away(library):
