@@ -2,8 +2,8 @@
 
     python -m ndvr.benchmarks.method_speed [--method s2vs ...] [--device cuda] [--seconds 10]
 
-Windows a second of `Model.embed` in the batches extraction uses, and pairs a second of `Model.similarities` between
-videos of 112 seconds, the mean of FIVR-200K, from signatures in memory.
+Windows a second of `Model.embed` on all cores, and pairs a second of `Model.similarities` between videos of 112
+seconds, the mean of FIVR-200K, from signatures in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 VIDEO_S = 112
 TARGETS = 32
-WINDOWS_PER_BATCH = 32  # as ndvr.operators.embed
+WINDOWS_PER_BATCH = 32
 
 
 def measure(name: str, *, device: str, seconds: float, options: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -13,8 +14,15 @@ from ndvr.models.method import Model
 from ndvr.models.threads import use_one_thread
 from ndvr.operators.rows import table
 
-# By type of device. Larger ones gain a CPU nothing; smaller ones let a short video keep several threads at work.
-WINDOWS_PER_BATCH = {"cpu": 8, "cuda": 256}
+# Of windows, by type of device: 8 pictures of 224 x 224 for a CPU. Larger ones gain it nothing; smaller ones keep
+# several threads at work on a short video, but of small windows the overhead shows.
+BATCH_BYTES = {"cpu": 8 * 224 * 224 * 3, "cuda": 256 * 224 * 224 * 3}
+
+
+def windows_per_batch(model: Model) -> int:
+    """How many windows of a piece are embedded together; the last bits of features change with it."""
+    each = math.prod(model.view.window_shape) * np.dtype(model.view.window_dtype).itemsize
+    return max(1, BATCH_BYTES.get(model.device.type, BATCH_BYTES["cuda"]) // each)
 
 
 class Embed:
@@ -45,7 +53,7 @@ class Embed:
 
     def _start(self, model: Model, n_windows: int, data: pa.Buffer) -> list[Future]:
         """Hand the batches of one piece to the threads."""
-        size = WINDOWS_PER_BATCH.get(model.device.type, WINDOWS_PER_BATCH["cuda"])
+        size = windows_per_batch(model)
         windows = np.frombuffer(data, model.view.window_dtype).reshape(n_windows, *model.view.window_shape)
         return [self._pool.submit(_embed, model, windows[at : at + size]) for at in range(0, n_windows, size)]
 

@@ -6,7 +6,7 @@ import torch
 from test_contract import windows_of
 
 from ndvr import models
-from ndvr.operators.embed import WINDOWS_PER_BATCH, Embed, _stored
+from ndvr.operators.embed import Embed, _stored, windows_per_batch
 from ndvr.operators.rows import table
 
 SMALL = {"csl3d": {"size": "small"}, "c3dhash": {"frames": 8}}
@@ -41,7 +41,7 @@ def test_features_do_not_depend_on_neighbours_their_order_or_the_number_of_threa
 
 def test_a_piece_of_several_batches_is_the_same_alone_and_among_others():
     model = loaded("ausil")
-    windows = windows_of(model, 2 * WINDOWS_PER_BATCH["cpu"] + 1)
+    windows = windows_of(model, windows_per_batch(model) + 1)
     long, short = piece("ausil", windows), piece("ausil", windows[5:8])
     two = Embed({"ausil": model}, threads=2)
     (alone,) = embedded(Embed({"ausil": model}), long)
