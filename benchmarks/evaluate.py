@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ndvr.benchmarks.comparison import Comparison
-    from ndvr.benchmarks.evaluation import Evaluation
-    from ndvr.benchmarks.truth import Siblings
-    from ndvr.operators.score_files import ScoreSource
-    from ndvr.pipeline.score_walks import Walks
+    from ndvr.benchmarks.evaluation.comparison import Comparison
+    from ndvr.benchmarks.evaluation.result import Evaluation
+    from ndvr.benchmarks.evaluation.truth import Siblings
+    from ndvr.operators.scores.files import ScoreSource
+    from ndvr.pipeline.cluster.score_walks import Walks
 
 
 def evaluate(
@@ -47,16 +47,16 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate scores (a folder, a file, or {query: {video: score}}) against exactly one of `truth` and `dataset`.
 
-    by, where, symmetric, siblings, families   of a truth table: see ndvr.benchmarks.truth
+    by, where, symmetric, siblings, families   of a truth table: see ndvr.benchmarks.evaluation.truth
     annotations, convention, hard              of a dataset: see its file in ndvr.benchmarks
     tasks      only these, by name
     ids        the videos that still exist, as a file (first word of each line) or the ids: others leave the database
     tie_order  ids (or a file of them) in the order that equal scores take; None for sorted ids
     workers, address   count in Ray tasks, so many at a time, on the cluster at that address; None for this process
     """
-    from ndvr.benchmarks.asked import asked
-    from ndvr.benchmarks.counting import evaluate_protocol
-    from ndvr.operators.score_files import open_scores
+    from ndvr.benchmarks.evaluation.counting import evaluate_protocol
+    from ndvr.benchmarks.evaluation.question import asked
+    from ndvr.operators.scores.files import open_scores
 
     opened = open_scores(scores)
     protocol = asked(
@@ -79,9 +79,9 @@ def compare(
 
     Where they were computed on different queries or videos, they are also evaluated on what all of them have.
     """
-    from ndvr.benchmarks.asked import asked
-    from ndvr.benchmarks.comparison import compare_runs, names_of
-    from ndvr.operators.score_files import open_scores
+    from ndvr.benchmarks.evaluation.comparison import compare_runs, names_of
+    from ndvr.benchmarks.evaluation.question import asked
+    from ndvr.operators.scores.files import open_scores
 
     named = runs if isinstance(runs, Mapping) else dict(zip(names_of(runs), runs))
     opened = {name: open_scores(scores) for name, scores in named.items()}
@@ -89,7 +89,7 @@ def compare(
 
 
 def _walks(workers: int | None, address: str | None) -> Walks:
-    from ndvr.pipeline.score_walks import HERE, on_ray
+    from ndvr.pipeline.cluster.score_walks import HERE, on_ray
 
     return HERE if workers is None and address is None else on_ray(workers=workers, address=address)
 
@@ -134,7 +134,7 @@ def command(
     else:
         result = compare(scores, by=by or None, **settings)
     if html:
-        from ndvr.benchmarks.evaluation_page import write_page
+        from ndvr.benchmarks.report.evaluation_page import write_page
 
         write_page(html, result)
     click.echo(json.dumps(result.to_json(per_query=per_query), indent=1) if as_json else result.table())

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ndvr.operators.store import write_text
+from ndvr.operators.storage.store import write_text
 
 _PACKAGES = ("torch", "torchvision", "numpy", "ray", "pyarrow", "av", "decord", "opencv-python-headless", "faiss-cpu")
 _FOLDER = Path(__file__).parent / "results"

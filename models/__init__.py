@@ -18,7 +18,7 @@ from ndvr.models.card import Card
 if TYPE_CHECKING:
     from ndvr.models.method import Method, Model, Part
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "methods"
 BOTH: tuple[Part, ...] = ("embed", "similarity")
 
 
@@ -26,16 +26,16 @@ BOTH: tuple[Part, ...] = ("embed", "similarity")
 def _card_sources() -> dict[str, ast.expr]:
     """The expression after `CARD =` of every method file."""
     found = {}
-    for path in sorted(_FOLDER.glob("*.py")):
+    for path in sorted([*_FOLDER.glob("*.py"), *_FOLDER.glob("*/method.py")]):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "CARD":
-                found[path.stem] = node.value
+                found[path.parent.name if path.name == "method.py" else path.stem] = node.value
     return found
 
 
 def names() -> tuple[str, ...]:
     """All methods, sorted."""
-    return tuple(_card_sources())
+    return tuple(sorted(_card_sources()))
 
 
 @cache
@@ -50,7 +50,8 @@ def card(name: str) -> Card:
 def get(name: str) -> Method:
     """The method itself."""
     card(name)
-    return importlib.import_module(f"ndvr.models.{name}").METHOD
+    own = ".method" if (_FOLDER / name).is_dir() else ""
+    return importlib.import_module(f"ndvr.models.methods.{name}{own}").METHOD
 
 
 def load(

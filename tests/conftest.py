@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from places import SHARED
 from s3_server import KEYS, S3Server, running_server
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +39,7 @@ def ray_cluster():
     """
     import ray
 
-    from ndvr.pipeline import cluster
+    from ndvr.pipeline.cluster import cluster
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in KEYS.items():

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
-from ndvr.pipeline import cluster
-from ndvr.pipeline.pools import ACCELERATOR, Pools
+from ndvr.pipeline.cluster import cluster
+from ndvr.pipeline.extraction.pools import ACCELERATOR, Pools
 
-PATH = Path(__file__).parents[1] / "cluster.yaml"
+PATH = ROOT / "cluster.yaml"
 
 
 @pytest.fixture(scope="module")

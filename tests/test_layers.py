@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import those before it
 OWNERS = {
     "torch": {"models", "pipeline", "benchmarks"},  # pipeline asks for threads and devices, benchmarks restate others
@@ -36,7 +36,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 # Benchmarks that make what others only use: a cluster whose nodes die, files with other headers.
-MAKERS = {("benchmarks/chaos_nodes.py", "ray"), ("benchmarks/plan_videos.py", "av")}
+MAKERS = {("benchmarks/chaos/chaos_nodes.py", "ray"), ("benchmarks/speed/plan_videos.py", "av")}
 
 FILES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.backends import cudnn
 
-from ndvr.models.layers import chamfer, strips
+from ndvr.models.layers import chamfer
+from ndvr.models.layers import packed_comparator as strips
 from ndvr.models.layers.attention import Attention, Binarisation, NormalisedAttention
 from ndvr.models.layers.comparator import Comparator
 

@@ -1,0 +1,108 @@
+"""Walk over the scores for a protocol, here or in Ray tasks, and put the numbers together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ndvr.benchmarks.evaluation.coverage import coverage_of
+from ndvr.benchmarks.evaluation.protocol import Protocol
+from ndvr.benchmarks.evaluation.ranks import Counts, evaluated
+from ndvr.benchmarks.evaluation.result import Evaluation
+from ndvr.benchmarks.evaluation.task_result import digest, task_result
+from ndvr.operators.metrics.codes import Codes
+from ndvr.operators.metrics.rank_counts import Plan
+from ndvr.operators.metrics.survey import Survey
+from ndvr.operators.scores.files import Scores
+from ndvr.pipeline.cluster.score_walks import HERE, Walks
+
+
+def evaluate_protocol(
+    scores: Scores, protocol: Protocol, *, walks: Walks = HERE, tie_order: Sequence[str] | None = None
+) -> Evaluation:
+    """Evaluate opened scores against a protocol made by hand or by one of the dataset files.
+
+    walks      who walks over the scores: this process, or Ray tasks
+    tie_order  ids in the order that equal scores take, others behind them; None for sorted ids
+    """
+    counts = _count(scores, protocol, walks, tie_order)
+    results = {task.name: task_result(protocol, task, counts) for task in protocol.tasks}
+    asked = protocol.queries
+    scored_videos = frozenset(counts.seen & counts.database)
+    database_sha256 = digest(counts.database)
+    return Evaluation(
+        scores=scores.name,
+        method=str(scores.meta.get("method", "")),
+        weights=str(scores.meta.get("weights", "")),
+        untrained=scores.meta.get("trained") is False,
+        benchmark=protocol.name,
+        convention=protocol.convention,
+        tasks=results,
+        coverage=coverage_of(scores, protocol, counts),
+        n_pairs=counts.surveyed.n_pairs,
+        database_sha256=database_sha256,
+        videos_sha256=database_sha256 if scored_videos == counts.database else digest(scored_videos),
+        queries_sha256=digest({query for result in results.values() for query in result.per_query}),
+        scored_queries=frozenset(q for q, n in zip(counts.surveyed.queries.ids, counts.surveyed.rows) if n) & asked,
+        scored_videos=scored_videos,
+        protocol=protocol,
+        notes=protocol.notes,
+    )
+
+
+def _count(scores: Scores, protocol: Protocol, walks: Walks, tie_order: Sequence[str] | None) -> Counts:
+    """Both walks over the scores."""
+    surveyed = walks.survey(scores, protocol.labels())
+    if not any(evaluated(task, surveyed) for task in protocol.tasks):
+        raise ValueError(_no_common_query(scores, protocol, surveyed))
+    seen = {video for video, scored in zip(surveyed.videos.ids, surveyed.scored) if scored}
+    attempted = scores.videos or {}
+    database = protocol.database if protocol.database is not None else frozenset(seen | attempted.keys())
+    order = surveyed.videos.order() if tie_order is None else _order(surveyed.videos, tie_order)
+    known = database | protocol.also_ranked
+    ranked = np.fromiter((video in known for video in surveyed.videos.ids), bool, len(order))
+    landmark = protocol.switches.unscored_at
+    counted = walks.count(
+        scores,
+        Plan(
+            surveyed=surveyed,
+            right=protocol.right_for_any(),
+            order=order,
+            ranked=ranked,
+            groups=list({evaluated(task, surveyed) for task in protocol.tasks if task.only is None}),
+            landmark=landmark,
+        ),
+    )
+    return Counts(
+        surveyed=surveyed,
+        counted=counted,
+        order=order,
+        ranked=ranked,
+        landmark=landmark,
+        database=database,
+        seen=seen,
+        available=(seen | {video for video, status in attempted.items() if status == "done"}) & database,
+    )
+
+
+def _order(videos: Codes, ids: Sequence[str]) -> np.ndarray:
+    """Place of each code among these ids, (V,); others behind them, in the order of their ids."""
+    place = {video: i for i, video in enumerate(dict.fromkeys(ids))}
+    by_id = videos.order()
+    first = np.array([place.get(video, len(place)) for video in videos.ids], np.int64)
+    out = np.empty(len(first), np.int64)
+    out[np.lexsort((by_id, first))] = np.arange(len(first))
+    return out
+
+
+def _no_common_query(scores: Scores, protocol: Protocol, surveyed: Survey) -> str:
+    scored = sorted(query for query, n in zip(surveyed.queries.ids, surveyed.rows) if n)
+    if not scored:
+        return f"{scores.name} holds no scores at all: was `ndvr similarity` given an empty library?"
+    if not protocol.queries:
+        return f"{protocol.name} asks about no query any more: check the id list"
+    return (
+        f"no query of {scores.name} (such as {scored[0]!r}) has a truth in {protocol.name} "
+        f"(which asks about {min(protocol.queries)!r}): the ids must be written the same way"
+    )

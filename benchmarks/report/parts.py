@@ -1,0 +1,67 @@
+"""Matrices as pictures inside a page: one pixel a value, PNG in a data URI."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ndvr.benchmarks.report.data import Matrix
+
+_COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
+
+
+def heat_map(name: str, matrix: Matrix, *, n_queries: int) -> dict[str, Any]:
+    """The matrix as a picture with one pixel a pair, an outline for each right pair, and its values for a pointer."""
+    finite = matrix.values[np.isfinite(matrix.values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    scaled = (matrix.values - low) / ((high - low) or 1.0)
+    levels = np.where(np.isfinite(scaled), 1 + np.round(254 * np.nan_to_num(scaled)), 0).astype(np.uint8)
+    height, width = levels.shape
+    data = {
+        "queries": matrix.queries,
+        "videos": matrix.videos,
+        "low": low,
+        "high": high,
+        "values": base64.b64encode(levels.tobytes()).decode(),
+        "right": [row * width + column for row, column in matrix.right],
+    }
+    rows = f"{height}" if height == n_queries else f"the {height} hardest of {n_queries:,}"
+    columns = f"{width}" if width == matrix.n_videos else f"the {width} closest of {matrix.n_videos:,}"
+    return {
+        "name": name,
+        "low": f"{low:.2f}",
+        "high": f"{high:.2f}",
+        "ramp": _png(np.linspace(0, 1, 128)[None]),
+        "image": _png(scaled),
+        "ratio": f"{width}/{max(height, width // 4)}",
+        "width": width,
+        "height": height,
+        "path": "".join(f"M{column} {row}h1v1h-1z" for row, column in matrix.right),
+        "caption": f"rows: {rows} queries; columns: {columns} videos; related ones side by side",
+        "json": json.dumps(data).replace("<", "\\u003c"),  # a file name must not end the script
+    }
+
+
+def pair_pictures(matrices: Mapping[tuple[str, str], np.ndarray]) -> list[dict[str, str]]:
+    out = []
+    for (query, video), values in matrices.items():
+        low, high = float(np.min(values)), float(np.max(values))
+        out.append({"query": query, "video": video, "image": _png((values - low) / ((high - low) or 1.0))})
+    return out
+
+
+def _png(values: np.ndarray) -> str:
+    """Values in [0, 1] (H, W) as a data URI, one pixel each; NaN is transparent."""
+    from matplotlib import colormaps
+    from matplotlib.image import imsave
+
+    rgba = colormaps[_COLOURS](np.nan_to_num(values), bytes=True)
+    rgba[..., 3] = np.where(np.isfinite(values), 255, 0)
+    out = io.BytesIO()
+    imsave(out, rgba, format="png")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

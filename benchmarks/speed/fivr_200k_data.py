@@ -1,0 +1,128 @@
+"""Made-up features in which right videos lie nearer to their query than others, written as a library of any size.
+
+Window t of a video is s * (window t of a query) + sqrt(1 - s^2) * noise, all of unit variance: s is drawn around the
+strength of the video's label, and for a video without a label, whose query is drawn too, around nothing. So every
+task has an AP between 0 and 1, nearer duplicates a higher one, and it says nothing about the method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndvr import models
+from ndvr.benchmarks.speed.fivr_collection import Collection
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.write import Write
+from ndvr.operators.rows import table
+from ndvr.pipeline.settings import Setting, config_name
+
+SHARD_BYTES = 64 << 20  # as `ndvr import` writes them
+LEDGER_BYTES = 500  # of a video, about: two rows
+_STRENGTH = {"ND": 0.8, "DS": 0.6, "CS": 0.45, "IS": 0.3}
+_SPREAD, _SPREAD_OF_OTHERS = 0.15, 0.22  # standard deviations
+_BLOCK_NUMBERS = 4 << 20  # drawn at a time: 16 MB of float32
+_SEED = 20240501
+
+
+def bytes_per_video(setting: Setting, n_windows: int) -> int:
+    """Of features, in a shard. ValueError for a method whose features cannot be planted."""
+    if not setting.card.feature_dtype.startswith("float"):
+        raise ValueError(
+            f"{setting.method} keeps codes of {setting.card.feature_dtype}, and only numbers can be planted: choose "
+            "another --method"
+        )
+    shape = models.get(setting.method).feature_shape(setting.options)
+    return n_windows * int(np.prod(shape)) * np.dtype(setting.card.feature_dtype).itemsize
+
+
+def write_library(
+    path: Path, collection: Collection, videos: Sequence[str], *, setting: Setting, n_windows: int
+) -> Library:
+    """A new library with these videos, the first of the collection, in memory for one shard whatever their number."""
+    about = _describe(setting, n_windows)
+    store = Library.create(path)
+    store.add_config(about)
+    write = Write(str(store), {about["name"]: about})
+    rows: list[dict[str, Any]] = []
+    n_bytes = 0
+    for video, features in _features(collection, videos, about, n_windows):
+        data = features.tobytes()
+        rows += _rows(video, data, about, n_windows)
+        n_bytes += len(data)
+        if n_bytes >= SHARD_BYTES:
+            write(table(rows))
+            rows, n_bytes = [], 0
+    if rows:
+        write(table(rows))
+    return store
+
+
+def _describe(setting: Setting, n_windows: int) -> dict[str, Any]:
+    """The configuration, as `ndvr import` would record it."""
+    card, method = setting.card, models.get(setting.method)
+    about = {
+        "method": setting.method,
+        "weights": "planted noise",
+        "weights_digest": f"planted:{_SEED}:{n_windows}",
+        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
+        "view": {"kind": type(setting.view).__name__, **asdict(setting.view)},
+        "feature_shape": list(method.feature_shape(setting.options)),
+        "feature_dtype": card.feature_dtype,
+        "features_version": 0,
+        "decoder": "planted",
+    }
+    return about | {"name": config_name(about), "trained": False, "windows_per_s": setting.view.windows_per_s}
+
+
+def _features(
+    collection: Collection, videos: Sequence[str], about: dict[str, Any], n_windows: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, (T, *feature_shape) as stored), T = n_windows, every vector of length one. The same video, the same numbers,
+    however many follow it.
+    """
+    shape = (n_windows, *about["feature_shape"])
+    queries = np.random.default_rng(_SEED).standard_normal((len(collection.queries), *shape), np.float32)
+    per_block = max(1, _BLOCK_NUMBERS // int(np.prod(shape)))
+    for start in range(0, len(videos), per_block):
+        rng, block = np.random.default_rng((_SEED, start)), videos[start : start + per_block]
+        near, s = _near(collection, block, per_block, rng)
+        s = s.reshape(-1, *[1] * len(shape))
+        found = rng.standard_normal((len(block), *shape), np.float32)
+        found *= np.sqrt(1 - s * s)
+        found += s * queries[near]
+        found[: max(0, len(queries) - start)] = queries[start : start + len(block)]  # they come first
+        found /= np.sqrt(np.einsum("...d,...d->...", found, found))[..., None]
+        yield from zip(block, found.astype(about["feature_dtype"]))
+
+
+def _near(
+    collection: Collection, block: Sequence[str], per_block: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the query that each video is near, and s in float32; always drawn for a whole block."""
+    number = {query: n for n, query in enumerate(collection.queries)}
+    near, drawn = rng.integers(0, len(number), per_block), rng.standard_normal(per_block)
+    strength = _SPREAD_OF_OTHERS * drawn
+    for row, video in enumerate(block):
+        if labels := collection.labels.get(video):
+            label, query = max(labels, key=lambda said: _STRENGTH.get(said[0], 0.0))  # DA only ever joins another
+            near[row] = number[query]
+            strength[row] = _STRENGTH.get(label, 0.0) + _SPREAD * drawn[row]
+    return near[: len(block)], np.clip(np.abs(strength[: len(block)]), 0, 0.95).astype(np.float32)
+
+
+def _rows(video: str, data: bytes, about: dict[str, Any], n_windows: int) -> list[dict[str, Any]]:
+    """One piece and the end of a video, see ndvr.operators.rows."""
+    rate = about["windows_per_s"]
+    key = {"video_id": video, "method": about["method"], "config": about["name"], "run": "planted", "attempt": 1}
+    start_s = np.arange(n_windows) / rate if rate else np.zeros(n_windows)
+    piece = {"kind": "piece", "piece": 0, "windows_count": n_windows, "start_s": start_s, "data": data}
+    end = {"kind": "end", "piece": 1, "windows_count": n_windows, "status": "done", "decoder": "planted"}
+    end |= {"uri": f"planted/{video}.mp4", "bytes": len(data), "mtime_ns": 0, "partial": False}
+    end |= {"sha256": hashlib.sha256(data).hexdigest(), "duration_s": n_windows / rate if rate else None}
+    return [key | piece, key | end]

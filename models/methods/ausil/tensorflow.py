@@ -1,0 +1,145 @@
+"""Read a TensorFlow checkpoint (V2, "bundle") without TensorFlow: read_bundle("ckpt/model") -> {name: array}.
+
+Two kinds of files. `PREFIX.index` is a table as LevelDB's: sorted keys in blocks, a block of block addresses, and a
+footer with the address of that. Its values are protocol buffers: under the empty key how many data files there are,
+under each tensor's name its type, shape, data file, offset, size and checksum. `PREFIX.data-I-of-N` are the bare
+tensors. Formats: leveldb/doc/table_format.md; tensorflow/core/protobuf/tensor_bundle.proto. Every checksum is tested.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndvr.models.methods.ausil.crc32c import masked_crc32c
+from ndvr.models.weights import WeightsError
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER_BYTES = 48
+_STRING = 7  # notes for humans and Keras; no tensor
+_DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "<u1", 5: "<i2", 6: "<i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2"}
+
+
+def read_bundle(prefix: str | Path) -> dict[str, np.ndarray]:
+    """All tensors of a checkpoint by the names of their variables; `prefix` is what its files have in common."""
+    index = Path(f"{prefix}.index")
+    try:
+        entries = dict(_table(index))
+    except (IndexError, ValueError, struct.error) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{index} is damaged ({error}); fetch it again") from error
+    header = _fields(entries.pop(b"", b""))
+    n_files = _one(header, 1)
+    if _one(header, 2):
+        raise WeightsError(f"{index} is of a big-endian machine, which is not supported")
+    found = {}
+    for key, value in entries.items():
+        name, fields = key.decode(), _fields(value)
+        if _one(fields, 1) == _STRING:
+            continue
+        if _one(fields, 1) not in _DTYPES or 7 in fields:
+            raise WeightsError(f"{index}: {name} is of type {_one(fields, 1)} or in slices, which is not supported")
+        found[name] = _tensor(Path(f"{prefix}.data-{_one(fields, 3):05d}-of-{n_files:05d}"), name, fields)
+    return found
+
+
+def _tensor(path: Path, name: str, fields: dict[int, list[Any]]) -> np.ndarray:
+    shape = tuple(_one(_fields(dim), 1) for dim in _fields(_one(fields, 2, b"")).get(2, []))
+    dtype, offset, size = np.dtype(_DTYPES[_one(fields, 1)]), _one(fields, 4), _one(fields, 5)
+    if not path.is_file():
+        raise WeightsError(f"no such file: {path}; a checkpoint is its .index and all of its .data files")
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) != size or int(np.prod(shape)) * dtype.itemsize != size:
+        raise WeightsError(
+            f"{path} is cut short: {name} {shape} should be {size} bytes at {offset}, there are {len(data)}"
+        )
+    if masked_crc32c(data) != _one(fields, 6):
+        raise WeightsError(f"{path} is damaged: the checksum of {name} is {masked_crc32c(data):#010x}; fetch it again")
+    return np.frombuffer(data, dtype).reshape(shape).copy()  # writable, as torch wants it
+
+
+def _table(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a table file."""
+    if not path.is_file():
+        raise WeightsError(f"no such file: {path}")
+    data = path.read_bytes()
+    if len(data) < _FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
+        raise WeightsError(f"{path} is no index of a TensorFlow checkpoint, or it is cut short; fetch it again")
+    _, _, at = _handle(data, len(data) - _FOOTER_BYTES)  # of the block of block statistics, always empty
+    offset, size, _ = _handle(data, at)
+    for _, value in _block(data, offset, size, path):
+        offset, size, _ = _handle(value, 0)
+        yield from _block(data, offset, size, path)
+
+
+def _handle(data: bytes, at: int) -> tuple[int, int, int]:
+    """(offset, size) of a block, and where the next begins."""
+    offset, at = _varint(data, at)
+    size, at = _varint(data, at)
+    return offset, size, at
+
+
+def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of one block. Each key is written as what it does not share with the one before."""
+    kind, checksum = struct.unpack_from("<BI", data, offset + size)
+    if masked_crc32c(data[offset : offset + size + 1]) != checksum:
+        raise WeightsError(f"{path} is damaged: the checksum of its block at {offset} is wrong; fetch it again")
+    if kind:
+        raise WeightsError(f"{path} is compressed, as no checkpoint of TensorFlow is")
+    (n_restarts,) = struct.unpack_from("<I", data, offset + size - 4)
+    key, at, end = b"", offset, offset + size - 4 - 4 * n_restarts
+    while at < end:
+        n_shared, at = _varint(data, at)
+        n_new, at = _varint(data, at)
+        n_value, at = _varint(data, at)
+        key = key[:n_shared] + data[at : at + n_new]
+        at += n_new
+        yield key, data[at : at + n_value]
+        at += n_value
+
+
+def _fields(message: bytes) -> dict[int, list[Any]]:
+    """The fields of a protocol buffer by number: integers as they are, everything else as bytes."""
+    found: dict[int, list[Any]] = {}
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        value: Any
+        if kind == 0:
+            value, at = _varint(message, at)
+        elif kind == 2:
+            size, at = _varint(message, at)
+            value, at = message[at : at + size], at + size
+        elif kind == 5:
+            (value,), at = struct.unpack_from("<I", message, at), at + 4
+        elif kind == 1:
+            (value,), at = struct.unpack_from("<Q", message, at), at + 8
+        else:
+            raise ValueError(f"field {number} has the unknown wire type {kind}")
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def _one(fields: dict[int, list[Any]], number: int, default: Any = 0) -> Any:
+    """A field that occurs once; protocol buffers leave out what is zero."""
+    return fields.get(number, [default])[-1]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Seven bits a byte, lowest first, the eighth says that more follow; and where the next value begins."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7

@@ -1,0 +1,144 @@
+"""Weights of AuSiL wherever they lie: a TensorFlow checkpoint, a torch file of the sound network, or a mapping."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ndvr.models import weights as files
+from ndvr.models.card import Card, File
+from ndvr.models.methods.ausil.tensorflow import read_bundle
+
+# TensorFlow's variables -> our names. Kernels are (height, width, in, out) there, (out, in, height, width) here.
+_NAMES = {
+    "PCA/mean_sift": "pca.mean",
+    "PCA/weights": "pca.W",
+    "attention_layer/context_vector": "attention.context_vector.weight",
+    "video_comparator/conv2d/kernel": "visil_head.conv1.weight",
+    "video_comparator/conv2d/bias": "visil_head.conv1.bias",
+    "video_comparator/conv2d_1/kernel": "visil_head.conv2.weight",
+    "video_comparator/conv2d_1/bias": "visil_head.conv2.bias",
+    "video_comparator/conv2d_2/kernel": "visil_head.conv3.weight",
+    "video_comparator/conv2d_2/bias": "visil_head.conv3.bias",
+    "video_comparator/conv2d_3/kernel": "visil_head.fconv.weight",
+    "video_comparator/conv2d_3/bias": "visil_head.fconv.bias",
+}
+_PREFIXES = {
+    "embed": tuple(f"layer{number}." for number in range(1, 20)),
+    "similarity": ("pca.", "attention.", "visil_head."),
+}
+
+# What git calls the published files: the sha1 of "blob SIZE\0" and the content. Their authors give no sha256.
+_GIT_BLOBS = {
+    "model.data-00000-of-00001": "d7abe97198b8bc17a5f821d63a268a27c6ee719a",
+    "mx-h64-1024_0d3-1.17.pkl": "18f7764281ba48a5f0d5eff8dfd3792f44911839",
+}
+
+
+def embed_state(weights: Any, options: Mapping[str, Any], card: Card, *, fetch: bool) -> tuple[files.State, str]:
+    """The sound network's tensors and where they are from: option "cnn", `weights`, the folder it is in, the cache."""
+    path = Path(options["cnn"]).expanduser() if options["cnn"] else None
+    if path is None and isinstance(weights, Mapping):
+        state = divided(_given(weights), "the given mapping")["embed"]
+        if state:
+            return state, "the given mapping"
+    elif path is None and not (weights is None or weights in card.weights):
+        path = _torch_file(weights) or _beside(_prefix(weights), Path(card.requires["cnn"].name).name)
+    if path is not None:
+        state = divided(files.state_of(files.read(path)), str(path))["embed"]
+        if state:
+            return state, str(path)
+    path = _published(card.requires["cnn"], options, download=fetch)
+    return divided(files.state_of(files.read(path)), str(path))["embed"], str(path)
+
+
+def similarity_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
+    """The similarity network's tensors and where they are from."""
+    if isinstance(weights, Mapping):
+        state, source = _given(weights), "the given mapping"
+    elif weights is None or weights in card.weights:
+        _published(card.requires["index"], options)
+        path = _published(next(iter(card.weights.values())), options)
+        state, source = files.state_of(read_bundle(path.with_suffix(""))), str(path)
+    elif file := _torch_file(weights):
+        state, source = files.state_of(files.read(file)), str(file)
+    else:
+        prefix = _prefix(weights)
+        if not Path(f"{prefix}.index").is_file():
+            raise files.Absent(f"{weights} holds no similarity network: there is no {prefix.name}.index")
+        state, source = files.state_of(read_bundle(prefix)), f"{prefix}.index"
+    found = divided(state, source)["similarity"]
+    if not found:
+        raise files.Absent(f"{source} holds no similarity network")
+    return found, source
+
+
+def _given(weights: Mapping[str, Any]) -> files.State:
+    # TensorFlow's reader gives numbers for what has no dimensions.
+    return files.state_of({key: np.asarray(value) if np.isscalar(value) else value for key, value in weights.items()})
+
+
+def divided(state: Mapping[str, torch.Tensor], source: str) -> dict[str, files.State]:
+    """The tensors of each part under our names, without what only training and the classifier need."""
+    ours = {}
+    for key, value in state.items():
+        name = key.removesuffix(":0")
+        if name.endswith(("/Adam", "/Adam_1")) or name in ("beta1_power", "beta2_power", "global_step"):
+            continue
+        if name in _NAMES and value.ndim == 4:
+            value = value.permute(3, 2, 0, 1)
+        elif name == "attention_layer/context_vector" and value.ndim == 2:
+            value = value.t()
+        ours[_NAMES.get(name, key)] = value
+    parts = files.divide(ours, _PREFIXES, source=source)
+    parts["embed"] = {key: value for key, value in parts["embed"].items() if not key.startswith("layer19.")}
+    return parts
+
+
+def _torch_file(weights: str | Path) -> Path | None:
+    """The path, when it is a file and not one of a checkpoint's."""
+    path = Path(weights).expanduser()
+    return path if path.is_file() and path.suffix != ".index" and ".data-" not in path.name else None
+
+
+def _prefix(weights: str | Path) -> Path:
+    """What the files of a checkpoint have in common, given that, one of the files or their folder."""
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        found = sorted([*path.glob("*.index"), *path.glob("ckpt/*.index")])
+        if len(found) > 1:
+            raise files.WeightsError(f"{path} holds several checkpoints ({', '.join(map(str, found))}): name one")
+        return found[0].with_suffix("") if found else path / "model"
+    if path.suffix == ".index" or path.suffix.startswith(".data-"):
+        path = path.with_suffix("")
+    if not Path(f"{path}.index").is_file():
+        raise files.WeightsError(
+            f"weights {str(weights)!r}: neither a torch file, nor a folder or the common beginning of a TensorFlow "
+            "checkpoint's files (model.index, model.data-00000-of-00001), nor one of ausil, random, random:SEED"
+        )
+    return path
+
+
+def _beside(prefix: Path, name: str) -> Path | None:
+    """The sound network's file next to a checkpoint, or where the authors' repository has it."""
+    places = (prefix.parent, prefix.parent / "feature_extraction", prefix.parent.parent / "feature_extraction")
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def _published(file: File, options: Mapping[str, Any], *, download: bool = True) -> Path:
+    path = files.fetch(file, cache=options["cache"], download=download)
+    expected = _GIT_BLOBS.get(path.name)
+    if expected:
+        content = path.read_bytes()
+        found = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+        if found != expected:
+            raise files.WeightsError(
+                f"{path} is not the published file: git would call it {found}, not {expected}; "
+                f"delete it to have it fetched again from {file.url}"
+            )
+    return path

@@ -1,0 +1,155 @@
+"""C3DHash: one binary code per video, from a 3D ResNet-18 over frames spread along the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ndvr.models import random_weights
+from ndvr.models import weights as files
+from ndvr.models.card import CACHE, Card, File, Option, Overview, View
+from ndvr.models.layers.head import exact_convolutions
+from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.methods.hash_codes import HashLayer, distance_matrix, distances
+from ndvr.models.methods.resnet3d import ResNet18
+
+CARD = Card(
+    title="C3DHash",
+    paper="zhongzhh8/Video-Retrieval-C3D, 2019 (code; no paper, no trained weights); after Lai et al., Simultaneous "
+    "Feature Learning and Hash Coding with Deep Neural Networks, CVPR 2015",
+    view=Overview(count=32, resize=(128, 171), crop=112, kernel="pillow"),
+    feature_shape=(512,),
+    feature_dtype="float32",  # 2 KB a video; rounding could turn bits of activations near zero
+    symmetric=True,
+    range=(0.0, 1.0),
+    # The authors published no trained weights. This is where their training starts: features without a hash layer.
+    weights={
+        "kinetics_backbone": File(
+            name="resnet-18-kinetics.pth",
+            url="https://drive.google.com/drive/folders/1zvl89AgFAApbH0At-gMuZSeQB_LpNP-M",
+            licence="MIT (code)",
+        ),
+    },
+    options={
+        "frames": Option(
+            default=32, help="how many frames are spread over a video: 5, 10, 15, 16 or 32 as trained", part="embed"
+        ),
+        "bits": Option(default=None, help="length of a code: 16, 32, 48 or 64 as trained; default: as the weights are"),
+        "cache": CACHE,
+    },
+)
+
+_MEAN, _STD = (0.434, 0.405, 0.378), (0.152, 0.149, 0.157)
+# Windows at a time: the widest maps of 32 frames take 26 MB each, and a CPU gains nothing from more.
+_CHUNK_WINDOWS = {"cpu": 2, "cuda": 64}
+_RANDOM_BITS = 48
+
+_TRAINED: dict[str, tuple[str, ...]] = {"embed": ("resnet.",), "similarity": ("hash_layer.",)}
+_BACKBONE = {"embed": ("conv1.", "bn1.", "layer"), "classifier": ("fc.",)}
+
+
+class C3DHash(Method):
+    """Means of 3D ResNet features over a video, compared by the signs of a learned layer.
+
+    Weights are a file of the authors' training script or its content: `module.resnet.*`, `module.hash_layer.*`, of
+    which either may be missing. A Kinetics file (`module.conv1.weight`, ...; its classifier `fc` is left out) gives
+    features only. Every other name is an error, where the authors' loader keeps noise for what does not fit.
+    """
+
+    def compact(self, options: Options) -> bool:
+        return True
+
+    def view(self, options: Options) -> View:
+        assert isinstance(self.card.view, Overview)
+        return replace(self.card.view, count=_whole(options, "frames"))
+
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
+        seed = random_weights.seed_of(weights)
+        bits = None if options["bits"] is None else _whole(options, "bits")
+        if seed is None:
+            state, source = _state(weights, options["cache"], part)
+        else:
+            state, source = {}, str(weights)
+        network: torch.nn.Module
+        with torch.device("meta"):  # no point in initialising what is loaded next
+            if part == "embed":
+                network = ResNet18("B" if any(".downsample." in key for key in state) else "A")
+            else:
+                rows = len(state["hashcoder.0.weight"]) if "hashcoder.0.weight" in state else bits or _RANDOM_BITS
+                if bits not in (None, rows):
+                    raise ValueError(f"{source} makes codes of {rows} bits, but option bits={bits}; leave it out")
+                options["bits"] = rows
+                network = HashLayer(self.card.feature_shape[0], rows)
+        files.load_into(network, state if seed is None else random_weights.seeded(network, seed), source=source)
+        # Windows come with the channels last; pooling them so is ten times faster on a CPU.
+        return network.to(memory_format=torch.channels_last_3d) if part == "embed" else network
+
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
+        """(N, T, 112, 112, 3) uint8 -> (N, 512) float32, the mean over space and time."""
+        mean, std = (torch.tensor(three, device=windows.device) for three in (_MEAN, _STD))
+        chunk = _CHUNK_WINDOWS.get(windows.device.type, _CHUNK_WINDOWS["cuda"])
+        found = []
+        with exact_convolutions():
+            for part in windows.split(chunk):
+                clips = part.float().div_(255).sub_(mean).div_(std).permute(0, 4, 1, 2, 3)  # (N, 3, T, H, W)
+                found.append(network(clips).mean(2))
+        return torch.cat(found)
+
+    def signature(self, network: Network, features: torch.Tensor) -> np.ndarray:
+        """(T, 512) -> (ceil(bits / 8),) uint8, on the host. A video is one window; of several the mean is taken,
+        as the network takes it over time.
+        """
+        return network.codes(features.mean(0, keepdim=True))[0]
+
+    def similarities(self, network: Network, query: np.ndarray, targets: list[np.ndarray]) -> torch.Tensor:
+        """(V,) in [0, 1]: 1 - Hamming distance / bits.
+
+        No more than bits + 1 values, so ties are many and the order of equals decides the mean average precision.
+        The authors' depends on the sort at hand; `ndvr evaluate` ranks equals by video id.
+        """
+        return 1 - torch.from_numpy(distances(query, targets)) / network.bits
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+    ) -> torch.Tensor:
+        """(Q, V), the very numbers of `similarities`."""
+        return 1 - torch.from_numpy(distance_matrix(queries, targets)) / network.bits
+
+    def matrix(self, network: Network, query: np.ndarray, target: np.ndarray) -> torch.Tensor:
+        """(1, 1): a video is one window."""
+        return self.similarities(network, query, [target])[None]
+
+
+def _whole(options: Options, key: str) -> int:
+    """An option that counts something, given as a number or, on the command line, as text."""
+    text = str(options[key])
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"option {key}={options[key]!r}: give a whole number above zero")
+    return int(text)
+
+
+def _state(weights: Any, cache: str | None, part: Part) -> tuple[files.State, str]:
+    """The tensors of one part without their common prefix, and a name for error texts."""
+    if weights is None:
+        raise files.Absent(
+            "the authors of c3dhash published no trained weights: name a file that their training script saved, "
+            "kinetics_backbone for features without a hash layer, or random for tests"
+        )
+    if isinstance(weights, str) and weights in CARD.weights:
+        # A folder that a person has to open: there is no address to download it from.
+        weights = files.fetch(CARD.weights[weights], cache=cache, download=False)
+    everything, source = files.resolve(weights, CARD.weights, cache=cache)
+    trained = any(key.removeprefix("module.").startswith(sum(_TRAINED.values(), ())) for key in everything)
+    state = files.divide(everything, _TRAINED if trained else _BACKBONE, source=source).get(part, {})
+    if not state:
+        what = "3D ResNet" if part == "embed" else "hash layer, which has to be trained"
+        raise files.Absent(f"{source} holds no {what}")
+    prefix = _TRAINED[part][0] if trained else ""
+    return {key.removeprefix(prefix): value for key, value in state.items()}, source
+
+
+METHOD = C3DHash(CARD)

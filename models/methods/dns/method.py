@@ -1,0 +1,131 @@
+"""DnS: students of ViSiL, fine ones for scores, a coarse one for speed, and a selector that says who is to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
+from ndvr.models.layers.regions import build_extractor
+from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.methods.dns import networks as dns_students
+from ndvr.models.methods.dns.dns_coarse import CoarseStudent
+
+CARD = Card(
+    title="DnS",
+    paper="Kordopatis-Zilos et al., DnS: Distill-and-Select for Efficient and Accurate Video Indexing and Retrieval, "
+    "IJCV 2022 (arXiv 2106.13266)",
+    view=Frames(rule="opencv", kernel="cubic"),
+    feature_shape=(9, 512),
+    min_windows=4,  # the comparator halves twice; shorter videos are repeated
+    weights={
+        "dns_fg_att_student": File(
+            name="dns_fg_att_student.pth",
+            url="https://mever.iti.gr/distill-and-select/models/dns_fg_att_student.pth",
+            licence="Apache-2.0 (code)",
+        ),
+        "dns_fg_bin_student": File(
+            name="dns_fg_bin_student.pth",
+            url="https://mever.iti.gr/distill-and-select/models/dns_fg_bin_student.pth",
+            licence="Apache-2.0 (code)",
+        ),
+        "dns_cg_student": File(
+            name="dns_cg_student.pth",
+            url="https://mever.iti.gr/distill-and-select/models/dns_cg_student.pth",
+            licence="Apache-2.0 (code)",
+        ),
+        "dns_selector_cg-fg_att": File(
+            name="dns_selector_cg-fg_att.pth",
+            url="https://mever.iti.gr/distill-and-select/models/dns_selector_cg-fg_att.pth",
+            licence="Apache-2.0 (code)",
+        ),
+        "dns_selector_cg-fg_bin": File(
+            name="dns_selector_cg-fg_bin.pth",
+            url="https://mever.iti.gr/distill-and-select/models/dns_selector_cg-fg_bin.pth",
+            licence="Apache-2.0 (code)",
+        ),
+    },
+    requires={
+        "resnet50": RESNET50,
+        "pca": PCA_VCDB,
+    },
+    options={
+        "student": Option(
+            default="auto",
+            choices=("auto", "fine_attention", "fine_binary", "fine_plain", "coarse"),
+            help="fine_attention compares regions, fine_binary 64-byte codes of them, coarse one vector a video; "
+            "auto: the one that the weights are of (published or random: fine_attention); fine_plain, without "
+            "attention, is unpublished",
+        ),
+        "sampler": Option(
+            default="opencv",
+            choices=("opencv", "ffmpeg"),
+            help="how frames are picked and resized: as DnS's loader, or as S2VS's",
+            part="embed",
+        ),
+        "backbone": BACKBONE,
+        "pca": PCA,
+        "cache": CACHE,
+    },
+)
+
+_PUBLISHED = {"fine_binary": "dns_fg_bin_student", "coarse": "dns_cg_student"}  # of others: the card's first
+
+
+class DnS(Method):
+    """One of three students, over the same features as S2VS; the fine attention student is S2VS's network.
+
+    Weights may hold either part or both, with the authors' names: those of one student; `normalizer.*`, `cnn.*`,
+    `pca.*`. The published files hold a student, or a selector, which is for `ndvr.models.methods.dns.search`.
+    """
+
+    def view(self, options: Options) -> View:
+        if options["sampler"] == "opencv":
+            return Frames(rule="opencv", kernel="cubic")
+        return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
+
+    def symmetric(self, options: Options) -> bool:
+        return options["student"] == "coarse"
+
+    def compact(self, options: Options) -> bool:
+        return options["student"] == "coarse"
+
+    def published(self, options: Options) -> str:
+        return _PUBLISHED.get(options["student"], "dns_fg_att_student")
+
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
+        if part == "embed":
+            return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
+        weights = self.published(options) if weights is None else weights
+        student, network = dns_students.load(weights, options["student"], self.card, cache=options["cache"])
+        options["student"] = student  # so that `symmetric` knows
+        return network
+
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
+        """(N, 224, 224, 3) uint8 -> (N, 9, 512) float32."""
+        return network(windows)
+
+    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
+        """(T, 9, 512) -> fine: (max(T, 4..6), 9, 512) float32 or (max(T, 4..6), 9, 64) uint8; coarse: (1, 1024)."""
+        return network.signature(features)
+
+    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+        """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
+        return network.similarities(query, targets)
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        if isinstance(network, CoarseStudent):
+            return network.score_matrix(queries, targets)
+        return super().score_matrix(network, queries, targets)
+
+    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(Tq, Tt) frame similarities before the CNN; the coarse student has none."""
+        return network.matrix(query, target)
+
+
+METHOD = DnS(CARD)

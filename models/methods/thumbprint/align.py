@@ -1,0 +1,202 @@
+"""The score of two videos: propose placements on key frames, verify the best on all frames, weigh the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ndvr.models.methods.thumbprint import search
+from ndvr.models.methods.thumbprint import thumbprint_verify as verify
+from ndvr.models.methods.thumbprint.evidence import FITTED, evidence, information
+from ndvr.models.methods.thumbprint.thumbprint_prepare import Prepared
+from ndvr.models.methods.thumbprint.thumbprint_refine import refine, slopes
+from ndvr.models.methods.thumbprint.thumbprint_verify import GRID
+
+MAX_DENSE = 48  # frames; of a longer video every second is searched
+N_PROPOSALS = 8  # boxes that are tried out, beside the whole picture
+MIN_COARSE = 0.33  # of a box worth trying
+N_PAIRS = 3  # pairs of frames a placement is tried on
+N_CLOSE = 3  # placements that are refined closely
+N_VERIFIED = 2  # placements that are judged on all frames
+PRIOR = 9.0  # nats that a placement other than picture on picture has to make up: so many were tried
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """b's whole picture, turned, may appear in a window of a; seen at these pairs of frames."""
+
+    score: float
+    swapped: bool  # a is the second video
+    theta: torch.Tensor  # (2, 3)
+    turn: int
+    sign: int  # -1: as a negative
+    a_at: torch.Tensor  # (N_PAIRS,) frames
+    b_at: torch.Tensor
+
+
+def _pairs(value: torch.Tensor, at: torch.Tensor, when: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The N_PAIRS best frames (repeated where there are fewer): values, frames of a, frames of b, (n,) each."""
+    k = min(N_PAIRS, len(value))
+    best = value.topk(k).indices[torch.arange(N_PAIRS) % k]
+    return at[best], when[best]
+
+
+def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
+    """Whole picture on whole picture, all frames: as it is, mirrored, negative, and the best other turn."""
+    frames = torch.arange(len(a.weight))
+    m = min(N_PAIRS * 2, len(a.weight), len(b.weight))
+    found = []
+    for g in range(search.N_TURNS):
+        similarity = a.spectra @ b.probes[g].T
+        for sign in (1, -1) if g == 0 else (1,):
+            value, when = (sign * similarity).max(1)
+            score = float(value.topk(m).values.mean())
+            found.append(Proposal(score, False, torch.eye(2, 3), g, sign, *_pairs(value, frames, when)))
+    return found[:3] + [max(found[3:], key=lambda p: p.score)]
+
+
+def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
+    """Over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few frames at a time."""
+    best = [
+        (crops.flatten(0, 1) @ part.flatten(0, 1).T).unflatten(1, part.shape[:2]).amax(2)
+        for part in probes.split(64, 1)
+    ]
+    return torch.stack(best).amax(0).unflatten(0, crops.shape[:2])
+
+
+def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
+    """b's whole picture in a box of a's key frames."""
+    _, _, group = search.boxes()
+    large = search.large_boxes()
+    probes = b.probes[:, :: 2 if len(b.weight) > MAX_DENSE else 1]
+    upright = _strongest(a.crops, probes[:2]) * a.strength[..., None]  # (K, B, 2)
+    turned = _strongest(a.crops[:, large], probes[2:]) * a.strength[:, large, None]  # (K, L, 6)
+    half = (len(a.keys) + 1) // 2
+    half = min(half, 4)
+    upright = upright.topk(half, dim=0).values.mean(0).T  # (2, B)
+    turned = turned.topk(half, dim=0).values.mean(0).T
+    n_groups = int(group.max()) + 1
+    best = torch.full((8, n_groups), -1.0)
+    best[:2].scatter_reduce_(1, group.expand(2, -1), upright, "amax")
+    best[2:].scatter_reduce_(1, group[large].expand(6, -1), turned, "amax")
+    top = best.flatten().topk(N_PROPOSALS)
+    found = []
+    for score, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        if score < MIN_COARSE:
+            break
+        g, member = index // n_groups, index % n_groups
+        if g < 2:
+            box = torch.where(group == member, upright[g], -2.0).argmax()
+        else:
+            box = large[torch.where(group[large] == member, turned[g - 2], -2.0).argmax()]
+        value, when = ((a.crops[:, box] * a.strength[:, box, None]) @ b.probes[g].T).max(1)
+        found.append(
+            Proposal(
+                score,
+                swapped,
+                search.windows(box[None])[0],
+                g,
+                1,
+                *_pairs(value, a.keys, when),
+            )
+        )
+    return found
+
+
+def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
+    """The best proposals with their nats per pair of frames, window and scale: all roughly, then a few closely."""
+    rough = _tried(a, b, proposals, [p.theta for p in proposals], size=GRID // 2, radii=(3, 3, 2))
+    rough = rough[:N_CLOSE]
+    return _tried(a, b, [r[1] for r in rough], [r[2] for r in rough], size=GRID, radii=(3, 2, 2))
+
+
+def _tried(
+    a: Prepared,
+    b: Prepared,
+    proposals: list[Proposal],
+    start: list[torch.Tensor],
+    *,
+    size: int,
+    radii: tuple,
+) -> list[tuple[float, Proposal, torch.Tensor, int]]:
+    """Windows after some steps of refinement, at `size` pixels per side, best first."""
+    sources, turned = [], []
+    for p in proposals:
+        x, y = (b, a) if p.swapped else (a, b)
+        sources.append((x.images if _is_narrow(p) else x.smooth)[p.a_at])
+        turned.append(search.turn(y.grid[p.b_at], p.turn) * p.sign)
+    channels, templates = slopes(torch.stack(sources)), torch.stack(turned)
+    if size < GRID:
+        templates = torch.nn.functional.avg_pool2d(templates, GRID // size)
+    first = torch.stack(start)
+    both = torch.cat([first, refine(channels, templates, first, radii=radii)])  # (2 * P, 2, 3)
+    seen, inside = verify.see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
+    nats = []
+    for scale in range(len(verify.SCALES)):
+        goal = verify.local_contrast(templates, scale).repeat(2, 1, 1, 1)
+        found = verify.local_contrast(seen, scale, inside[:, None])
+        r, best = verify.agreement_of_pairs(found, goal)
+        nats.append(information(r, best, verify.freedom(found, goal)).mean(1))
+    nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
+    away = torch.tensor([_away(p, theta) for p, theta in zip(proposals * 2, both, strict=True)])
+    value, at = (nats - PRIOR * away.unflatten(0, (2, -1))).flatten(0, 1).max(0)
+    order = value.argsort(descending=True, stable=True).tolist()
+    return [
+        (
+            float(value[i]),
+            proposals[i],
+            both[int(at[i]) % 2 * len(proposals) + i],
+            int(at[i]) // 2,
+        )
+        for i in order
+    ]
+
+
+def _is_narrow(p: Proposal) -> bool:
+    """Whether the window is so small that the source must not be smoothed before sampling."""
+    return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
+
+
+def _away(p: Proposal, theta: torch.Tensor) -> float:
+    """How far from picture on picture, as it is: 0, to 1 for every other placement."""
+    if p.turn or p.sign < 0:
+        return 1.0
+    return min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0)
+
+
+def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nats of the best verified placement and its (Ta, Tb) correlations of frames."""
+    if b.rank < a.rank:
+        nats, matrix = _best(b, a)
+        return nats, matrix.T
+    boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
+    boxed.sort(key=lambda p: -p.score)
+    proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
+    found = []
+    for _, p, theta, scale in refined(a, b, proposals)[:N_VERIFIED]:
+        x, y = (b, a) if p.swapped else (a, b)
+        seen, inside = verify.see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
+        fx = verify.local_contrast(seen[0], scale, inside[0])
+        fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
+        away = _away(p, theta)
+        score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
+        nats = score - PRIOR * away
+        found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
+    return max(found, key=lambda pair: float(pair[0]))
+
+
+def compare(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+    """The score, a scalar in [0, 1]: that of the best parts."""
+    return calibrated(torch.stack([_best(x, y)[0] for x in a for y in b]).max())
+
+
+def best_matrix(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+    """(Ta, Tb) agreement of frames in [0, 1], under the best placement of each pair of parts."""
+    return torch.cat([torch.cat([_best(x, y)[1] for y in b], 1) for x in a]).clamp(0, 1)
+
+
+def calibrated(nats: torch.Tensor) -> torch.Tensor:
+    """Evidence in nats -> [0, 1]; a half at 12 nats, which chance does not reach."""
+    positive = 3 * torch.nn.functional.softplus(nats / 3)
+    return positive / (positive + 12)

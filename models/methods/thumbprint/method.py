@@ -1,0 +1,49 @@
+"""Thumbprint: finds copies without training, by laying small pictures over each other in every plausible way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ndvr.models.card import Card, Frames
+from ndvr.models.method import Method, Network, Options, Part, Signature
+from ndvr.models.methods.thumbprint import align, codes
+from ndvr.models.methods.thumbprint import thumbprint_prepare as prepare
+
+CARD = Card(
+    title="Thumbprint",
+    paper="ours, training-free: DCT thumbnails, exhaustive placement search, local-contrast correlation",
+    view=Frames(fps=2.0, rule="ffmpeg", resize=(128, 128), crop=128, kernel="area", grey=True),
+    feature_shape=(512,),  # 1024 bytes per second of video
+    feature_dtype="uint8",
+    symmetric=True,
+    range=(0.0, 1.0),
+)
+
+
+class Thumbprint(Method):
+    """Thumbnails of frames, compared by where and when one video's pictures show up in the other's."""
+
+    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
+        """Nothing: there are no weights."""
+        return torch.nn.Identity()
+
+    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
+        """(N, 128, 128) uint8 -> (N, 512) uint8."""
+        return codes.encode(windows)
+
+    def signature(self, network: Network, features: torch.Tensor) -> list[prepare.Prepared]:
+        """(T, 512) uint8 -> thumbnails, key frames and their crops, in parts of 600 frames: some 6 MB a part."""
+        return prepare.prepare(prepare.thumbnails(features.cpu()))
+
+    def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
+        """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""
+        return torch.stack([align.compare(query, target) for target in targets])
+
+    def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
+        """(Tq, Tt) agreement of frames under the best placement, in [0, 1]."""
+        return align.best_matrix(query, target)
+
+
+METHOD = Thumbprint(CARD)

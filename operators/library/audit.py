@@ -1,0 +1,106 @@
+"""Check a library against itself: every row that the ledger promises is there, unchanged, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from ndvr.operators.library.cleanup import tidy
+from ndvr.operators.library.ledger import Entry
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.shards import SHARDS, digest, features_of
+
+
+@dataclass
+class Audit:
+    """What was checked and found. `problems` break a promise, `leftovers` only take up room."""
+
+    library: str
+    videos: int = 0
+    rows: int = 0
+    bytes: int = 0
+    shards: int = 0
+    problems: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    digest: str = ""
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
+
+
+def audit(library: Library, progress: Callable[[int, int], None] = lambda done, total: None) -> Audit:
+    """Read all shards: recount the windows, rehash the features, find orphans, and sum everything up in one digest.
+
+    The digest depends on what the library holds and on nothing else: not on runs, workers, shards or their order.
+    """
+    found, total = Audit(str(library)), hashlib.sha256()
+    configs = library.configs
+    entries = {config: library.entries(config) for config in configs}
+    kept = {config: library.versions(config) for config in configs}
+    n_shards = sum(len(_by_shard(versions.values())) for versions in kept.values())
+    for config in sorted(configs):
+        of_video: dict[tuple[str, int], bytes] = {}
+        for shard, pieces in sorted(_by_shard(kept[config].values()).items()):
+            _check_shard(library, configs[config], shard, pieces, found, of_video)
+            found.shards += 1
+            progress(found.shards, n_shards)
+        for video_id, entry in entries[config].items():
+            found.videos += 1
+            line = [config, video_id, entry.status, entry.end["error_class"], entry.end["sha256"]]
+            rows = [of_video.get((piece["shard"], piece["shard_row"]), b"") for piece in entry.pieces]
+            total.update(repr(line).encode() + hashlib.sha256(b"".join(rows)).digest())
+    stray = tidy(library, dry=True)
+    found.leftovers += [f"{name}: no receipt names it" for name in stray.orphans]
+    if stray.rows:
+        found.leftovers.append(f"{stray.rows:,} rows in {len(stray.dropped) + len(stray.rewritten)} shards: not needed")
+    found.digest = total.hexdigest()
+    return found
+
+
+def _by_shard(entries: Any) -> dict[str, list[tuple[Entry, Mapping[str, Any]]]]:
+    found = defaultdict(list)
+    for entry in entries:
+        for piece in entry.pieces:
+            found[piece["shard"]].append((entry, piece))
+    return found
+
+
+def _check_shard(
+    library: Library,
+    about: dict[str, Any],
+    shard: str,
+    pieces: list[tuple[Entry, Mapping[str, Any]]],
+    found: Audit,
+    of_video: dict[tuple[str, int], bytes],
+) -> None:
+    """Check what the ledger says of one shard, and note in `of_video` the rows of each piece as a hash."""
+    try:
+        with library.open_shard(shard) as file:
+            rows = file.read()
+    except FileNotFoundError:
+        found.problems.append(f"{SHARDS}/{shard} is missing; {len(pieces)} pieces were in it")
+        return
+    except (OSError, pa.ArrowInvalid) as error:
+        found.problems.append(f"{SHARDS}/{shard} cannot be read: {str(error).splitlines()[0]}")
+        return
+    ids, content = rows["video_id"].to_pylist(), rows["content"].to_pylist()
+    start_s, features = rows["start_s"].to_numpy(), features_of(rows["feature"], about["feature_shape"])
+    found.bytes += features.nbytes
+    for entry, piece in pieces:
+        at = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
+        name = f"piece {piece['piece']} of {entry.video_id!r} in {SHARDS}/{shard}"
+        mine = features[at]
+        found.rows += len(mine)
+        if len(mine) != piece["windows_count"]:
+            found.problems.append(f"{name} has {len(mine)} rows of {piece['windows_count']}")
+        elif set(ids[at]) != {entry.video_id} or set(content[at]) not in ({entry.end["sha256"]}, {None}):
+            found.problems.append(f"{name} holds rows of another video or content")
+        elif digest(mine.tobytes()) != piece["digest"]:
+            found.problems.append(f"{name} has other features than were written")
+        of_video[shard, piece["shard_row"]] = hashlib.sha256(start_s[at].tobytes() + mine.tobytes()).digest()

@@ -1,0 +1,124 @@
+"""Clear up in shards: files that no receipt names, and rows that no version of a video needs.
+
+Both come from runs that were killed, from tries that failed half way, and from blocks that a lost worker had decoded
+before. Readers of a library do not see them; who reads shards/ with another tool would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndvr.operators.library.ledger import Words
+from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
+from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
+from ndvr.operators.library.shards import SHARDS, write_shard
+from ndvr.operators.rows import LEDGER, table
+
+
+@dataclass
+class Tidied:
+    """What was cleared away, or would be. Names are relative to the library."""
+
+    orphans: list[str] = field(default_factory=list)  # files that nothing named
+    dropped: list[str] = field(default_factory=list)  # shards of dead rows only
+    rewritten: list[str] = field(default_factory=list)  # shards with dead rows beside live ones
+    rows: int = 0  # dead, in shards that are named
+    bytes: int = 0  # freed
+
+
+def tidy(
+    library: Library,
+    *,
+    run: str = "",
+    ids: Collection[str] | None = None,
+    old_versions: bool = False,
+    dry: bool = False,
+) -> Tidied:
+    """Clear up after runs whose id begins with `run`, or the whole library. Call it with the lease only.
+
+    ids           the videos these runs were about, where known: then the cost goes by their number
+    old_versions  also drop features of files that have changed since
+    dry           only say what would be done
+    """
+    done, store = Tidied(), library.store
+    sizes = {
+        f"{config}/{name}": size
+        for config in library.configs
+        for name, size in store.sizes(f"{SHARDS}/{config}", run).items()
+    }
+    folders = [COMMITS, FOLDED, SNAPSHOTS, CONFIGS, RUNS, *(f"{SHARDS}/{config}" for config in library.configs)]
+    done.orphans += [f"{folder}/{name}" for folder in folders for name in store.unfinished(folder)]
+    receipts = read_receipts(store, ids)
+    for config in sorted({shard.partition("/")[0] for shard in sizes}):
+        mine = of_config(receipts, config)
+        mine = mine.append_column("live", pa.array(Words(mine).live(old_versions=not old_versions)))
+        named = mine.filter(pc.is_in(mine["shard"], pa.array(list(sizes))))
+        groups = named.group_by("shard").aggregate([("live", "min"), ("live", "max")]).to_pydict()
+        wanted = {shard: pair for shard, *pair in zip(groups["shard"], groups["live_min"], groups["live_max"])}
+        for shard in sorted(shard for shard in sizes if shard.startswith(f"{config}/")):
+            if shard not in wanted:
+                done.orphans.append(f"{SHARDS}/{shard}")
+            elif not wanted[shard][0]:
+                rows = named.filter(pc.equal(named["shard"], shard))
+                alive = rows.filter(rows["live"]).sort_by("shard_row")
+                done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
+                (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
+                if not dry:
+                    _clear(library, config, shard, alive, _given_up(rows, mine))
+    if not dry:
+        for name in done.orphans:
+            store.remove(name)
+    gone = [name.removeprefix(f"{SHARDS}/") for name in (*done.orphans, *done.dropped)]
+    done.bytes += sum(sizes.get(name, 0) for name in gone)
+    return done
+
+
+def _given_up(rows: pa.Table, every: pa.Table) -> list[dict[str, Any]]:
+    """The attempts in `rows` that have no live piece in `every`; a piece may also lie in two shards."""
+    keys = ["video_id", "config", "method", "run", "attempt"]
+    living = {tuple(row.values()) for row in every.filter(every["live"]).select(keys).to_pylist()}
+    dead = {tuple(row.values()) for row in rows.filter(pc.invert(rows["live"])).select(keys).to_pylist()}
+    return [dict(zip(keys, values)) for values in sorted(dead - living)]
+
+
+def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up: list[dict[str, Any]]) -> None:
+    """Leave only the live rows of a shard, in a new one. A commit says so before the old one goes."""
+    # Begins with the id of the run, as all that a run writes does.
+    run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
+    at = _rows_of(alive)
+    name = f"{run}-{hashlib.sha256(repr((config, before, at.tolist())).encode()).hexdigest()[:16]}.parquet"
+    now = datetime.now(timezone.utc)
+    receipts = [table([{"kind": "dropped", "piece": 0, "finished": now} | attempt for attempt in given_up], LEDGER)]
+    if len(alive):
+        with library.open_shard(shard) as file:
+            windows = file.read().take(pa.array(at))
+        columns = {key: windows[key].combine_chunks() for key in windows.column_names if key != "feature"}
+        write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
+        receipts.append(_moved(alive, f"{config}/{name}", now))
+    library.store.write_parquet(f"{COMMITS}/{name}", pa.concat_tables(receipts))
+    library.store.remove(f"{SHARDS}/{shard}")
+
+
+def _rows_of(pieces: pa.Table) -> np.ndarray:
+    """Which rows of their shard they are, (N,) int64."""
+    counts, starts = (pieces[name].to_numpy() for name in ("windows_count", "shard_row"))
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(at, at + n) for at, n in zip(starts, counts))])
+
+
+def _moved(pieces: pa.Table, shard: str, now: datetime) -> pa.Table:
+    """The receipts of pieces that now lie in `shard`, one behind the other."""
+    counts = pieces["windows_count"].to_numpy()
+    changed = {
+        "shard": pa.array([shard] * len(pieces)),
+        "shard_row": pa.array(np.cumsum(counts) - counts, pa.int64()),
+        "finished": pa.repeat(pa.scalar(now, LEDGER.field("finished").type), len(pieces)),
+    }
+    return pa.Table.from_arrays([changed.get(column.name, pieces[column.name]) for column in LEDGER], schema=LEDGER)

@@ -1,0 +1,73 @@
+"""Read the features of one video at a time: memory for that video and one row group, whatever the size of its shards.
+
+read = FeatureReader("library")
+features = read(video.pieces)      # (T, *feature_shape) as stored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.shards import features_of
+from ndvr.operators.storage.store import Store
+
+Piece = tuple[str, int, int]  # shard, its first row, number of rows
+
+
+class FeatureReader:
+    """Keeps the shard and the row group that were read last: neighbours are read from them."""
+
+    def __init__(self, library: str | Path | Store):
+        self.library = Library(library)
+        self._shard, self._starts = "", np.zeros(1, np.int64)
+        self._file: pq.ParquetFile | None = None
+        self._group: tuple[int, np.ndarray] = (-1, np.zeros(0))
+
+    @cached_property
+    def _configs(self) -> dict[str, dict[str, Any]]:
+        return self.library.configs
+
+    def __call__(self, pieces: Sequence[Piece]) -> np.ndarray:
+        """(T, *feature_shape), T >= 1, in the order of the pieces."""
+        parts = [part for piece in pieces for part in self._of_piece(*piece)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _of_piece(self, shard: str, first: int, count: int) -> list[np.ndarray]:
+        self._open(shard)
+        found = []
+        group = int(np.searchsorted(self._starts, first, side="right")) - 1
+        while count:
+            features = self._read(group)
+            part = features[first - self._starts[group] :][:count]
+            if not len(part):
+                raise ValueError(f"{shard} in {self.library} ends before row {first}, which its ledger names")
+            found.append(part)
+            first, count, group = first + len(part), count - len(part), group + 1
+        return found
+
+    def _open(self, shard: str) -> None:
+        if shard == self._shard:
+            return
+        self._file = file = self.library.open_shard(shard)
+        meta = file.metadata
+        counts = [meta.row_group(number).num_rows for number in range(meta.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._shard, self._group = shard, (-1, np.zeros(0))
+
+    def _read(self, group: int) -> np.ndarray:
+        """The features of a row group; none behind the last."""
+        if self._group[0] != group:
+            assert self._file is not None
+            shape = self._configs[self._shard.partition("/")[0]]["feature_shape"]
+            if group >= self._file.metadata.num_row_groups:
+                return np.zeros((0, *shape))
+            rows = self._file.read_row_group(group, columns=["feature"])
+            self._group = group, features_of(rows["feature"], shape)
+        return self._group[1]

@@ -1,0 +1,202 @@
+"""A library: the features of a collection as Parquet shards, and the ledger of what became of every video.
+
+    LIBRARY/library.json               the format
+    LIBRARY/configs/<config>.json      method, weights, view, decoder ...: what made the features of that name
+    LIBRARY/shards/<config>/*.parquet  a row per window: video_id, content, start_s, feature; plain Parquet, any reader
+    LIBRARY/commits/*.parquet          receipts (ndvr.operators.rows): what is not named here is not there
+    LIBRARY/ledger/, snapshots/        the same receipts, folded: see ndvr.operators.library.receipt_files
+    LIBRARY/runs/<run>.json            what each run did; <run>.open while it goes on, or was killed
+    LIBRARY/locks/                     who is writing: see ndvr.operators.library.lease
+
+Every file is whole or not there (operators/storage/store.py), shards come before the commit that names them: a
+reader sees whole, committed shards at any moment, and a killed run leaves nothing but files nobody names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ndvr.operators.library.ledger import Entry, Words, latest
+from ndvr.operators.library.receipt_files import read_receipts
+from ndvr.operators.library.shards import SHARDS, features_of
+from ndvr.operators.rows import EVERY_CONFIG
+from ndvr.operators.storage.store import Store
+
+FORMAT = "ndvr-library/2"
+ABOUT, CONFIGS, RUNS = "library.json", "configs", "runs"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was looked up: `receipts` of every kind, and by configuration the latest word on every video."""
+
+    receipts: pa.Table
+    entries: dict[str, dict[str, Entry]]
+
+    @cached_property
+    def lost(self) -> Counter[str]:
+        """How many workers each video has brought down, or seen go, since it was last settled."""
+        rows = self.receipts.select(["video_id", "kind", "finished"])
+        rows = rows.filter(pc.is_in(rows["kind"], pa.array(["lost", "end"]))).sort_by("finished")
+        count: Counter[str] = Counter()
+        if pc.any(pc.equal(rows["kind"], "lost")).as_py():
+            for row in rows.to_pylist():
+                count[row["video_id"]] = count[row["video_id"]] + 1 if row["kind"] == "lost" else 0
+        return count
+
+    def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
+        """See Library.versions."""
+        return Words(of_config(self.receipts, config)).versions()
+
+
+class Library:
+    """An opened library, as of now. Raises FileNotFoundError or ValueError when it is none."""
+
+    def __init__(self, path: str | Path | Store):
+        self.store = Store(path)
+        try:
+            about = self.store.read_json(ABOUT)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no library at {self}; `ndvr extract VIDEOS {self}` makes one") from None
+        except (NotADirectoryError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self} is not a library: {error}") from error
+        if (found := about.get("format")) != FORMAT:
+            raise ValueError(
+                f"{self} has format {found!r}, this version reads {FORMAT!r}; extract into a new folder, or use the "
+                "version of ndvr that made it"
+            )
+
+    @classmethod
+    def create(cls, path: str | Path) -> Library:
+        """Open a library, making it when the folder is new or empty."""
+        store = Store(path)
+        if not store.remote and store.folder.exists() and not store.folder.is_dir():
+            raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
+        if not store.exists(ABOUT):
+            if not store.empty():
+                raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
+            store.write_json(ABOUT, {"format": FORMAT})
+        return cls(path)
+
+    def __str__(self) -> str:
+        return str(self.store)
+
+    @property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """What each configuration in the library says about itself, by name."""
+        return {
+            name.removesuffix(".json"): self.store.read_json(f"{CONFIGS}/{name}")
+            for name in self.store.names(CONFIGS)
+            if name.endswith(".json")
+        }
+
+    def add_config(self, about: dict[str, Any]) -> None:
+        """Make a configuration known; what is known already stays as it is."""
+        name = f"{CONFIGS}/{about['name']}.json"
+        if not self.store.exists(name):
+            self.store.write_json(name, about)
+
+    def config_of(self, method: str, config: str | None = None) -> str:
+        """The configuration of a method; an error when there is none, or several and none was named."""
+        every = self.configs
+        mine = [name for name, about in every.items() if about["method"] == method]
+        if config is not None:
+            if config not in mine:
+                raise ValueError(f"{self} has no configuration {config!r} of {method}; it has: {', '.join(every)}")
+            return config
+        if not mine:
+            others = ", ".join(sorted({about["method"] for about in every.values()})) or "nothing yet"
+            raise ValueError(
+                f"{self} holds features of {others}, not of {method}; "
+                f"run `ndvr extract VIDEOS {self} --method {method}` first"
+            )
+        if len(mine) > 1:
+            raise ValueError(
+                f"{self} holds {method} features of several configurations; choose one with --config: {', '.join(mine)}"
+            )
+        return mine[0]
+
+    @cached_property
+    def ledger(self) -> pa.Table:
+        """All committed receipts."""
+        return read_receipts(self.store)
+
+    def entries(self, config: str) -> dict[str, Entry]:
+        """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.library.ledger."""
+        return latest(of_config(self.ledger, config))
+
+    def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Found:
+        """What the ledger says of some videos, as of now, without reading the whole of it."""
+        receipts = read_receipts(self.store, ids)
+        return Found(receipts, {config: latest(of_config(receipts, config)) for config in configs})
+
+    def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
+        """What is kept of every video, by id and content (SHA-256): of a file that changed the older features too."""
+        return Words(of_config(self.ledger, config)).versions()
+
+    def read(self, entries: Iterable[Entry]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """(video_id, start_s (T,), features (T, *feature_shape)) of the entries that have features, shard by shard.
+
+        Videos whose pieces lie in several shards come last. The order depends on the entries only.
+        """
+        by_shard: dict[str, list[Entry]] = {}
+        scattered = []
+        for entry in entries:
+            if not entry.pieces:
+                continue
+            shards = {piece["shard"] for piece in entry.pieces}
+            by_shard.setdefault(shards.pop(), []).append(entry) if len(shards) == 1 else scattered.append(entry)
+        for shard, mine in sorted(by_shard.items()):
+            columns = self._shard(shard)
+            for entry in mine:
+                yield entry.video_id, *_join([_slice(columns, piece) for piece in entry.pieces])
+        for entry in scattered:
+            read = {shard: self._shard(shard) for shard in sorted({piece["shard"] for piece in entry.pieces})}
+            yield entry.video_id, *_join([_slice(read[piece["shard"]], piece) for piece in entry.pieces])
+
+    def open_shard(self, shard: str) -> pq.ParquetFile:
+        """`shard` as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
+        try:
+            # Of an object store the columns of several row groups come in one request, where they would be one each.
+            return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"), pre_buffer=self.store.remote)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"shard {shard} of {self} is gone: it was rewritten since this command read the ledger; run it again"
+            ) from None
+
+    def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
+        about = self.configs[shard.partition("/")[0]]
+        with self.open_shard(shard) as file:
+            table = file.read(columns=["start_s", "feature"])
+        return table["start_s"].to_numpy(), features_of(table["feature"], about["feature_shape"])
+
+
+def of_config(receipts: pa.Table, config: str) -> pa.Table:
+    """Its rows, and those that hold for every configuration."""
+    mine = pc.is_in(receipts["config"], pa.array([config, EVERY_CONFIG]))
+    # Most libraries have one configuration; a copy of its rows would cost as much memory again.
+    return receipts if pc.all(mine).as_py() else receipts.filter(mine)
+
+
+def _slice(columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    start_s, features = columns
+    rows = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
+    return start_s[rows], features[rows]
+
+
+def _join(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
+    start_s, features = zip(*parts)
+    return np.concatenate(start_s), np.concatenate(features)

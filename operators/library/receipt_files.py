@@ -1,0 +1,139 @@
+"""Which files make up a library's ledger now, and reading those rows of them that are asked for.
+
+commits/*.parquet     receipts as they came, a file per committed shard
+ledger/*.parquet      the same receipts, many commits folded into one file, sorted by video id
+snapshots/<n>.json    which files of ledger/ count, and which commits are in them; the highest number holds
+
+A commit is removed only by the fold after the one that took it in. So who lists the commits first and reads the
+snapshot then has seen every receipt, whoever folds meanwhile.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ndvr.operators.rows import LEDGER
+from ndvr.operators.storage.store import Store
+
+COMMITS, FOLDED, SNAPSHOTS = "commits", "ledger", "snapshots"
+_TRIES = 20
+_READERS = 16  # threads: an object store answers after tens of milliseconds
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the last fold left."""
+
+    number: int = 0
+    ledger: list[dict[str, Any]] = field(default_factory=list)  # {"name", "rows"}, oldest receipts first
+    folded: list[str] = field(default_factory=list)  # commits that are in it and still lie there
+    retired: list[str] = field(default_factory=list)  # files of earlier snapshots, for readers that are still at them
+
+    @property
+    def name(self) -> str:
+        return f"{SNAPSHOTS}/{self.number:08d}.json"
+
+
+def read_snapshot(store: Store) -> Snapshot:
+    """The one that holds now."""
+    names = store.names(SNAPSHOTS)
+    return Snapshot(**store.read_json(f"{SNAPSHOTS}/{names[-1]}")) if names else Snapshot()
+
+
+@dataclass(frozen=True)
+class LedgerFiles:
+    """The files of one moment: `folded` sorted by video id within each, `commits` not yet folded."""
+
+    snapshot: Snapshot
+    commits: list[str]
+
+    @classmethod
+    def now(cls, store: Store) -> LedgerFiles:
+        commits = store.names(COMMITS)  # before the snapshot, see above
+        snapshot = read_snapshot(store)
+        return cls(snapshot, sorted(set(commits) - set(snapshot.folded)))
+
+
+def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
+    """All receipts, or those of some videos, which costs by the number of these and not by the size of the library."""
+    asked = None if ids is None else sorted(ids)
+    return _retried(lambda: _receipts(store, LedgerFiles.now(store), asked))
+
+
+def read_commits(store: Store, names: Sequence[str]) -> pa.Table:
+    """The receipts of some commits."""
+    return _joined(_mapped(partial(_commit, store, None), names))
+
+
+def _receipts(store: Store, files: LedgerFiles, asked: list[str] | None) -> pa.Table:
+    folded = [f"{FOLDED}/{part['name']}" for part in files.snapshot.ledger]
+    parts = _mapped(partial(_folded, store, asked), folded)
+    return _joined([*parts, *_mapped(partial(_commit, store, asked), files.commits)])
+
+
+def _folded(store: Store, asked: list[str] | None, name: str) -> pa.Table:
+    with store.open(name) as source:
+        file = pq.ParquetFile(source, memory_map=True)
+        if asked is None:
+            return _as_ledger(file.read())
+        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata, number, asked)]
+        return _only(_as_ledger(file.read_row_groups(groups)), asked) if groups else LEDGER.empty_table()
+
+
+def _commit(store: Store, asked: list[str] | None, name: str) -> pa.Table:
+    found = _as_ledger(pq.ParquetFile(pa.BufferReader(store.read(f"{COMMITS}/{name}"))).read())
+    return found if asked is None else _only(found, asked)
+
+
+def _may_hold(metadata: pq.FileMetaData, group: int, asked: list[str]) -> bool:
+    """Whether any of the ids can be in this row group, by the smallest and largest that are."""
+    statistics = metadata.row_group(group).column(0).statistics  # video_id
+    if statistics is None or not statistics.has_min_max:
+        return True
+    at = bisect_left(asked, statistics.min)
+    return at < len(asked) and asked[at] <= statistics.max
+
+
+def _only(rows: pa.Table, asked: list[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows["video_id"], pa.array(asked, pa.string())))
+
+
+def _as_ledger(found: pa.Table) -> pa.Table:
+    """In the columns of today: one that came later is null."""
+    if found.schema.equals(LEDGER):
+        return found
+    columns = [
+        found[f.name].cast(f.type) if f.name in found.column_names else pa.nulls(len(found), f.type) for f in LEDGER
+    ]
+    return pa.Table.from_arrays(columns, schema=LEDGER)
+
+
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(parts) if parts else LEDGER.empty_table()
+
+
+def _mapped(function: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    if len(names) < 4:
+        return [function(name) for name in names]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(function, names))
+
+
+def _retried(read: Callable[[], T]) -> T:
+    """Files may be folded away between being listed and being read; then what took their place is there."""
+    for _ in range(_TRIES - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()

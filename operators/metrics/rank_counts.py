@@ -1,0 +1,196 @@
+"""The second walk over scores: how many videos stand before each right one, of its query and of all queries together.
+
+    counter = Counter(plan)
+    counter.walk(scores)                   # or walk parts of them in several places and add() their counts()
+    counted = counter.counted()
+
+Every row is counted between the scores of right videos; what a truth says something about is known from the survey and
+taken out again, so that what remains are the wrong ones. Counts are integers and add up: the order of rows, files and
+workers cannot matter. Comparisons are float64 and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from ndvr.operators.metrics.rows_by_query import runs, sorted_rows
+from ndvr.operators.metrics.survey import Survey
+from ndvr.operators.metrics.thresholds import Thresholds
+from ndvr.operators.scores.files import Scores
+
+LEVELS = 512  # at most so many scores at which the pairs of each single query are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be counted."""
+
+    surveyed: Survey
+    right: Mapping[str, Set[str]]  # query -> videos right for any task, a subset of the survey's labels
+    order: np.ndarray  # (V,) place of each video in the order that equal scores take
+    ranked: np.ndarray  # (V,) bool: is ranked at all
+    groups: Sequence[Set[str]]  # queries that are pooled
+    landmark: float | None = None  # a score of interest beside those of the right videos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Unlabelled (so wrong) videos of one query around its right ones; arrays are parallel to `codes`."""
+
+    codes: np.ndarray  # (P,) the right videos
+    above: np.ndarray  # (P,) unlabelled videos with a higher score
+    tied: np.ndarray  # (P,) with the same score
+    tied_before: np.ndarray  # (P,) with the same score and an earlier place in the order
+    at_landmark: int  # with at least the plan's landmark for a score
+    total: int  # all unlabelled videos that were scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """Unlabelled pairs of a group of queries."""
+
+    above: np.ndarray  # (G,) those with a score above each threshold
+    tied: np.ndarray  # (G,) equal to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """All that the second walk found out."""
+
+    tallies: Mapping[str, Tally]
+    thresholds: np.ndarray  # (G,) scores of right videos, rising
+    pooled: Mapping[frozenset[str], Pooled]
+    levels: np.ndarray  # (K,) some of the thresholds, rising
+    at_least: Mapping[str, np.ndarray]  # query -> its unlabelled pairs at or above each level (K,)
+
+
+class Counter:
+    """Walks scores and adds up with others of the same plan, in any order."""
+
+    def __init__(self, plan: Plan):
+        self.plan, surveyed = plan, plan.surveyed
+        self.tie_counts = {}
+        values = []
+        for query, videos in plan.right.items():
+            codes, scores = surveyed.labelled[query]
+            right = np.isin(codes, surveyed.videos.of(videos))
+            ties = _TieCounts(codes[right], scores[right], plan.order, landmark=plan.landmark)
+            self.tie_counts[int(surveyed.queries.of([query])[0])] = ties
+            values.append(ties.thresholds.values)
+        self.pooled = Thresholds(np.unique(np.concatenate([np.zeros(0), *values])))
+        asked = list(self.tie_counts)
+        self.row = np.full(len(surveyed.queries), -1, np.int64)  # of the queries asked about in `by_level`
+        self.row[asked] = np.arange(len(asked))
+        step = max(1, -(-len(self.pooled.values) // LEVELS))
+        self.levels = self.pooled.values[::step]
+        # Bin -> level, the number of levels that a score in it reaches.
+        self.level_of = ((np.arange(self.pooled.n_bins) + 1) // 2 + step - 1) // step
+        self.by_level = np.zeros((len(asked), len(self.levels) + 1), np.int64)
+        self.member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in plan.groups]
+        self.histograms = [np.zeros(self.pooled.n_bins, np.int64) for _ in plan.groups]
+
+    def walk(self, scores: Scores) -> None:
+        """Count every ranked row; then what the truth says something about can be taken out."""
+        surveyed = self.plan.surveyed
+        all_ranked = bool(self.plan.ranked.all())
+        for query, video, score in sorted_rows(scores, surveyed.queries, surveyed.videos):
+            if not all_ranked:
+                keep = self.plan.ranked[video]
+                query, video, score = query[keep], video[keep], score[keep]
+            self._count(query, video, score, sign=1)
+
+    def counts(self) -> list[np.ndarray]:
+        """All that was counted: some MB, whatever the number of rows."""
+        of_queries = [counts for ties in self.tie_counts.values() for counts in (ties.bins, ties.place_bins)]
+        return [*of_queries, *self.histograms, self.by_level]
+
+    def add(self, counts: list[np.ndarray]) -> None:
+        """Take in what another one of the same plan counted elsewhere."""
+        for mine, theirs in zip(self.counts(), counts):
+            mine += theirs
+
+    def counted(self) -> Counted:
+        """Once, at the end."""
+        self._take_out_labelled()
+        at_least = np.cumsum(self.by_level[:, :0:-1], axis=1)[:, ::-1]
+        ids = self.plan.surveyed.queries.ids
+        return Counted(
+            tallies={ids[q]: ties.tally() for q, ties in self.tie_counts.items()},
+            thresholds=self.pooled.values,
+            pooled={
+                frozenset(group): Pooled(above=above, tied=tied)
+                for group, histogram in zip(self.plan.groups, self.histograms)
+                for above, tied in [self.pooled.counts(histogram)]
+            },
+            levels=self.levels,
+            at_least={ids[q]: at_least[row] for row, q in enumerate(self.tie_counts)},
+        )
+
+    def _take_out_labelled(self) -> None:
+        labelled = self.plan.surveyed.labelled
+        if labelled:
+            videos, scores = (np.concatenate(part) for part in zip(*labelled.values()))
+            queries = np.repeat(self.plan.surveyed.queries.of(list(labelled)), [len(v) for v, _ in labelled.values()])
+            keep = self.plan.ranked[videos]
+            self._count(queries[keep], videos[keep], scores[keep], sign=-1)
+
+    def _count(self, query: np.ndarray, video: np.ndarray, score: np.ndarray, *, sign: int) -> None:
+        """Rows sorted by query."""
+        if not len(query):
+            return
+        for q, rows in runs(query):
+            if q in self.tie_counts:
+                self.tie_counts[q].count(score[rows], video[rows], sign)
+        asked = self.row[query]
+        if asked.min() < 0:
+            keep = asked >= 0
+            query, score, asked = query[keep], score[keep], asked[keep]
+        bins = self.pooled.bins(score)
+        for histogram, inside in zip(self.histograms, self.member):
+            mine = inside[query]
+            histogram += sign * np.bincount(bins if mine.all() else bins[mine], minlength=len(histogram))
+        cells = asked * self.by_level.shape[1] + self.level_of[bins]
+        self.by_level += sign * np.bincount(cells, minlength=self.by_level.size).reshape(self.by_level.shape)
+
+
+class _TieCounts:
+    """Rows of one query by their score, and those equal to a right score by their place in the order of ties."""
+
+    def __init__(self, codes: np.ndarray, scores: np.ndarray, order: np.ndarray, *, landmark: float | None):
+        self.codes, self.order, self.landmark = codes, order, landmark
+        self.thresholds = Thresholds(np.unique(scores if landmark is None else np.append(scores, landmark)))
+        self.at = np.searchsorted(self.thresholds.values, scores)
+        self.bins = np.zeros(self.thresholds.n_bins, np.int64)
+        # Ties only: (threshold, place in the order) as one integer, rising by place inside a threshold.
+        self.keys = self.at * len(order) + order[codes]
+        self.sorted_keys = np.sort(self.keys)
+        self.place_bins = np.zeros(len(codes) + 1, np.int64)
+
+    def count(self, scores: np.ndarray, videos: np.ndarray, sign: int) -> None:
+        bins = self.thresholds.bins(scores)
+        self.bins += sign * np.bincount(bins, minlength=len(self.bins))
+        tied = np.flatnonzero(bins & 1)
+        if len(tied):
+            keys = (bins[tied] >> 1).astype(np.int64) * len(self.order) + self.order[videos[tied]]
+            places = np.searchsorted(self.sorted_keys, keys)
+            self.place_bins += sign * np.bincount(places, minlength=len(self.place_bins))
+
+    def tally(self) -> Tally:
+        above, tied = self.thresholds.counts(self.bins)
+        at_landmark = 0
+        if self.landmark is not None:
+            at_landmark = int((above + tied)[np.searchsorted(self.thresholds.values, self.landmark)])
+        # keys before mine, less all keys of lower thresholds
+        before = np.cumsum(self.place_bins)[np.searchsorted(self.sorted_keys, self.keys)]
+        lower = np.concatenate([[0], np.cumsum(tied)])[:-1]
+        return Tally(
+            codes=self.codes,
+            above=above[self.at],
+            tied=tied[self.at],
+            tied_before=before - lower[self.at],
+            at_landmark=at_landmark,
+            total=int(self.bins.sum()),
+        )

@@ -1,0 +1,114 @@
+"""The first walk over scores: checks every row, notes who was scored, keeps the scores that a truth speaks of.
+
+surveyor = Surveyor(labels)
+surveyor.walk(scores)                  # or walk parts of them in several places and add() the surveyors up
+surveyed = surveyor.survey(scores)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from ndvr.operators.metrics.codes import Codes
+from ndvr.operators.metrics.pair_set import PairSet
+from ndvr.operators.metrics.rows_by_query import runs, sorted_rows
+from ndvr.operators.scores.files import Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What the first walk learned. Codes index `queries.ids` and `videos.ids`."""
+
+    queries: Codes  # every query that has a row, and every labelled one
+    videos: Codes
+    rows: np.ndarray  # (Q,) pairs scored
+    scored: np.ndarray  # (V,) bool: has a score from some query
+    labelled: dict[str, tuple[np.ndarray, np.ndarray]]  # query -> codes and scores of its labelled, scored videos
+    n_pairs: int
+
+
+class Surveyor:
+    """Walks scores and adds up with others of the same labels, in any order."""
+
+    def __init__(self, labels: Mapping[str, Set[str]]):
+        """labels: query -> the videos whose scores are needed one by one; other queries are checked, not kept."""
+        self.queries, self.videos, self.pairs = Codes(), Codes(), PairSet()
+        self.queries.of(list(labels))
+        self.labelled = [self.videos.of(labels[query]) for query in self.queries.ids]
+        self.kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self.labelled]
+
+    def walk(self, scores: Scores) -> None:
+        """ValueError for a score that is not finite, naming the pair."""
+        for query, video, score in sorted_rows(scores, self.queries, self.videos):
+            self._check_finite(query, video, score)
+            mark = np.zeros(len(self.videos), bool)
+            for q, rows in runs(query):
+                self.pairs.add(q, video[rows], len(self.videos))
+                if q < len(self.labelled):
+                    mark[self.labelled[q]] = True
+                    hit = mark[video[rows]]
+                    mark[self.labelled[q]] = False
+                    self.kept[q].append((video[rows][hit], score[rows][hit]))
+
+    def add(self, other: Surveyor) -> None:
+        """Take in what another one found elsewhere; both know the same labels, in the same order of queries."""
+        queries, videos = self.queries.of(other.queries.ids), self.videos.of(other.videos.ids)
+        for mine, theirs in zip(self.kept, other.kept):
+            mine += [(videos[codes], values) for codes, values in theirs]
+        self.pairs.add_all(other.pairs, queries, videos, len(self.videos))
+
+    def survey(self, scores: Scores) -> Survey:
+        """What was found in all of `scores`. ValueError for a pair that has two scores, naming it and its files."""
+        twice = self.pairs.queries_with_repeats()
+        if twice:
+            raise ValueError(_name_repeat(scores, self.queries.ids[min(twice)]))
+        rows = self.pairs.counts(len(self.queries))
+        return Survey(
+            queries=self.queries,
+            videos=self.videos,
+            rows=rows,
+            scored=self.pairs.any_query(len(self.videos)),
+            labelled={query: _end_to_end(found) for query, found in zip(self.queries.ids, self.kept)},
+            n_pairs=int(rows.sum()),
+        )
+
+    def _check_finite(self, query: np.ndarray, video: np.ndarray, score: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(score))
+        if len(bad):
+            i = bad[0]
+            raise ValueError(
+                f"the score of query {self.queries.ids[query[i]]!r} and video {self.videos.ids[video[i]]!r} is "
+                f"{score[i]}, and so cannot be ranked: compute it again, or leave the pair out"
+            )
+
+
+def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
+    """Walk once, here."""
+    surveyor = Surveyor(labels)
+    surveyor.walk(scores)
+    return surveyor.survey(scores)
+
+
+def _end_to_end(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    codes, values = zip((np.zeros(0, np.int64), np.zeros(0)), *found)
+    return np.concatenate(codes), np.concatenate(values)
+
+
+def _name_repeat(scores: Scores, query: str) -> str:
+    seen: dict[str, str] = {}
+    for part in scores.parts():
+        for batch in part.batches():
+            mine = [q == query for q in batch.queries.to_pylist()]
+            for video in batch.video[np.array(mine, bool)[batch.query]]:
+                video_id = batch.videos[video].as_py()
+                if video_id in seen:
+                    where = dict.fromkeys((seen[video_id], part.name))
+                    return (
+                        f"query {query!r} and video {video_id!r} have two scores in {' and '.join(where)}: keep one "
+                        "score a pair"
+                    )
+                seen[video_id] = part.name
+    raise AssertionError("counted a repeated pair that is not there")

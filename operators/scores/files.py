@@ -1,0 +1,221 @@
+"""Read similarity scores batch by batch, whoever wrote them: a folder of `ndvr similarity`, Parquet, JSON or CSV.
+
+    for batch in open_scores("scores").batches(): ...
+
+Three columns are a score table: query_id, video_id, score. A folder of `ndvr similarity` holds them under parts/;
+its scores.json names those in force, and the tables that say what was attempted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndvr.operators.scores.json_rows import read_json_rows
+
+COLUMNS = ("query_id", "video_id", "score")
+BATCH_ROWS = 1 << 20  # 12 MB of indices and scores; larger ones are not faster
+FORMAT = "ndvr-scores/1"
+ABOUT, PARTS = "scores.json", "parts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreBatch:
+    """Rows as indices into the batch's own lists of ids: row i is (queries[query[i]], videos[video[i]], score[i])."""
+
+    queries: pa.Array  # strings
+    videos: pa.Array  # strings
+    query: np.ndarray  # (N,) integer
+    video: np.ndarray  # (N,) integer
+    score: np.ndarray  # (N,) float64; float32 and float16 scores are widened, which changes no comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Where scores are, what is known about them, and how to walk over them as often as needed."""
+
+    name: str
+    sources: tuple[Any, ...]  # paths, or one mapping {query: {video: score}}
+    meta: dict[str, Any] = field(default_factory=dict)
+    # id -> "done" or "status: reason" of everything that was attempted; None when the writer did not say.
+    queries: dict[str, str] | None = None
+    videos: dict[str, str] | None = None
+
+    def batches(self) -> Iterator[ScoreBatch]:
+        """All rows, in a fixed order, at most BATCH_ROWS (JSON: one query) at a time."""
+        for source in self.sources:
+            if isinstance(source, Mapping):
+                yield from _of_rows((query, row) for query, row in source.items())
+            else:
+                yield from _READERS[source.suffix](source)
+
+    def parts(self) -> list[Scores]:
+        """The same scores, one source each."""
+        names = [self.name if isinstance(source, Mapping) else str(source) for source in self.sources]
+        return [replace(self, name=name, sources=(source,)) for name, source in zip(names, self.sources)]
+
+
+ScoreSource = str | Path | Mapping[str, Mapping[str, float]] | Scores
+
+
+def open_scores(source: ScoreSource) -> Scores:
+    """Find what there is to read; ValueError or FileNotFoundError before a single row is read."""
+    if isinstance(source, Scores):
+        return source
+    if isinstance(source, Mapping):
+        return Scores(name="scores in memory", sources=(source,))
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(f"no scores at {path}: give the folder that `ndvr similarity` wrote, or a file")
+    if path.is_dir():
+        return _open_folder(path)
+    if path.name == ABOUT and (path.parent / PARTS).is_dir():
+        return _open_folder(path.parent)
+    if path.suffix not in _READERS:
+        raise ValueError(f"{path} is no score file: its name must end in {', '.join(sorted(_READERS))}")
+    _check_columns(path)
+    return Scores(name=str(path), sources=(path,))
+
+
+def _open_folder(folder: Path) -> Scores:
+    meta_path, parts = folder / ABOUT, folder / PARTS
+    meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.exists() else {}
+    if meta and meta.get("format") != FORMAT:
+        raise ValueError(
+            f"{meta_path} says format {meta.get('format')!r}, this version reads {FORMAT!r}: "
+            "evaluate with the version of ndvr that wrote it"
+        )
+    ids = meta.get("ids", {"queries": "queries.parquet", "videos": "videos.parquet"})
+    files = _in_force(folder, meta) if "parts" in meta else _found(folder, parts, ids)
+    for path in files:
+        _check_columns(path)
+    return Scores(
+        name=str(folder),
+        sources=tuple(files),
+        meta=meta,
+        queries=_attempted(folder / ids["queries"]),
+        videos=_attempted(folder / ids["videos"]),
+    )
+
+
+def _in_force(folder: Path, meta: Mapping[str, Any]) -> list[Path]:
+    """The parts of the last state that was finished, whatever else a run has written since."""
+    if meta["parts"] is None:
+        raise ValueError(f"{folder} holds a comparison that was not finished: run the same `ndvr similarity` again")
+    files = [folder / PARTS / name for name in meta["parts"]]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise ValueError(f"{missing[0]} and {len(missing) - 1} other parts are gone: run `ndvr similarity` again")
+    return files
+
+
+def _found(folder: Path, parts: Path, ids: Mapping[str, str]) -> list[Path]:
+    """All score tables of a folder that does not say which ones count."""
+    inside = parts if parts.is_dir() else folder
+    files = sorted(
+        path
+        for path in inside.rglob("*.parquet")
+        if not any(part.startswith((".", "_")) for part in path.relative_to(inside).parts)
+        and (inside is parts or path.name not in ids.values())
+    )
+    if not files:
+        raise ValueError(f"no score file in {inside}: run `ndvr similarity` first, or give the right folder")
+    return files
+
+
+def _attempted(path: Path) -> dict[str, str] | None:
+    """id -> status, with the reason behind it where there is one; None without the file."""
+    if not path.exists():
+        return None
+    rows = pq.read_table(path).to_pydict()
+    reasons = rows.get("reason") or [""] * len(rows["video_id"])
+    statuses = rows.get("status") or ["done"] * len(rows["video_id"])
+    return {
+        video_id: f"{status}: {reason}" if reason else status
+        for video_id, status, reason in zip(rows["video_id"], statuses, reasons)
+    }
+
+
+def _check_columns(path: Path) -> None:
+    if path.suffix == ".parquet":
+        try:
+            found = pq.read_schema(path).names
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{path} is not a whole Parquet file ({error}): remove it and run again") from None
+    elif path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig") as file:
+            found = [name.strip().strip('"') for name in file.readline().split(",")]
+    else:
+        return
+    missing = [name for name in COLUMNS if name not in found]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)} (it has {', '.join(found)}): "
+            f"a score table needs {', '.join(COLUMNS)}"
+        )
+
+
+def _of_table(batch: pa.RecordBatch) -> ScoreBatch:
+    """Whatever the string columns are (plain, large, dictionary), hand out indices."""
+    coded = [
+        column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
+        for column in (batch.column("query_id"), batch.column("video_id"))
+    ]
+    for name, column in zip(COLUMNS, [*coded, batch.column("score")]):
+        if column.null_count:
+            raise ValueError(f"column {name} has {column.null_count} empty cells: every row needs all three values")
+    return ScoreBatch(
+        queries=coded[0].dictionary,
+        videos=coded[1].dictionary,
+        query=coded[0].indices.to_numpy(),
+        video=coded[1].indices.to_numpy(),
+        score=batch.column("score").to_numpy(zero_copy_only=False).astype(np.float64),
+    )
+
+
+def _read_parquet(path: Path) -> Iterator[ScoreBatch]:
+    # read_dictionary: without it 22.6 million ids become 22.6 million strings before we see them.
+    file = pq.ParquetFile(path, read_dictionary=["query_id", "video_id"])
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
+        yield _of_table(batch)
+
+
+def _read_csv(path: Path) -> Iterator[ScoreBatch]:
+    from pyarrow import csv
+
+    # Ids such as 001 must stay text.
+    types = {"query_id": pa.string(), "video_id": pa.string(), "score": pa.float64()}
+    convert = csv.ConvertOptions(column_types=types, include_columns=list(COLUMNS), null_values=[])
+    try:
+        for batch in csv.open_csv(path, convert_options=convert):
+            yield _of_table(batch)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _of_rows(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[ScoreBatch]:
+    for query, row in rows:
+        if not all(isinstance(score, (int, float, np.number)) for score in row.values()):
+            video, score = next(item for item in row.items() if not isinstance(item[1], (int, float, np.number)))
+            raise ValueError(f"the score of query {query!r} and video {video!r} is {score!r}, not a number")
+        yield ScoreBatch(
+            queries=pa.array([query], pa.string()),
+            videos=pa.array(list(row), pa.string()),
+            query=np.zeros(len(row), np.int32),
+            video=np.arange(len(row), dtype=np.int32),
+            score=np.fromiter(row.values(), np.float64, len(row)),
+        )
+
+
+def _read_json(path: Path) -> Iterator[ScoreBatch]:
+    yield from _of_rows(read_json_rows(path))
+
+
+_READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".json": _read_json}

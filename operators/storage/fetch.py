@@ -1,0 +1,185 @@
+"""Bring a video here: an object is downloaded to a temporary file and hashed on the way; a local path is left alone.
+
+fetch = Fetch(Access.here())
+with fetch("s3://bucket/a.mp4") as file:
+    file.path, file.facts      # bytes, mtime_ns, sha256; the file itself has this time as well
+
+A worker keeps one such file at a time, in a folder of its own that is locked while it lives: the next one to start on
+this machine clears away what killed ones left. TMPDIR says where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+import pyarrow.fs as pafs
+
+from ndvr.operators.errors import DecodeError
+from ndvr.operators.storage.object_store import (
+    Access,
+    Unreachable,
+    bucket_of,
+    filesystem,
+    is_remote,
+    path_of,
+    stat_of,
+    told,
+)
+
+BLOCK_BYTES = 16 << 20  # a request each
+PAUSES_S = (1.0, 4.0)  # before trying again, on top of what the store's client does by itself
+
+
+class Fetched(NamedTuple):
+    """`facts`: bytes, mtime_ns and sha256 of an object; nothing of a local file, which is yet to be read."""
+
+    path: str
+    facts: dict[str, Any]
+
+
+class Fetch:
+    """Called with a URI, gives a context with the file; DecodeError(io, empty or timeout) when it cannot be had.
+
+    total_s  longest time one video may take to download
+    """
+
+    def __init__(self, access: Access | None = None, *, total_s: float = 3600.0):
+        self.access, self.total_s = access or Access.here(), total_s
+        self._stores: dict[str, pafs.FileSystem] = {}
+        self._room: _Room | None = None
+
+    @contextlib.contextmanager
+    def __call__(self, uri: str) -> Iterator[Fetched]:
+        if not is_remote(uri):
+            yield Fetched(uri, {})
+            return
+        try:
+            self._room = self._room or _Room()
+            self._room.folder.mkdir(exist_ok=True)  # temporary folders are cleared up behind our back
+        except OSError as error:
+            raise DecodeError("io", f"no place for a copy of {uri}: {error}; TMPDIR names another folder") from error
+        # Decoders look at the extension too.
+        suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(uri).suffix, re.ASCII)
+        path = self._room.folder / f"video{suffix[0] if suffix else ''}"
+        try:
+            facts = self._download(uri, path)
+            os.utime(path, ns=(facts["mtime_ns"], facts["mtime_ns"]))
+            yield Fetched(str(path), facts)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _download(self, uri: str, path: Path) -> dict[str, Any]:
+        deadline = time.monotonic() + self.total_s
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return self._in_time(uri, path, deadline)
+            except FileNotFoundError:
+                raise DecodeError("io", f"there is no object {uri}") from None
+            except Unreachable as error:
+                if pause_s is None or not error.passing or time.monotonic() + pause_s > deadline:
+                    raise DecodeError("io", str(error)) from error
+                time.sleep(pause_s)
+            except OSError as error:
+                raise DecodeError("io", f"cannot keep {uri} in {path.parent}: {error.strerror or error}") from error
+        raise AssertionError("the last try returns or raises")
+
+    def _in_time(self, uri: str, path: Path, deadline: float) -> dict[str, Any]:
+        """In a thread, because a request cannot be broken off: of a server that trickles, it is left alone."""
+        given_up, answer = threading.Event(), list[Any]()
+        out = path.open("wb")  # not in the thread, which may come to it when the name is another video's
+
+        def work() -> None:
+            try:
+                with out:  # a full disk may tell only when it is closed
+                    facts = self._copy(uri, out, given_up)
+                answer.append(facts)
+            except Exception as error:  # whatever it is belongs to the caller
+                answer.append(error)
+
+        thread = threading.Thread(target=work, name="fetch", daemon=True)
+        thread.start()
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if not answer:
+            given_up.set()
+            raise DecodeError("timeout", f"not downloaded within {self.total_s:g} s: {uri}")
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        return answer[0]
+
+    def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> dict[str, Any]:
+        with told(uri, self.access):
+            source = self._store(uri).open_input_file(path_of(uri))
+            size, about = source.size(), source.metadata()
+        if size == 0:
+            raise DecodeError("empty", f"zero bytes: {uri}")
+        if size > (free := shutil.disk_usage(out.name).free):
+            folder = os.path.dirname(out.name)
+            raise OSError(
+                f"{size / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free; TMPDIR names another folder than {folder}"
+            )
+        digest, done = hashlib.sha256(), 0
+        while done < size and not given_up.is_set():
+            with told(uri, self.access):
+                block = source.read_at(min(BLOCK_BYTES, size - done), done)
+            if not block:
+                raise Unreachable(f"{uri} ended after {done:,} of {size:,} bytes", passing=True)
+            out.write(block)
+            digest.update(block)
+            done += len(block)
+        # Blocks are requests: another object may have taken this one's place between them.
+        with told(uri, self.access):
+            if self._store(uri).open_input_file(path_of(uri)).metadata() != about:
+                raise Unreachable(f"{uri} was changed while it was read", passing=True)
+            mtime_ns = self._mtime_ns(uri, about)
+        return {"bytes": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
+
+    def _mtime_ns(self, uri: str, about: dict[str, bytes]) -> int:
+        if written := about.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
+            return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
+        found = stat_of(self._store(uri).get_file_info(path_of(uri)))
+        return found[1] if found else 0
+
+    def _store(self, uri: str) -> pafs.FileSystem:
+        bucket = bucket_of(uri)
+        if bucket not in self._stores:
+            self._stores[bucket] = filesystem(bucket, self.access)[0]
+        return self._stores[bucket]
+
+
+class _Room:
+    """A folder for temporary files that is ours as long as this process lives."""
+
+    def __init__(self) -> None:
+        base = Path(tempfile.gettempdir(), f"ndvr-videos-{os.getuid()}")
+        base.mkdir(mode=0o700, exist_ok=True)
+        with (base / "lock").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # one looks around at a time
+            for other in base.iterdir():
+                if other.is_dir() and _abandoned(other):
+                    shutil.rmtree(other, ignore_errors=True)
+            self.folder = Path(tempfile.mkdtemp(dir=base))
+            self._lock = (self.folder / "lock").open("w")  # let go of when the process ends, however it ends
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+
+def _abandoned(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

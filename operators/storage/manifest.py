@@ -1,0 +1,236 @@
+"""Read VIDEOS: a folder, a text list, a CSV or a Parquet table -> which videos, under which ids.
+
+    folder      every file below it that may be a video; id = path relative to the folder, with "/"
+    .txt        "id path" per line, the references' format; the path may hold spaces
+    .csv        columns video_id and uri (or path); .parquet likewise
+    one video   id = its file name
+Each may lie in an object store (s3://bucket/videos, s3://bucket/list.csv), and a list may name videos in one.
+Relative paths in a list are looked up from the list's own folder; local folders may be spelled in another case.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndvr.operators.storage.object_store import Stat, check_served, is_remote, kind_of, list_objects, stat_objects
+from ndvr.operators.storage.store import Store
+
+_AT_ONCE = 32  # files asked for: a network file system answers after milliseconds
+
+# What lies beside videos and is none, by its name. Anything else in a folder is tried: a wrong or missing
+# extension says nothing about the bytes.
+NOT_VIDEOS = frozenset(
+    """
+    .bmp .cfg .csv .db .doc .docx .exe .gz .h5 .hdf5 .html .ini .ipynb .jpeg .jpg .json .jsonl .log .md .nfo .npy
+    .npz .parquet .part .pdf .pickle .pkl .png .pth .py .rst .sh .sqlite .srt .sub .svg .tar .tgz .tif .tiff .toml
+    .torrent .tsv .txt .vtt .webp .xlsx .xml .yaml .yml .zip
+    """.split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The videos of a run: `uris[video_id]`, sorted by id. `ignored` counts files left out, by extension."""
+
+    source: str
+    uris: dict[str, str] = field(repr=False)
+    ignored: dict[str, int] = field(default_factory=dict)
+    # Bytes and mtime_ns, None of what is not there; empty where all are local, and can be asked as cheaply later.
+    stats: dict[str, Stat | None] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+
+def read_manifest(videos: str | Path) -> Manifest:
+    """The manifest behind VIDEOS. FileNotFoundError or ValueError say what is wrong with it and what to do."""
+    place = str(videos) if is_remote(videos) else str(Path(videos))
+    kind = kind_of(place) if is_remote(place) else _local_kind(place)
+    if kind is None:
+        raise FileNotFoundError(
+            f"VIDEOS does not exist: {place}; give a folder, a list (.txt, .csv, .parquet) or a video"
+        )
+    if kind == "folder":
+        return _remote_folder(place) if is_remote(place) else _folder(Path(place))
+    name = place.rpartition("/")[2]
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in _READERS:
+        pairs = _READERS[suffix](place, _read(place))
+    else:
+        pairs = [(name, name)]
+    if not pairs:
+        raise ValueError(f"{place} lists no videos")
+    _refuse_duplicates(place, [video_id for video_id, _ in pairs])
+    uris = _resolved(place, dict(sorted(pairs)))
+    return Manifest(source=place, uris=uris, stats=_stats(uris))
+
+
+def _local_kind(place: str) -> str | None:
+    return "folder" if os.path.isdir(place) else "file" if os.path.exists(place) else None
+
+
+def _read(place: str) -> bytes:
+    folder, _, name = place.rpartition("/")
+    return Store(folder).read(name) if is_remote(place) else Path(place).read_bytes()
+
+
+def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
+    """Relative paths, from the folder of the list."""
+    spelled = cache(_spelled)
+    base = place.rpartition("/")[0] if is_remote(place) else str(Path(place).resolve().parent)
+
+    def resolve(uri: str) -> str:
+        if is_remote(uri):
+            check_served(uri)
+            return uri
+        if is_remote(base) and not uri.startswith("/"):
+            scheme, _, folder = base.partition("://")
+            return f"{scheme}://{posixpath.normpath(posixpath.join(folder, uri))}"
+        path = Path(base) / uri
+        return os.path.join(spelled(str(path.parent)), path.name)
+
+    return {video_id: resolve(uri) for video_id, uri in uris.items()}
+
+
+def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
+    """Of all, if one is in an object store."""
+    remote = {video_id: uri for video_id, uri in uris.items() if is_remote(uri)}
+    if not remote:
+        return {}
+    local = {video_id: uri for video_id, uri in uris.items() if video_id not in remote}
+    return stat_files(local) | dict(zip(remote, stat_objects(list(remote.values()))))
+
+
+def stat_files(uris: dict[str, str]) -> dict[str, Stat | None]:
+    """Bytes and mtime_ns of local files; None for one that cannot be looked at."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(uris, pool.map(_stat, uris.values(), chunksize=64)))
+
+
+def _stat(uri: str) -> Stat | None:
+    try:
+        found = os.stat(uri)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _spelled(folder: str) -> str:
+    """The folder as it is spelled on disk: 3D-CSL's lists say Videos/ and videos/ of the same one."""
+    parent, name = os.path.split(folder)
+    if os.path.isdir(folder) or not name:
+        return folder
+    parent = _spelled(parent)
+    try:
+        alike = [found for found in os.listdir(parent) if found.casefold() == name.casefold()]
+    except OSError:
+        alike = []
+    return os.path.join(parent, alike[0] if len(alike) == 1 else name)
+
+
+def _folder(folder: Path) -> Manifest:
+    uris: dict[str, str] = {}
+    ignored: Counter[str] = Counter()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            file = Path(root, name)
+            if kind := _no_video(name):
+                ignored[kind] += 1
+            else:
+                uris[file.relative_to(folder).as_posix()] = str(file.resolve() if file.exists() else file.absolute())
+    return _of_folder(str(folder), uris, ignored, {})
+
+
+def _remote_folder(folder: str) -> Manifest:
+    stats: dict[str, Stat | None] = {}
+    ignored: Counter[str] = Counter()
+    root = folder.rstrip("/") + "/"
+    for uri, stat in list_objects(folder).items():
+        video_id = uri.removeprefix(root)
+        *folders, name = video_id.split("/")
+        if any(part.startswith(".") for part in folders):
+            continue
+        if kind := _no_video(name):
+            ignored[kind] += 1
+        else:
+            stats[video_id] = stat
+    return _of_folder(folder, {video_id: root + video_id for video_id in stats}, ignored, stats)
+
+
+def _no_video(name: str) -> str | None:
+    """The kind of file that is no video by its name: its extension, or the name of a hidden one."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return (suffix or name) if name.startswith(".") or suffix in NOT_VIDEOS else None
+
+
+def _of_folder(folder: str, uris: dict[str, str], ignored: Counter[str], stats: dict[str, Stat | None]) -> Manifest:
+    if not uris:
+        left = f"; ignored {sum(ignored.values())} files that are no videos by name" if ignored else ""
+        raise ValueError(f"no videos in folder {folder}{left}")
+    return Manifest(source=folder, uris=dict(sorted(uris.items())), ignored=dict(sorted(ignored.items())), stats=stats)
+
+
+def _text(place: str, data: bytes) -> list[tuple[str, str]]:
+    pairs = []
+    # utf-8-sig: editors on Windows put a mark before the first id.
+    for number, line in enumerate(data.decode("utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        parts = line.strip().split(maxsplit=1)
+        if len(parts) != 2:
+            raise ValueError(f'{place}, line {number}: expected "id path", got {line.strip()!r}')
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def _csv(place: str, data: bytes) -> list[tuple[str, str]]:
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    key = _uri_column(place, reader.fieldnames or [])
+    return _complete(place, ((row["video_id"], row[key]) for row in reader))
+
+
+def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        key = _uri_column(place, file.schema_arrow.names)
+        table = file.read(columns=["video_id", key])
+    return _complete(place, zip(table["video_id"].to_pylist(), table[key].to_pylist()))
+
+
+_READERS = {".txt": _text, ".csv": _csv, ".parquet": _parquet}
+
+
+def _uri_column(place: str, columns: Iterable[str]) -> str:
+    for key in ("uri", "path"):
+        if "video_id" in columns and key in columns:
+            return key
+    found = ", ".join(columns) or "none"
+    raise ValueError(f"{place} needs the columns video_id and uri (or path); its columns are: {found}")
+
+
+def _complete(place: str, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    rows = []
+    for number, (video_id, uri) in enumerate(pairs, start=1):
+        if not video_id or not uri:
+            raise ValueError(f"{place}, row {number}: empty {'uri' if video_id else 'video_id'}")
+        rows.append((str(video_id), str(uri)))
+    return rows
+
+
+def _refuse_duplicates(place: str, ids: list[str]) -> None:
+    twice = sorted(video_id for video_id, count in Counter(ids).items() if count > 1)
+    if twice:
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        raise ValueError(f"{place} lists id {twice[0]!r} twice{more}; every video needs an id of its own")

@@ -1,0 +1,194 @@
+"""Where a library lies: whole files under one root, in a local folder or an object store.
+
+store = Store("s3://bucket/library")       # or a folder
+store.write("commits/r1-0a.parquet", data)
+
+A file is there whole or not at all: locally it is written under a temporary name, flushed and renamed; an object
+appears when its upload is complete, so that no rename is needed. Credentials and regions are the environment's
+(AWS_ACCESS_KEY_ID, AWS_PROFILE, instance roles ...); AWS_ENDPOINT_URL names another server than Amazon's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from ndvr.operators.storage.object_store import Access, check_served, filesystem, is_remote, put, told
+
+TEMPORARY = ".tmp"
+_AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
+
+
+class Store:
+    """Files by their name relative to the root, with "/" between folders.
+
+    A pickled one takes along how the object store is reached (not the credentials), for workers elsewhere. Every
+    method raises Unreachable (object_store.py), in one sentence, where an object store does not serve us.
+    """
+
+    def __init__(self, root: str | Path | Store, access: Access | None = None):
+        if isinstance(root, Store):
+            place, access = root.root, access or root.access
+        else:
+            place = str(root)
+        self.access: Access = access or Access.here()
+        self.remote = is_remote(place)
+        self.root: str = place.rstrip("/") if self.remote else str(Path(place))
+        if self.remote:
+            check_served(place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.root, self.access)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and (self.root, self.access) == (other.root, other.access)
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def __str__(self) -> str:
+        return self.root
+
+    @property
+    def folder(self) -> Path:
+        """The root as a path. ValueError for an object store."""
+        if self.remote:
+            raise ValueError(f"{self.root} is not a local folder")
+        return Path(self.root)
+
+    @cached_property
+    def _fs(self) -> tuple[pafs.FileSystem, str]:
+        if self.remote:
+            return filesystem(self.root, self.access)
+        return pafs.LocalFileSystem(), os.path.abspath(self.root)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self.root, self.access) if self.remote else nullcontext()
+
+    def _at(self, name: str) -> str:
+        return f"{self._fs[1]}/{name}" if name else self._fs[1]
+
+    def read(self, name: str) -> bytes:
+        """FileNotFoundError when it is not there."""
+        with self._told(), self._fs[0].open_input_file(self._at(name)) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def open(self, name: str) -> pa.NativeFile:
+        """For reading here and there, as Parquet does."""
+        with self._told():
+            return self._fs[0].open_input_file(self._at(name))
+
+    def write(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Whole or not at all; replaces what was there."""
+        if self.remote:
+            with self._told():
+                put(self._fs[0], self._at(name), data)
+        else:
+            write_whole(self.folder / name, lambda path: Path(path).write_bytes(data))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, _as_json(value))
+
+    def write_parquet(self, name: str, table: pa.Table, **options: Any) -> None:
+        """`options` as of pyarrow.parquet.write_table."""
+        if self.remote:
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, **options)
+            self.write(name, sink.getvalue())
+        else:
+            write_whole(self.folder / name, lambda path: pq.write_table(table, path, **options))
+
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Names of the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
+        return sorted(self.sizes(folder, prefix))
+
+    def sizes(self, folder: str, prefix: str = "") -> dict[str, int]:
+        """Bytes of the files directly in `folder`, by name."""
+        return {name: about.size for name, about in self._files(folder).items() if name.startswith(prefix)}
+
+    def age_s(self, folder: str) -> dict[str, float]:
+        """Seconds since the files directly in `folder` were written, by name."""
+        now = time.time()
+        return {name: now - (about.mtime_ns or 0) / 1e9 for name, about in self._files(folder).items()}
+
+    def _files(self, folder: str) -> dict[str, pafs.FileInfo]:
+        with self._told():
+            found = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
+        files = (about for about in found if about.type == pafs.FileType.File)
+        return {about.base_name: about for about in files if not about.base_name.endswith(TEMPORARY)}
+
+    def exists(self, name: str) -> bool:
+        with self._told():
+            return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
+
+    def empty(self) -> bool:
+        """Whether nothing lies under the root, or it does not exist."""
+        with self._told():
+            return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
+
+    def remove(self, *names: str) -> None:
+        """Gone, or were not there."""
+        if self.remote and len(names) > 1:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._remove, names))
+        else:
+            for name in names:
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        try:
+            with self._told():
+                self._fs[0].delete_file(self._at(name))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if self.exists(name):
+                raise
+
+    def unfinished(self, folder: str) -> list[str]:
+        """Temporary files that a killed writer left directly in `folder`; object stores have none."""
+        if self.remote or not (self.folder / folder).is_dir():
+            return []
+        return sorted(path.name for path in (self.folder / folder).iterdir() if path.name.endswith(TEMPORARY))
+
+
+def _as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def write_whole(path: Path, write: Callable[[str], object]) -> None:
+    """`write` to a temporary name beside `path`, flush to disk, rename: a file that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    try:
+        write(str(temporary))
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` in UTF-8, whole or not at all."""
+    write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON, whole or not at all."""
+    write_whole(path, lambda name: Path(name).write_bytes(_as_json(value)))

@@ -1,0 +1,145 @@
+"""What the header of a video says, read without decoding, in a child that can be killed: headers lie and hang too.
+
+for header in read_headers(["a.mp4", "b.mkv"]):
+    header.codec, header.width, header.frames
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import av
+from av.stream import Disposition
+
+from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.storage.object_store import filesystem, is_remote
+from ndvr.operators.video.pyav_decoder import best_video
+from ndvr.operators.video.sandbox import Sandbox
+from ndvr.operators.video.stream import check_readable
+
+DEADLINE_S = 20.0
+MEMORY_GB = 2.0
+# No coder gets a frame below this; a header that claims more frames than fit its file is not believed.
+LEAST_FRAME_BYTES = 8
+_HDR = (16, 18)  # transfer characteristics of PQ and HLG, ITU-T H.273
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """One file's header. Without `codec` there is no picture; `error_class` says that nothing can be read at all."""
+
+    bytes: int = 0
+    error_class: str | None = None
+    message: str | None = None
+    container: str = ""
+    codec: str | None = None
+    width: int = 0
+    height: int = 0
+    frames: int = 0  # as claimed, or duration times rate
+    rate: float = 25.0  # frames per second
+    duration_s: float = 0.0
+    hdr: bool = False
+    sound: str | None = None  # codec
+
+    @property
+    def pixels(self) -> int:
+        """Of one frame."""
+        return self.width * self.height
+
+
+def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
+    """One Header per path, in order; never raises for a file."""
+    workers = max(1, min(workers, len(paths)))
+    boxes: SimpleQueue[Sandbox] = SimpleQueue()
+    every = [
+        Sandbox(f"{__name__}:serve", memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S)
+        for _ in range(workers)
+    ]
+    for box in every:
+        boxes.put(box)
+
+    def read(path: str) -> Header:
+        box = boxes.get()
+        try:
+            (found,) = box.stream(path)
+            return Header(**found)
+        except DecodeError as error:
+            return Header(bytes=size_of(path), error_class=error.kind, message=error.message)
+        finally:
+            boxes.put(box)
+
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(read, paths)
+    finally:
+        for box in every:
+            box.close()
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file; 0 when it cannot be asked."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
+    """Runs in the child: the fields of the Header."""
+    source, n_bytes = _opened(path)
+    try:
+        container = av.open(source, metadata_errors="replace")
+    except av.FFmpegError as error:
+        reason = (getattr(error, "strerror", None) or str(error)).strip()
+        raise DecodeError("corrupt", f"cannot open: {reason}") from error
+    with container:
+        found: dict[str, Any] = {
+            "bytes": n_bytes,
+            "container": container.format.name,
+            "duration_s": (container.duration or 0) / av.time_base,
+        }
+        sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
+        if sounds:
+            found["sound"] = sounds[0].codec_context.name
+        try:
+            found |= _picture(best_video(container), found["duration_s"], n_bytes)
+        except NoPicture as error:
+            found["message"] = str(error)
+        yield found
+
+
+def _opened(path: str) -> tuple[Any, int]:
+    """What PyAV opens, and its bytes. Of an object only the parts are fetched that the header takes."""
+    if is_remote(path):
+        try:
+            store, name = filesystem(path)
+            file = store.open_input_file(name)
+            return file, file.size()
+        except OSError as error:
+            raise DecodeError("io", str(error)) from error
+    check_readable(path)
+    return f"file:{path}", os.path.getsize(path)
+
+
+def _picture(video: av.VideoStream, container_s: float, n_bytes: int) -> dict[str, Any]:
+    rate = float(video.average_rate or video.base_rate or 25)
+    duration_s = float(video.duration * video.time_base) if video.duration and video.time_base else container_s
+    frames = video.frames or round(duration_s * rate)
+    if video.disposition & Disposition.attached_pic:  # a cover, whose rate is the clock's
+        frames, rate = 1, 25.0
+    frames = max(1, min(frames, n_bytes // LEAST_FRAME_BYTES))
+    context = video.codec_context
+    return {
+        "codec": context.name,
+        "width": context.width,
+        "height": context.height,
+        "frames": frames,
+        "rate": rate,
+        "duration_s": min(duration_s, frames / rate) if rate else duration_s,
+        "hdr": getattr(context, "color_trc", 0) in _HDR,
+    }

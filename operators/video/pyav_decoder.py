@@ -1,0 +1,214 @@
+"""Decode with PyAV, which brings its own FFmpeg: tolerant of damage, exact, and no more work than the windows need."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+
+from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.video.pyav_sound import Track
+from ndvr.operators.video.stream import Frame, Stream
+
+
+def open_pyav(path: str) -> Stream:
+    """The best video stream through PyAV, tolerant of damaged packets, one thread.
+
+    One thread because many single-threaded decoders use a machine better than few threaded ones.
+    """
+    try:
+        # errors="replace": tags that are not UTF-8 must not cost the video.
+        container = av.open(path, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise DecodeError("corrupt", f"cannot open: {_reason(_fatal_or(error))}") from error
+    video = best_video(container)
+    video.codec_context.thread_count = 1
+    rate = video.average_rate or video.base_rate
+    duration = None
+    if video.duration and video.time_base:
+        duration = float(video.duration * video.time_base)
+    elif container.duration:
+        duration = container.duration / av.time_base
+    stream = Stream(f"pyav {av.__version__}", rate, duration, video.codec_context.name, can_hear=True)
+    stream.frames = _pyav_frames(container, video, stream)
+    stream.count = lambda: video.frames or _count(path, video.index)
+    return stream
+
+
+def _count(path: str, index: int) -> int:
+    """Packets with a picture to show, told without decoding; for containers whose header has no number of frames."""
+    with av.open(path, metadata_errors="replace") as container:
+        try:
+            return sum(
+                1 for packet in container.demux(container.streams[index]) if packet.size and not packet.is_discard
+            )
+        except av.FFmpegError:
+            return 1  # breaks off: any number will do, the pass over the frames tells the true one
+
+
+def best_video(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream to decode: a real video before a cover. NoPicture, DecodeError when there is none to decode."""
+    if not container.streams.video:
+        raise NoPicture("sound only" if container.streams.audio else "no video stream")
+    video = container.streams.best("video") or container.streams.video[0]
+    if video.codec_context is None:
+        raise DecodeError("unsupported", "no decoder for this video codec")
+    assert isinstance(video, av.VideoStream)
+    return video
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg said, without the path, which the row already has."""
+    return (getattr(error, "strerror", None) or str(error)).strip() or type(error).__name__
+
+
+def _pyav_frames(container, video, stream: Stream) -> Iterator[Frame]:
+    start_s = Fraction(container.start_time or 0, av.time_base)
+    track = Track(container, stream.hear) if stream.hear else None
+    step_s = 1 / stream.rate if stream.rate else Fraction(1, 25)
+    last_s: Fraction | None = None
+    reason = ""
+    length_s = step_s  # of the frame before
+    sizes: dict[int | None, int] = {}
+    for result in _packets(container, video, _skipping(container, video, stream, start_s, track), sizes):
+        if isinstance(result, Exception):
+            stream.errors += 1
+            reason = _reason(result)
+            continue
+        for picture in result:
+            if picture.pts is None or picture.time_base is None:
+                time_s = Fraction(0) if last_s is None else last_s + step_s
+            else:
+                time_s = picture.pts * picture.time_base
+                time_s = time_s - start_s if start_s else time_s
+            # Times that run backwards (broken files) would unpick windows already given away.
+            time_s = time_s if last_s is None or time_s > last_s else last_s
+            last_s = time_s
+            length_s = picture.duration * picture.time_base if picture.duration and picture.time_base else step_s
+            stream.decoded += 1
+            yield Frame(stream.decoded - 1, time_s, picture, sizes.pop(picture.pts, 0))
+    if last_s is not None:
+        stream.end_s = last_s + min(Fraction(length_s), Fraction(10))
+    stream.sound = track.close() if track else None
+    container.close()
+    if stream.decoded == 0:
+        raise _no_frames(stream, reason)
+    if stream.skipped:
+        stream.decoded = max(stream.decoded, stream.packets - stream.errors)
+
+
+def _no_frames(stream: Stream, reason: str) -> DecodeError:
+    if stream.errors:
+        return DecodeError("corrupt", f"{stream.errors} damaged packets and no frame ({stream.codec}): {reason}")
+    return DecodeError("empty", f"a {stream.codec} stream without frames")
+
+
+def _packets(
+    container, video, packets: Iterator[av.Packet], sizes: dict[int | None, int]
+) -> Iterator[list[av.VideoFrame] | Exception]:
+    """Frames packet by packet, with an exception in place of those of a damaged packet.
+
+    Into `sizes` goes, by its time, the length of every packet that depends on others.
+    """
+    whole = video.codec_context.codec.intra_only
+    try:
+        for packet in packets:
+            if packet.has_sidedata("encryption_info"):  # else what comes out is noise, and no error
+                raise DecodeError("unsupported", f"an encrypted {video.codec_context.name} stream")
+            if packet.pts is not None and not packet.is_keyframe and not whole:
+                sizes[packet.pts] = packet.size
+                if len(sizes) > 4 * _LOOKAHEAD:  # packets without a frame
+                    del sizes[next(iter(sizes))]
+            try:
+                yield packet.decode()
+            except (av.FFmpegError, UnicodeDecodeError) as error:
+                yield _fatal_or(error)
+    except av.FFmpegError as error:  # the container itself breaks off: keep what came before
+        yield _fatal_or(error)
+    for _ in range(64):  # frames still inside the decoder when demuxing broke off
+        try:
+            rest = video.codec_context.decode(None)
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            yield _fatal_or(error)
+            return
+        if not rest:
+            return
+        yield rest
+
+
+# H.264 reorders at most 16 frames, so the next frame in time is among so many packets.
+_LOOKAHEAD = 40
+# Containers that keep every packet's display time; AVI does not.
+_TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
+
+
+def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track | None) -> Iterator[av.Packet]:
+    """Packets of pictures, those of sound having gone to their track; the decoder is told to drop the pictures that no
+    window needs and no other frame refers to.
+
+    Half of the frames of a usual H.264 file are such: decoding takes two thirds of the time and the frames that
+    come out are the same, bit for bit. Only H.264 says reliably, packet by packet, what is referred to: in HEVC
+    a higher temporal layer may refer to a frame marked as unreferenced.
+    """
+    context = video.codec_context
+    waiting: deque[av.Packet] = deque()
+    times: list[Fraction] = []  # of `waiting`, sorted
+    last_dts = None
+    needs = stream.needs
+    trusted = context.name == "h264" and container.format.name in _TIMED
+
+    def release() -> av.Packet:
+        packet = waiting.popleft()
+        skip = False
+        if packet.pts is not None and packet.time_base is not None:
+            time_s = packet.pts * packet.time_base - start_s
+            later = bisect_right(times, time_s)
+            # After damage the decoder patches pictures from its neighbours: let it have all of them.
+            known = trusted and not stream.errors and 0 < later < len(times)
+            skip = needs is not None and known and not needs(time_s, times[later])
+        context.skip_frame = "NONREF" if skip else "DEFAULT"
+        stream.skipped |= skip
+        return packet
+
+    broken: av.FFmpegError | None = None
+    try:
+        for packet in container.demux([video, track.track] if track and track.track else [video]):
+            if packet.stream is not video:
+                assert track is not None
+                track.packet(packet)
+                continue
+            if packet.dts is not None and last_dts is not None and packet.dts < last_dts:
+                trusted = False  # time runs backwards: take no chances with what is left
+            last_dts = packet.dts if packet.dts is not None else last_dts
+            if packet.pts is None or packet.time_base is None:
+                trusted = trusted and packet.size == 0
+            elif not packet.is_discard:
+                stream.packets += 1
+                if needs is not None:
+                    insort(times, packet.pts * packet.time_base - start_s)
+            if needs is None:
+                yield packet
+                continue
+            waiting.append(packet)
+            if len(waiting) > _LOOKAHEAD:
+                yield release()
+                if len(times) > 4 * _LOOKAHEAD:  # times long past are no one's next
+                    del times[: 2 * _LOOKAHEAD]
+    except av.FFmpegError as error:
+        broken = error
+    while waiting:
+        yield release()
+    if broken is not None:
+        raise broken
+
+
+def _fatal_or(error: Exception) -> Exception:
+    """The error, unless it is one that no further packet can mend."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == 12:
+        raise DecodeError("oom", f"the decoder ran out of memory: {_reason(error)}") from error
+    return error

@@ -1,0 +1,67 @@
+"""The command `ndvr plan`: what an extraction would cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ndvr.pipeline.commands.extraction import (
+    METHOD_HELP,
+    POOLS,
+    _pairs,
+    address_option,
+    given,
+    json_option,
+    option_option,
+    pool_options,
+    quiet_option,
+)
+
+
+@click.command()
+@click.argument("videos")
+@click.argument("library", required=False)
+@click.option("--method", "methods", multiple=True, help=f"{METHOD_HELP} Repeatable. Default: thumbprint.")
+@click.option(
+    "--weights",
+    multiple=True,
+    callback=_pairs,
+    metavar="METHOD=WEIGHTS",
+    help="As for `ndvr extract`; random costs as much as trained ones.",
+)
+@option_option
+@click.option("--decoder", help="auto (PyAV, then decord), pyav or decord. Default: auto.")
+@click.option("--sample", help="Videos to extract: a share or a number. Default: 1%, at least 8, at most 100.")
+@click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
+@click.option("--cpus", type=click.IntRange(1), help="Of the cluster to plan for. Default: this machine's.")
+@click.option("--gpus", type=click.IntRange(0), help="Of the cluster to plan for.")
+@click.option("--gpu-cores", type=float, help="Cores that a GPU stands for, where none is here. Default: 40.")
+@click.option("--save", metavar="FILE", help="Keep the estimate as JSON, to be compared with the run.")
+@pool_options
+@address_option
+@quiet_option
+@json_option
+def plan(videos: str, library: str | None, save: str | None, **settings: Any) -> None:
+    """Say what extracting VIDEOS would cost before it is done: time, core-hours, GPU-hours, bytes, what bounds it.
+
+    Reads headers and really extracts about 1 % of the videos, spread over codecs and sizes; writes nothing. With
+    LIBRARY, what is done already is left out. Ranges hold 80 of 100 runs.
+
+    \b
+      ndvr plan ./videos --method s2vs
+      ndvr plan videos.csv library/ --method s2vs --cpus 320 --gpus 4
+    """
+    from ndvr.pipeline.estimate.estimate import make_estimate
+    from ndvr.pipeline.estimate.result import estimate_text
+    from ndvr.pipeline.extraction.pools import Pools
+
+    as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
+    gpus = settings.pop("gpus")  # 0 is a setting, too
+    pools = Pools(**{name: settings.pop(name) for name in POOLS})
+    found = make_estimate(videos, library, gpus=gpus, pools=pools, **given(**settings), progress=not quiet)
+    if save:
+        Path(save).write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else estimate_text(found))

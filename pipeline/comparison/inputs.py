@@ -1,0 +1,123 @@
+"""Two libraries and a method that fit each other: what every comparison checks before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.scores.files import FORMAT
+from ndvr.operators.scores.groups import Video
+from ndvr.pipeline.settings import Setting, choose_one
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
+
+# Of a worker's memory, what the longest query and the longest video may take together.
+_PAIR_SHARE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable:
+    """Queries first, database second; they may be the same library."""
+
+    libraries: tuple[Library, Library]
+    configs: tuple[str, str]
+    entries: tuple[dict[str, Entry], dict[str, Entry]]
+    setting: Setting
+    model: Model  # on this machine's CPU, for its facts; only what compares
+    about: dict[str, Any]  # what decides the scores of a pair of features
+
+    def pick(self, query_ids: Iterable[str] | str | Path | None) -> dict[str, Entry]:
+        """The entries of these queries: ids, or a file with one per line; None: all."""
+        entries, library = self.entries[0], self.libraries[0]
+        if query_ids is None:
+            return entries
+        if isinstance(query_ids, (str, Path)):
+            path = Path(query_ids)
+            if not path.is_file():
+                raise FileNotFoundError(f"no file with query ids at {path}; give a text file with one id per line")
+            query_ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        wanted = sorted(set(query_ids))
+        if not wanted:
+            raise ValueError("the list of query ids is empty")
+        unknown = [video_id for video_id in wanted if video_id not in entries]
+        if unknown:
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise ValueError(f"query {unknown[0]!r}{more} is not in {library}; `ndvr show` lists its videos")
+        return {video_id: entries[video_id] for video_id in wanted}
+
+    def check_memory(self, sides: Iterable[list[Video]], memory_gb: float) -> None:
+        """ValueError when the two longest videos cannot be compared in a worker's memory."""
+        from ndvr.operators.scores.signatures import bytes_per_window
+
+        longest = [max(side, key=lambda video: video.windows) for side in sides if side]
+        windows = sum(video.windows for video in longest) * (2 if len(longest) == 1 else 1)
+        needed = windows * bytes_per_window(self.model) / _PAIR_SHARE / 1e9
+        if needed > memory_gb:
+            names = " and ".join(f"{video.video_id!r} ({video.windows:,} windows)" for video in longest)
+            raise ValueError(
+                f"comparing {names} takes {needed:.1f} GB a worker, more than memory_gb={memory_gb:g}; "
+                f"give --memory-gb {needed * 1.05:.1f}, and --workers so that all of them fit"
+            )
+
+
+def comparable(
+    queries: str | Path,
+    database: str | Path,
+    *,
+    method: str,
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    config: str | None = None,
+) -> Comparable:
+    """Open both libraries. ValueError or FileNotFoundError when they do not fit each other or the method."""
+    setting = choose_one(method, weights, options)
+    libraries = Library(queries), Library(database)
+    configs = libraries[0].config_of(method, config), libraries[1].config_of(method, config)
+    abouts = libraries[0].configs[configs[0]], libraries[1].configs[configs[1]]
+    _check_features(libraries, abouts)
+    # What the features were made with holds, whatever this command's defaults are.
+    setting = replace(setting, options=setting.options | abouts[0]["options"])
+    model = setting.load("cpu", "similarity")
+    if list(model.feature_shape) != abouts[0]["feature_shape"]:
+        raise ValueError(
+            f"features in {libraries[0]} have shape {abouts[0]['feature_shape']}, {model.name} under these "
+            f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
+            f"(`ndvr methods {model.name}`)"
+        )
+    of_queries = libraries[0].entries(configs[0])
+    same = str(libraries[0]) == str(libraries[1])
+    about = {
+        "format": FORMAT,
+        "method": method,
+        "weights": model.weights,
+        "features": abouts[0]["weights"],
+        "trained": model.trained and abouts[0]["trained"],
+        "symmetric": model.symmetric,
+        "options": setting.options,
+        "config": configs[0],
+        "similarity_digest": model.digest("similarity"),
+        "query_library": str(queries),
+        "database_library": str(database),
+    }
+    return Comparable(
+        libraries=libraries,
+        configs=configs,
+        entries=(of_queries, of_queries if same else libraries[1].entries(configs[1])),
+        setting=setting,
+        model=model,
+        about=about,
+    )
+
+
+def _check_features(libraries: tuple[Library, Library], abouts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    for key in ("weights_digest", "view", "feature_shape", "features_version"):
+        if abouts[0][key] != abouts[1][key]:
+            first, second = (f"{library} ({about['name']})" for library, about in zip(libraries, abouts))
+            raise ValueError(
+                f"the features of {first} and {second} cannot be compared: their {key} differ "
+                f"({abouts[0][key]!r}, {abouts[1][key]!r}); extract both with the same settings"
+            )

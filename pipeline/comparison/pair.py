@@ -1,0 +1,124 @@
+"""Compare two videos on this machine, without Ray: the score, and a picture of where they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ndvr.operators.features.embed import Embed
+from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.store import write_whole
+from ndvr.operators.video.decode import Decode, Job
+from ndvr.pipeline.settings import choose_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairResult:
+    """The scores of a pair in both directions; equal for a symmetric method."""
+
+    a: str
+    b: str
+    method: str
+    weights: str
+    trained: bool
+    score: float  # a as query, b as target
+    score_reversed: float
+    range: tuple[float, float]
+    windows: tuple[int, int]
+    plot: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "range": list(self.range), "windows": list(self.windows)}
+
+    def text(self) -> str:
+        """One or two lines."""
+        low, high = self.range
+        lines = [] if self.trained else ["WARNING: untrained (random) weights; this score means nothing."]
+        lines.append(f"{self.score:.4f}  {self.a} in {self.b}  ({self.method}; {low:g} unrelated .. {high:g} the same)")
+        if abs(self.score - self.score_reversed) > 1e-5:
+            lines.append(f"{self.score_reversed:.4f}  {self.b} in {self.a}")
+        if self.plot:
+            lines.append(f"picture: {self.plot}")
+        return "\n".join(lines)
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    method: str = "thumbprint",
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    plot: str | Path | None = None,
+    decoder: str = "auto",
+) -> PairResult:
+    """Score two video files. ValueError when one cannot be decoded, FileNotFoundError when one does not exist."""
+    for path in (a, b):
+        if not is_remote(path) and not Path(path).exists():
+            raise FileNotFoundError(f"no video at {path}")
+    setting = choose_one(method, weights, options)
+    model = setting.load("cpu", "embed", "similarity")
+    decode = Decode(jobs={method: Job(view=setting.view, config="")}, run="", decoder=decoder)
+    embed = Embed({method: model})
+    times, signatures = [], []
+    try:
+        for path in (a, b):
+            start_s, features = _features(str(path), method, decode, embed)
+            shape = (len(start_s), *model.feature_shape)
+            times.append(start_s)
+            signatures.append(
+                model.signature(np.frombuffer(bytearray(features), model.card.feature_dtype).reshape(shape))
+            )
+    finally:
+        decode.sandbox.close()
+    result = PairResult(
+        a=str(a),
+        b=str(b),
+        method=method,
+        weights=model.weights,
+        trained=model.trained,
+        score=model.similarity(*signatures),
+        score_reversed=model.similarity(*signatures[::-1]),
+        range=model.card.range,
+        windows=(len(times[0]), len(times[1])),
+        plot=str(plot) if plot else None,
+    )
+    if plot:
+        _plot(Path(plot), model.matrix(*signatures), result, times)
+    return result
+
+
+def _features(path: str, method: str, decode: Decode, embed: Embed) -> tuple[np.ndarray, bytes]:
+    """Times and feature bytes of one video, piece by piece; only the successful decoder's count."""
+    video = pa.table({"video_id": [path], "uri": [path], "methods": [[method]]})
+    rows = [row for table in decode(video) for row in embed(table).to_pylist()]
+    end = rows[-1]
+    bad = next((row for row in rows if row["status"] == "failed" and row["attempt"] == end["attempt"]), end)
+    if bad["status"] != "done":
+        raise ValueError(f"{path}: {bad['error_class'] or bad['status']}: {bad['message']}")
+    pieces = [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
+    return np.concatenate([row["start_s"] for row in pieces]), b"".join(row["data"] for row in pieces)
+
+
+def _plot(path: Path, matrix: np.ndarray, result: PairResult, times: list[np.ndarray]) -> None:
+    """The window-to-window similarities: copies show as bright lines, parallel to the diagonal at equal speed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    ends = [_end(time_s) for time_s in times]
+    image = axes.imshow(matrix, origin="lower", aspect="auto", cmap="magma", extent=(0, ends[1], 0, ends[0]))
+    axes.set(xlabel=f"{Path(result.b).name}, seconds", ylabel=f"{Path(result.a).name}, seconds")
+    untrained = "" if result.trained else "  (untrained weights)"
+    axes.set_title(f"{result.method}: {result.score:.3f}{untrained}")
+    figure.colorbar(image, label="similarity of windows")
+    write_whole(path, lambda name: figure.savefig(name, format=path.suffix.lstrip(".") or "png"))
+
+
+def _end(time_s: np.ndarray) -> float:
+    step_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 1.0
+    return float(time_s[-1]) + step_s

@@ -1,0 +1,164 @@
+"""A SCORES folder: what it says about itself, which cells it has, and never more or less than one whole state.
+
+SCORES/scores.json          what was compared, with what, and the parts in force: written last, whole
+SCORES/queries-*.parquet    video_id, status, reason of every query asked for; videos-*.parquet likewise
+SCORES/parts/*.parquet      query_id, video_id, score: one file per cell, whole or absent
+SCORES/groups.parquet       which videos share a cell, of the run that was started last
+SCORES/similarities.json    the same as parts, when asked for
+SCORES/signatures/*.npy     of methods that keep one vector or code a video
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndvr.operators.library.library import Entry
+from ndvr.operators.scores.files import ABOUT, PARTS
+from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
+from ndvr.operators.scores.score_part import keep_rows
+from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.store import write_json, write_whole
+
+GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
+_IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
+Cell = tuple[Group, Group]
+IdsByColumn = Mapping[str, Collection[str]]
+
+
+class ScoreFolder:
+    """Made, or opened to be continued. ValueError when it holds another comparison than `about` says.
+
+    name   of the file that says what the folder holds
+    holds  what that is, for error texts
+    """
+
+    def __init__(self, place: str | Path, about: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
+        if is_remote(place):
+            raise ValueError(f"{place}: {holds} are kept in a local folder; name one for {holds.upper()}")
+        self.out, self.about, self.holds = (out := Path(place)), about, holds
+        self.parts, self.signatures, self.manifest = out / PARTS, out / SIGNATURES, out / name
+        if self.manifest.exists():
+            found = json.loads(self.manifest.read_text(encoding="utf-8"))
+            differs = [key for key in about if found.get(key) != about[key] and not key.endswith("library")]
+            if differs:
+                raise self._other(f"other {', '.join(differs)}")
+        elif out.exists() and any(out.iterdir()):
+            raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
+        else:
+            write_json(self.manifest, about | {"parts": None})
+        self.recorded = read_groups(out / GROUPS)
+
+    def _other(self, why: str) -> ValueError:
+        return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
+
+    def check_overlap(self, side: str, video_ids: Iterable[str]) -> None:
+        """ValueError when nothing of a side is asked for any more: scores must not be lost to a wrong name."""
+        before = {video_id for group in self.recorded.get(side, ()) for video_id, _ in group}
+        if before and before.isdisjoint(video_ids):
+            raise self._other(f"none of its {len(before)} {side} is asked for now")
+
+    def narrow(self, cells: Iterable[Cell], shrunk: Mapping[str, str], ids: Callable[[Cell], IdsByColumn]) -> None:
+        """Make the cells of groups that lost videos (new name: old name) from those they were, without computing any.
+
+        `ids` says which ids the columns of a cell may have.
+        """
+        for cell in cells:
+            old, new = self.parts / _name(*(shrunk.get(group.name, group.name) for group in cell)), self.path(cell)
+            if old != new and old.exists() and not new.exists():
+                keep_rows(old, new, ids(cell))
+
+    def record(self, sides: Mapping[str, Side]) -> None:
+        """Write down the groups, before the first of their cells is computed."""
+        groups = {
+            name: [[video[:2] for video in group.videos] for group in side.groups] for name, side in sides.items()
+        }
+        if groups != self.recorded:
+            write_groups(self.out / GROUPS, sides)
+
+    def path(self, cell: Cell) -> Path:
+        """Where a cell is written."""
+        return self.parts / _name(cell[0].name, cell[1].name)
+
+    def there(self) -> set[str]:
+        """Names of all parts that were written, in force or not."""
+        return _listed(self.parts)
+
+    def missing(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Those that are not there yet."""
+        there = self.there()
+        return [cell for cell in cells if self.path(cell).name not in there]
+
+    def write_ids(self, asked: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
+        """Write who was asked for and what became of it; file names by side, which stand for the content."""
+        return {side: _write_ids(self.out, side, entries) for side, entries in asked.items()}
+
+    def finish(
+        self,
+        parts: Sequence[str],
+        ids: Mapping[str, str],
+        *,
+        groups: Iterable[Group],
+        found: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put parts in force, all at once, and remove what they replace, and signatures of others than `groups`.
+
+        `ids` are files of `write_ids`; `found` is told about beside them.
+        """
+        if missing := sorted(set(parts) - self.there()):
+            raise ValueError(
+                f"{len(missing)} parts of {self.out} are gone, such as {missing[0]}: is another run writing there? "
+                "Run this one again"
+            )
+        about = self.about | {"parts": list(parts), "ids": dict(ids)} | ({"found": found} if found else {})
+        if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(about)):
+            (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
+            write_json(self.manifest, about)
+        _remove(self.parts, set(parts))
+        _remove(self.signatures, {f"{group.name}.npy" for group in groups})
+        for name, kept in ids.items():
+            _remove(self.out, {kept}, f"{name}-")
+
+
+def _name(query_group: str, video_group: str) -> str:
+    return f"{query_group}-{video_group}.parquet"
+
+
+def _listed(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
+    for name in _listed(folder) - kept:
+        if name.startswith(prefix):
+            (folder / name).unlink(missing_ok=True)
+
+
+def copy_ids(source: Path, out: Path) -> dict[str, str]:
+    """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; their names by side."""
+    names = json.loads((source / ABOUT).read_text(encoding="utf-8"))["ids"]
+    for name in names.values():
+        write_whole(out / name, partial(shutil.copyfile, source / name))
+    return names
+
+
+def _write_ids(out: Path, side: str, entries: Mapping[str, Entry]) -> str:
+    rows = [
+        {"video_id": entry.video_id, "status": entry.status, "reason": entry.end["error_class"] or entry.end["message"]}
+        for entry in entries.values()
+    ]
+    digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    path = out / f"{side}-{digest}.parquet"
+    if not path.exists():
+        table = pa.Table.from_pylist(rows, schema=_IDS)
+        write_whole(path, lambda name: pq.write_table(table, name))
+    return path.name

@@ -1,0 +1,97 @@
+"""What work costs, told from headers: the shape of the cost, whose scale a sample then measures.
+
+Only the proportions between videos matter here (a second of 720p HEVC against one of 240p MPEG-4): `ndvr plan` decodes
+a sample and corrects everything by measured / told. Constants of Ray and of starting up are taken as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+
+from ndvr.models.card import Clips, Frames, Mel, Overview, View
+from ndvr.operators.video.frame_rules import opencv_step
+from ndvr.operators.video.headers import Header
+from ndvr.operators.video.sound import window_count
+from ndvr.operators.video.windows import PIECE_BYTES
+
+# CPU seconds of one core of an AMD EPYC virtual machine, least squares over 40 files of `plan_videos`.
+OPEN_S = 0.003
+FRAME_S = 50e-6
+# Of a pixel of a frame, and of a byte (entropy coding), by FFmpeg's name of the decoder; the last five are guesses.
+PIXEL_S = {
+    "h264": 0.6e-9,
+    "hevc": 1.5e-9,
+    "vp9": 1.5e-9,
+    "mpeg4": 0.8e-9,
+    "vp8": 1.5e-9,
+    "av1": 2.5e-9,
+    "libdav1d": 2.5e-9,
+    "mpeg2video": 0.8e-9,
+    "mjpeg": 4.0e-9,
+}
+BYTE_S = {"h264": 100e-9, "hevc": 80e-9, "vp9": 125e-9, "mpeg4": 10e-9, "mpeg2video": 10e-9, "mjpeg": 20e-9}
+OTHER_PIXEL_S, OTHER_BYTE_S = 1.5e-9, 80e-9
+SHOWN_PIXEL_S = 1.8e-9  # of a source picture that is resized for a window
+SOUND_S = 2.5e-3  # of a second of sound, to log-mel
+
+# Ray's start on two cores until the first video is decoded: its processes, an actor a stage, their imports. What the
+# models take to load is measured and comes on top.
+START_S = 10.0
+BLOCK_S = 0.1  # CPU seconds of all Ray processes for a block of videos on its way through the stages
+COPY_S_PER_MB = 2e-3  # of windows through the object store
+DRIVER_BLOCK_S = 0.04  # of that the driver's, which has one core whatever the size of the cluster
+
+
+def decode_s(header: Header, views: Mapping[str, View]) -> float:
+    """CPU seconds that decoding and cutting windows takes, up to a factor common to all videos."""
+    if header.error_class:
+        return OPEN_S
+    pictures = [view for view in views.values() if not isinstance(view, Mel)]
+    sounds = [view for view in views.values() if isinstance(view, Mel)]
+    seconds = OPEN_S
+    if pictures and header.codec:
+        per_pixel = PIXEL_S.get(header.codec, OTHER_PIXEL_S)
+        seconds += header.frames * (FRAME_S + header.pixels * per_pixel)
+        seconds += header.bytes * BYTE_S.get(header.codec, OTHER_BYTE_S)
+        shown = sum(windows_of(header, view) * _pictures(view) for view in pictures)
+        seconds += shown * header.pixels * SHOWN_PIXEL_S
+    if header.sound:
+        seconds += len(sounds) * header.duration_s * SOUND_S
+    return seconds
+
+
+def _pictures(view: View) -> int:
+    """Of one window."""
+    return view.window_shape[0] if isinstance(view, Clips | Overview) else 1
+
+
+def windows_of(header: Header, view: View) -> int:
+    """How many windows a video should give; close to what decoding finds, unless the header is wrong."""
+    if isinstance(view, Mel):
+        rows = floor(header.duration_s * view.rate_hz / view.hop) + 1
+        return window_count(view, rows) if header.sound and header.duration_s > 0 else 0
+    if header.codec is None or header.error_class:
+        return 0
+    if isinstance(view, Overview):
+        return 1
+    assert isinstance(view, Frames)
+    if view.rule == "ffmpeg":
+        pictures = max(1, floor(header.frames / header.rate * view.fps + 0.5))
+    else:
+        step = opencv_step(view.fps, Fraction(header.rate).limit_denominator(1001))
+        pictures = 2 + header.frames // step if view.rule == "tca" else -(-header.frames // step)
+    return max(1, floor(pictures / view.length + 0.5)) if isinstance(view, Clips) else pictures
+
+
+def window_bytes(view: View) -> int:
+    """Of one window before it is embedded."""
+    return int(np.prod(view.window_shape)) * np.dtype(view.window_dtype).itemsize
+
+
+def pieces_of(windows: int, view: View) -> int:
+    """Pieces, which are rows of the ledger, that so many windows of one video travel in."""
+    return -(-windows // max(1, PIECE_BYTES // int(np.prod(view.window_shape))))

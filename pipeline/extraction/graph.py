@@ -1,0 +1,174 @@
+"""The extraction graph on Ray Data: rows of the plan in, receipts of committed rows out.
+
+decode + cut (a pool of actors, each with a child that can be killed) -> embed (a pool; GPUs when there are any)
+-> write (shards, then the commit that names them) -> receipts
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ndvr.operators.library.library import Library
+from ndvr.operators.rows import PLANNED, table
+from ndvr.operators.storage.object_store import Access
+from ndvr.operators.video.decode import Job, Limits
+from ndvr.pipeline.extraction.pools import Pools, Stage, Stages
+from ndvr.pipeline.runs.record import RunRecord
+from ndvr.pipeline.runs.status import Status
+from ndvr.pipeline.settings import Setting
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+MOST_VIDEOS_PER_BLOCK = 16
+MOST_VIDEOS_PER_COMMIT = 64
+ROWS_PER_VIDEO = 2  # a piece and an end, of most
+TRIES = 4  # of a block
+BLOCK_BYTES = 32 << 20  # handed from stage to stage at once
+# Between the stages, for every worker and two more: what a decoder may have ready, and what waits for a model. With
+# fewer, Ray's equal shares of it for every stage would leave decoders idle.
+BLOCKS_PER_WORKER = 4
+
+
+@dataclass(kw_only=True)
+class Graph:
+    """One pass over rows of the plan."""
+
+    store: Library
+    run: str
+    chosen: dict[str, Setting]
+    configs: dict[str, dict[str, Any]]
+    decoder: str
+    limits: Limits
+    pools: Pools
+    address: str | None
+    record: RunRecord
+    status: Status
+
+    def receipts(self, todo: list[dict], *, most_per_block: int = MOST_VIDEOS_PER_BLOCK) -> Iterator[pa.Table]:
+        """Build the graph, run it, yield committed receipts as they come."""
+        from ray.data import DataContext
+
+        from ndvr.pipeline.cluster import cluster
+
+        have = cluster.join(self.address)
+        stages = self.pools.fitted(have, n_videos=len(todo))
+        self.record.cluster = {"cpus": have.cpus, "gpus": have.gpus, "nodes": len(have.nodes)}
+        self.status.begin_pass({name: stage.most for name, stage in stages._asdict().items()})
+        _configure_ray_data(DataContext.get_current(), stages, self.limits)
+        # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
+        per_block = max(1, min(most_per_block, len(todo) // (32 * stages.decode.most)))
+        blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
+        # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
+        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
+        # A video that kills its worker must not take down, time and again, the one that waits behind it.
+        waiting = 1 if most_per_block == 1 else 2
+        with cluster.explained("extraction"):
+            dataset = self._dataset(blocks, stages, per_commit, waiting)
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+    def _dataset(self, blocks: list[pa.Table], stages: Stages, per_commit: int, waiting: int) -> Dataset:
+        import ray
+        from ray.util.annotations import RayDeprecationWarning
+
+        from ndvr.operators.library.write import CommitOrStop
+        from ndvr.pipeline.extraction.stages import DecodeActor, EmbedActor
+
+        jobs = {
+            method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
+            for method, setting in self.chosen.items()
+        }
+        decode = {
+            "library": self.store.store,
+            "access": Access.here(),
+            "jobs": jobs,
+            "run": self.run,
+            "decoder": self.decoder,
+            "limits": self.limits,
+        }
+        embed = {"settings": self.chosen, "threads": stages.embed.threads}
+        write = {"library": self.store.store, "configs": {about["name"]: about for about in self.configs.values()}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
+            return (
+                ray.data.from_arrow(blocks)
+                .map_batches(DecodeActor, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
+                # All that a decoder hands over at once. On GPUs Ray wants a number; a larger one would wait for more.
+                .map_batches(
+                    EmbedActor,
+                    fn_constructor_kwargs=embed,
+                    batch_size=1 if stages.embed.gpus else None,
+                    **_pool(stages.embed),
+                )
+                # Actors, because every task of so small a share would start a process of its own.
+                .map_batches(
+                    CommitOrStop,
+                    fn_constructor_kwargs=write,
+                    batch_size=ROWS_PER_VIDEO * per_commit * len(self.chosen),
+                    **_pool(stages.write),
+                )
+            )
+
+
+def _pool(stage: Stage, waiting: int = 2) -> dict[str, Any]:
+    """Arguments of map_batches: a pool of actors, with `waiting` blocks sent to each of them.
+
+    Ray 2.64 takes max_restarts and max_task_retries no more (**ray_remote_args): tests/test_ray_traps.py will tell.
+    """
+    from ray.data import ActorPoolStrategy
+
+    return {
+        "batch_format": "pyarrow",
+        "compute": ActorPoolStrategy(
+            min_size=stage.fewest,
+            max_size=stage.most,
+            initial_size=stage.start,
+            max_tasks_in_flight_per_actor=waiting,
+            max_concurrent_calls_per_actor=1,
+        ),
+        "num_cpus": stage.cpus,
+        "num_gpus": stage.gpus,
+        "label_selector": stage.labels or None,
+        # A worker comes back as often as its node is lost; a block that brings its workers down is given up, where
+        # Ray would try for ever. Blocks are tried again at the next position of what they had handed over: if the
+        # second try hands over fewer or more tables than the first, rows go missing or come twice, without an error.
+        # So receipts count each piece once, and the driver has decoded again what they do not settle.
+        "max_restarts": -1,
+        "max_task_retries": TRIES - 1,
+    }
+
+
+def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
+    """Every knob we rely on, set here: their defaults moved in four of the last eight Ray releases."""
+    from ray.data import ExecutionResources
+
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    context.target_max_block_size = BLOCK_BYTES
+    context.execution_options.preserve_order = False
+    # What is between the stages: at most twice what the next one has in hand, in half of the object store.
+    context.downstream_capacity_backpressure_ratio = 2.0
+    context.override_object_store_memory_limit_fraction = 0.5
+    context.op_resource_reservation_enabled, context.op_resource_reservation_ratio = True, 0.5
+    # No more than the pools can use, however large the cluster is, or its autoscaler could make it. Left to itself,
+    # Ray lets decoders fill half of the object store before it holds them back.
+    workers = stages.decode.most + stages.embed.most + 2
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        cpu=math.ceil(sum(stage.most * stage.cpus for stage in stages)),
+        gpu=math.ceil(stages.embed.most * stages.embed.gpus),
+        object_store_memory=BLOCK_BYTES * BLOCKS_PER_WORKER * workers,
+    )
+    # A block that is given up must not stop the others; what was in it is decoded again. Failing to write does not
+    # end this way: CommitOrStop hands that to the driver as a row.
+    context.max_errored_blocks = -1
+    # But a worker that cannot start (no weights on its node, no space) will not do so at the next try.
+    context.actor_init_retry_on_errors = False
+    context.max_consecutive_actor_init_deaths = 0
+    # A slow model load or one very long video is not a stall; the decoder's own deadline catches real ones.
+    context.execution_no_progress_timeout_s = int(limits.total_s * 2 + 600)

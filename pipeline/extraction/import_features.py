@@ -1,0 +1,211 @@
+"""Import: features that others extracted in, a library like those of `ndvr extract` out; one process, streaming.
+
+ndvr import fivr_5k.hdf5 LIBRARY --method s2vs
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from ndvr import models
+from ndvr.operators.errors import ERROR_CLASSES, DecodeError
+from ndvr.operators.features.feature_files import FeatureFile, FeatureFiles, find_features
+from ndvr.operators.features.feature_rows import FeatureRows
+from ndvr.operators.library.lease import Lease
+from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.library.runs import close_run, new_run, open_run
+from ndvr.operators.library.write import Write
+from ndvr.operators.rows import table
+from ndvr.pipeline.extraction.plan import count_failures
+from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.runs.record import recover_runs
+from ndvr.pipeline.runs.summary import Summary
+from ndvr.pipeline.settings import Setting, choose_one, config_name
+
+SHARD_BYTES = 64 << 20
+LOOKED_AT = 16  # videos, before an import is refused because none has the method's shape
+
+
+def import_features(
+    files: str | Path,
+    library: str | Path,
+    *,
+    method: str,
+    options: dict[str, Any] | None = None,
+    dtype: Literal["float16", "float32"] | None = None,
+    label: str | None = None,
+    like: str | Path | None = None,
+    config: str | None = None,
+    untrained: bool = False,
+    retry: tuple[str, ...] | frozenset[str] = (),
+    progress: bool = True,
+) -> Summary:
+    """Bring the features in FILES (operators/features/feature_files.py) into LIBRARY; return what became of each video.
+
+    dtype    how to keep them; default: as extraction does. float32 keeps the authors' numbers exactly.
+    label    features with the same label are comparable; the default stands for "as the authors published them".
+    like     a library whose features of this method these are to be compared with: its weights and view are
+             recorded for these too, on your word. `config` picks one when it holds several.
+    Running again continues; known failures are left unless their class is in `retry`. ValueError or
+    FileNotFoundError before any work.
+    """
+    setting = choose_one(method, None, options)
+    if unknown := set(retry) - set(ERROR_CLASSES):
+        raise ValueError(f"unknown error class {sorted(unknown)[0]!r}; choose from {', '.join(ERROR_CLASSES)}")
+    if like is not None and (options or label or untrained):
+        raise ValueError("--like takes options, label and training from that library; leave out the others")
+    if config is not None and like is None:
+        raise ValueError("--config picks a configuration of --like; name that library too")
+    about = _describe(setting, label, untrained) if like is None else _as_in(Library(like), method, config)
+    about = _stored_as(about, dtype)
+    found = find_features(files)
+    _refuse_other_method(found, about)
+    store = Library.create(library)
+    with Lease(store.store, "ndvr import"):
+        store.add_config(about)
+        recover_runs(store)
+        return _import(found, store, about, frozenset(retry), progress)
+
+
+def _describe(setting: Setting, label: str | None, untrained: bool) -> dict[str, Any]:
+    card, method = setting.card, models.get(setting.method)
+    digest = f"imported:{label or setting.method}{':untrained' if untrained else ''}"
+    return {
+        "method": setting.method,
+        "weights": f"imported: {label}" if label else "imported, as published",
+        "weights_digest": digest,
+        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
+        "view": {"kind": type(setting.view).__name__, **asdict(setting.view)},
+        "feature_shape": list(method.feature_shape(setting.options)),
+        "feature_dtype": card.feature_dtype,
+        "features_version": 0,  # counts changes of our extraction, which had no part in these
+        "trained": not untrained,
+        "windows_per_s": setting.view.windows_per_s,
+    }
+
+
+def _as_in(library: Library, method: str, config: str | None) -> dict[str, Any]:
+    name = library.config_of(method, config)
+    about = library.configs[name]
+    return about | {"weights": f"{about['weights']} (imported, by the user's word)", "like": f"{library} ({name})"}
+
+
+def _stored_as(about: dict[str, Any], dtype: str | None) -> dict[str, Any]:
+    """The configuration with its name."""
+    if dtype not in (None, "float16", "float32"):
+        raise ValueError(f"unknown dtype {dtype!r}; choose float16 or float32")
+    if dtype and about["feature_dtype"] == "uint8":
+        raise ValueError(f"features of {about['method']} are codes of uint8; leave out --dtype")
+    about = about | {"decoder": "imported", "feature_dtype": dtype or about["feature_dtype"]}
+    decisive = {key: value for key, value in about.items() if key not in ("name", "like", "trained", "windows_per_s")}
+    return about | {"name": config_name(decisive)}
+
+
+def _refuse_other_method(found: FeatureFiles, about: dict[str, Any]) -> None:
+    """One video of another shape is that video's failure; the first ones all are a wrong --method."""
+    wanted, misfit = tuple(about["feature_shape"]), None
+    for file in islice(found.walk(), LOOKED_AT):
+        shape: tuple[int, ...] = ()
+        try:
+            with file.open() as stored:
+                shape = stored.shape
+                if stored.windows(wanted):
+                    return
+        except DecodeError:
+            misfit = misfit or (shape and (file, shape))
+    if misfit:
+        file, shape = misfit
+        others = ", ".join(_made_by(shape))
+        raise ValueError(
+            f"{file.uri} has shape {shape}, features of {about['method']} are (T, {', '.join(map(str, wanted))}); "
+            + (f"this shape is that of {others}" if others else "no method here has features of this shape")
+        )
+
+
+def _made_by(shape: tuple[int, ...]) -> list[str]:
+    """Methods whose features have this shape, with the option that it takes."""
+    fits = []
+    for name in models.names():
+        card, method = models.card(name), models.get(name)
+        settings = {f"--method {name}": card.resolve({})}
+        for key, option in card.options.items():
+            for choice in option.choices if option.part == "embed" else ():
+                settings[f"--method {name} --option {key}={choice}"] = card.resolve({key: choice})
+        found = [text for text, options in settings.items() if method.feature_shape(options) in (shape, shape[1:])]
+        fits += found[:1]
+    return fits
+
+
+def _import(
+    found: FeatureFiles, store: Library, about: dict[str, Any], retry: frozenset[str], progress: bool
+) -> Summary:
+    began = time.monotonic()
+    entries = store.entries(about["name"])
+    known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
+    read = FeatureRows(about, run=new_run())
+    shards = _Shards(Write(str(store), {about["name"]: about}))
+    summary = Summary(
+        library=str(store),
+        methods=[about["method"]],
+        untrained=[] if about["trained"] else [about["method"]],
+        videos=0,
+        ignored=found.ignored,
+    )
+    failures, written = [], []
+    open_run(store, read.run)
+    with Progress("import", found.total, "video", show=progress) as bar:
+        for file in found.walk(known):
+            bar.follow(summary.videos, found.total, file.video_id)
+            summary.videos += 1
+            state = _state(file, entries.get(file.video_id), read, retry)
+            if state == "todo":
+                for row in read(file):
+                    shards.add(row)
+                written.append(file.video_id)
+                summary.windows += row["windows_count"] if row["status"] == "done" else 0
+                state = row.get("error_class") or "done"
+            if state == "settled":
+                summary.skipped["already done"] = summary.skipped.get("already done", 0) + 1
+            elif state == "done":
+                summary.done += 1
+            else:
+                failures.append(state)
+            bar.advance(failed=state in ERROR_CLASSES, windows=summary.windows)
+        shards.flush()
+    close_run(store, read.run, written)
+    summary.failed, summary.seconds = count_failures(failures), time.monotonic() - began
+    return summary
+
+
+def _state(file: FeatureFile, entry: Entry | None, read: FeatureRows, retry: frozenset[str]) -> str:
+    """ "todo", "settled", or the class of a failure that stands: nothing about its file has changed."""
+    if entry is None:
+        return "todo"
+    if entry.status == "done":
+        return "settled" if read.unchanged(file, entry.end) else "todo"
+    kind = entry.end["error_class"]
+    return "todo" if kind in retry or file.mtime_ns() not in (None, entry.end["mtime_ns"]) else kind
+
+
+class _Shards:
+    """Collects rows and commits them, SHARD_BYTES at a time."""
+
+    def __init__(self, write: Write):
+        self._write = write
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._bytes += len(row.get("data", b""))
+        if self._bytes >= SHARD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._write(table(self._rows))
+        self._rows, self._bytes = [], 0

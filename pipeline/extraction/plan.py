@@ -1,0 +1,99 @@
+"""Decide what is to be done: a manifest against what a library already holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ndvr.operators.errors import ERROR_CLASSES
+from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.storage.manifest import Manifest, stat_files
+from ndvr.operators.storage.object_store import Stat
+
+QUARANTINED = "quarantined"
+MOST_LOST = 5  # workers, before a video that they had at hand is left alone
+
+
+@dataclass
+class Plan:
+    """What a run will do. Every video of the manifest is in `todo`, or settled in exactly one way."""
+
+    # Rows: video_id, uri, bytes, mtime_ns, methods, contents. The last has by method the SHA-256 of what is settled
+    # under it, if the bytes may still be the same.
+    todo: list[dict[str, Any]] = field(default_factory=list)  # large files first
+    lost: list[dict[str, Any]] = field(default_factory=list)  # to be given up: brought down worker after worker
+    already: list[str] = field(default_factory=list)  # done, or known to have no picture or no sound
+    removed: list[str] = field(default_factory=list)  # by `ndvr remove`
+    failed_before: dict[str, str] = field(default_factory=dict)  # video_id -> error class; not asked to retry
+    quarantined: list[str] = field(default_factory=list)  # of these, left alone for bringing down decoders
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all videos that something is done about."""
+        return [row["video_id"] for row in (*self.todo, *self.lost)]
+
+
+def check_retry(retry: Iterable[str]) -> None:
+    """ValueError for words that --retry does not know."""
+    if unknown := set(retry) - {*ERROR_CLASSES, QUARANTINED}:
+        known = ", ".join((*ERROR_CLASSES, QUARANTINED))
+        raise ValueError(f"unknown error class {sorted(unknown)[0]!r}; choose from {known}")
+
+
+def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, retry: frozenset[str]) -> Plan:
+    """Anti-join: `configs` maps each method to its configuration, `retry` holds error classes to try again."""
+    check_retry(retry)
+    found = library.lookup(configs.values(), manifest.uris)
+    known = {method: found.entries[config] for method, config in configs.items()}
+    stats = manifest.stats or stat_files(manifest.uris)
+    plan = Plan()
+    for video_id, uri in manifest.uris.items():
+        entries = {method: entries.get(video_id) for method, entries in known.items()}
+        states = {method: _state(entry, stats[video_id], retry) for method, entry in entries.items()}
+        methods = [method for method, state in states.items() if state in ("todo", "verify")]
+        if any(entry is not None and entry.removed for entry in entries.values()):
+            plan.removed.append(video_id)
+        elif methods:
+            contents = [
+                entry.end["sha256"] if (entry := entries[method]) is not None and states[method] == "verify" else None
+                for method in methods
+            ]
+            size, mtime_ns = stats[video_id] or (None, None)
+            row = {"video_id": video_id, "uri": uri, "bytes": size, "mtime_ns": mtime_ns}
+            given_up = found.lost[video_id] >= MOST_LOST and QUARANTINED not in retry
+            (plan.lost if given_up else plan.todo).append(row | {"methods": methods, "contents": contents})
+        elif failures := [state for state in states.values() if state != "settled"]:
+            plan.failed_before[video_id] = failures[0]
+            if any(entry is not None and entry.end["quarantined"] for entry in entries.values()):
+                plan.quarantined.append(video_id)
+        else:
+            plan.already.append(video_id)
+    # What had lost its worker comes last, so that it cannot keep the others from being done. Among the rest the
+    # longest job last would leave one core working and the others idle.
+    plan.todo.sort(key=lambda row: (found.lost[row["video_id"]], -(row["bytes"] or 0), row["video_id"]))
+    return plan
+
+
+def _state(entry: Entry | None, stat: Stat | None, retry: frozenset[str]) -> str:
+    """ "todo", "settled", "verify" where the bytes must tell, or the class of a failure that stands."""
+    if entry is None:
+        return "todo"
+    end = entry.end
+    same = stat == (end["bytes"], end["mtime_ns"]) if stat else entry.status == "failed"
+    if entry.status == "failed" and same:
+        wanted = QUARANTINED if end["quarantined"] else end["error_class"]
+        # A file that is still gone teaches nothing without --retry.
+        return "todo" if wanted in retry else end["error_class"]
+    if same:
+        return "settled"
+    # A copied or touched file is not a new video: the decoder finds out, on as many machines as there are.
+    may_be_same = entry.status != "failed" and stat is not None and stat[0] == end["bytes"] and end["sha256"]
+    return "verify" if may_be_same else "todo"
+
+
+def count_failures(classes: Iterable[str]) -> dict[str, int]:
+    """Failures by class, in the fixed order of the classes."""
+    counts = Counter(classes)
+    return {kind: counts[kind] for kind in ERROR_CLASSES if counts[kind]}

@@ -1,0 +1,102 @@
+"""Receipts: what came back for every row that was committed, counted up to what became of every video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ndvr.operators.errors import RunStopped
+from ndvr.pipeline.extraction.plan import count_failures
+from ndvr.pipeline.runs.status import Status
+from ndvr.pipeline.runs.summary import Summary
+
+
+@dataclass
+class Receipts:
+    """Takes in receipts (ndvr.operators.rows.LEDGER) and knows which of the planned videos are settled.
+
+    A video is settled when every method asked for has its end row.
+    """
+
+    todo: list[dict[str, Any]]  # rows of the plan (ndvr.operators.rows.PLANNED)
+    status: Status
+
+    def __post_init__(self) -> None:
+        self._open = {row["video_id"]: set(row["methods"]) for row in self.todo}
+        self._ends: dict[str, list[dict[str, Any]]] = {}
+        self._broken: dict[tuple[str, str], dict[str, Any]] = {}  # failed pieces, by video and method
+
+    def take(self, receipts: pa.Table) -> None:
+        """Count what was committed. RunStopped when nothing more can be."""
+        for row in receipts.to_pylist():
+            if row["kind"] == "stopped":
+                raise RunStopped(
+                    f"extraction stopped: {row['message']}. What was committed is safe; run the same command again to "
+                    "continue"
+                )
+            self.status.row(row)
+            if row["kind"] == "piece" and row["status"] == "failed":
+                self._broken[row["video_id"], row["method"]] = row
+            elif row["kind"] in ("end", "seen"):
+                self._end(row)
+
+    def _end(self, row: dict[str, Any]) -> None:
+        waiting = self._open[row["video_id"]]
+        if row["method"] not in waiting:
+            return  # committed twice, after a worker was lost between the two
+        waiting.remove(row["method"])
+        mine = self._ends.setdefault(row["video_id"], [])
+        mine.append(row)
+        if not waiting:
+            self.status.settle(self._verdicts(row["video_id"]))
+
+    def _verdicts(self, video_id: str) -> list[dict[str, Any]]:
+        """The end of every method; a failed piece makes a failed video."""
+        said = ("status", "error_class", "message")
+        broken = [(end, self._broken.get((video_id, end["method"]))) for end in self._ends.get(video_id, [])]
+        return [end if piece is None else end | {key: piece[key] for key in said} for end, piece in broken]
+
+    def settled(self) -> set[tuple[str, str]]:
+        """(video_id, method) of all that was committed."""
+        return {(video_id, end["method"]) for video_id, ends in self._ends.items() for end in ends}
+
+    def unsettled(self) -> list[dict[str, Any]]:
+        """Rows of the plan for what no receipt has come for."""
+        return [self._rest(row) for row in self.todo if self._open[row["video_id"]]]
+
+    def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
+        left = [pair for pair in zip(row["methods"], row["contents"]) if pair[0] in self._open[row["video_id"]]]
+        return row | {"methods": [method for method, _ in left], "contents": [content for _, content in left]}
+
+    def add_to(self, summary: Summary) -> None:
+        """What became of every planned video."""
+        kinds = []
+        for video_id in self._open:
+            rows = self._verdicts(video_id)
+            if failures := [row["error_class"] for row in rows if row["status"] == "failed"]:
+                kinds.append(failures[0])
+                summary.quarantined += any(row["quarantined"] for row in rows)
+            elif all(row["kind"] == "seen" for row in rows):
+                _count(summary.skipped, ["already done"])
+            elif any(row["status"] == "done" for row in rows):
+                summary.done += 1
+                summary.partial += any(row["partial"] for row in rows)
+                _count(
+                    summary.without,
+                    (f"{row['method']} ({row['message']})" for row in rows if row["status"] == "skipped"),
+                )
+            else:
+                _count(summary.skipped, [rows[0]["message"]])
+        for kind, count in count_failures(kinds).items():
+            summary.failed[kind] = summary.failed.get(kind, 0) + count
+        totals = self.status.totals
+        summary.windows, summary.frames = sum(totals.windows.values()), totals.frames
+        summary.stage_seconds = {stage: round(seconds, 3) for stage, seconds in totals.busy_s.items()}
+
+
+def _count(counts: dict[str, int], words: Iterable[str]) -> None:
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1

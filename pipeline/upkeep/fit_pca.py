@@ -1,0 +1,117 @@
+"""Learn TCA's PCA from a library of raw frame vectors: the authors released none.
+
+ndvr extract VIDEOS RAW --method tca --option pca=none
+ndvr fit-pca RAW pca.npz
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndvr.operators.features import pca
+from ndvr.operators.library.library import Entry, Library
+from ndvr.pipeline.progress import Progress
+
+METHOD, SIZE = "tca", 3840
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What was learnt from what."""
+
+    pca: str
+    library: str
+    config: str
+    trained: bool  # whether the frame vectors came from real weights
+    videos: int
+    frames: int  # drawn from them, some more than once
+    dims: int
+    explained: float  # share of the variance kept
+    frames_per_video: int
+    seed: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        """One line."""
+        return (
+            f"{self.pca}: {self.dims:,} directions from {self.frames:,} frames of {self.videos:,} videos, "
+            f"{self.explained:.1%} of their variance ({self.seconds:.1f} s)"
+        )
+
+
+def fit_pca(
+    library: str | Path,
+    out: str | Path,
+    *,
+    dims: int = 1024,
+    frames_per_video: int = 10,
+    seed: int = 0,
+    config: str | None = None,
+    progress: bool = True,
+) -> Fitted:
+    """Write the `dims` strongest directions of the raw frame vectors in LIBRARY to the file OUT (.npz).
+
+    Every video gives `frames_per_video` frames drawn with replacement, as in the paper; 0 takes each frame once.
+    ValueError or FileNotFoundError when LIBRARY holds no raw vectors, or too few.
+    """
+    began = time.monotonic()
+    if dims < 1 or frames_per_video < 0 or seed < 0:
+        raise ValueError(f"dims={dims}, frames_per_video={frames_per_video}, seed={seed}: give whole numbers >= 0")
+    opened = Library(library)
+    name = _raw_config(opened, config)
+    entries = [entry for entry in opened.entries(name).values() if entry.pieces]
+    points = sum(frames_per_video or entry.windows for entry in entries)
+    with Progress("fit-pca", len(entries), "video", show=progress) as bar:
+        try:
+            found = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
+        except ValueError as error:
+            advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
+            raise ValueError(f"{opened} has {len(entries)} videos: {error}; {advice}") from error
+    found.write(out)
+    return Fitted(
+        pca=str(out),
+        library=str(library),
+        config=name,
+        trained=opened.configs[name]["trained"],
+        videos=len(entries),
+        frames=points,
+        dims=dims,
+        explained=found.explained,
+        frames_per_video=frames_per_video,
+        seed=seed,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _rows(library: Library, entries: list[Entry], count: int, seed: int, bar: Progress) -> Iterator[np.ndarray]:
+    for video_id, _, features in library.read(entries):
+        yield features[pca.pick(video_id, len(features), count, seed=seed)]
+        bar.advance()
+
+
+def _raw_config(library: Library, config: str | None) -> str:
+    """The configuration that holds frame vectors before any PCA."""
+    abouts = library.configs
+    raw = [name for name, about in abouts.items() if about["method"] == METHOD and about["feature_shape"] == [SIZE]]
+    if config is not None:
+        raw = [name for name in raw if name == config]
+    if len(raw) == 1:
+        return raw[0]
+    if raw:
+        raise ValueError(
+            f"{library} holds raw vectors of several configurations; choose one with --config: {', '.join(raw)}"
+        )
+    held = ", ".join(f"{name} {tuple(about['feature_shape'])}" for name, about in abouts.items()) or "nothing yet"
+    raise ValueError(
+        f"{library} holds {held}; a PCA is learnt from raw vectors of {SIZE} numbers: "
+        f"`ndvr extract VIDEOS RAW --method {METHOD} --option pca=none` makes them"
+    )

@@ -1,0 +1,171 @@
+"""Looking after a library: check it, clear it up, take videos out, tell the history of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ndvr.operators.library.audit import Audit, audit
+from ndvr.operators.library.cleanup import Tidied, tidy
+from ndvr.operators.library.fold import fold
+from ndvr.operators.library.lease import Lease
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.receipt_files import COMMITS
+from ndvr.operators.library.runs import new_run
+from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
+from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.runs.record import recover_runs
+
+
+def fsck(library: str | Path, *, progress: bool = True) -> Audit:
+    """Read every shard and compare it with the ledger; see ndvr.operators.library.audit."""
+    opened = Library(library)
+    with Progress("fsck", 1, "shard", show=progress) as bar:
+        return audit(opened, lambda done, total: bar.follow(done, total, ""))
+
+
+def audit_text(found: Audit) -> str:
+    """What a person reads."""
+    lines = [f"PROBLEM: {problem}" for problem in found.problems]
+    lines += [f"left over: {leftover}" for leftover in found.leftovers]
+    verdict = "sound" if found.sound else f"{len(found.problems)} problems"
+    lines.append(
+        f"{found.library}: {verdict}; {found.videos:,} videos, {found.rows:,} rows in {found.shards:,} shards, "
+        f"{found.bytes / 1e6:,.1f} MB of features, all as they were written"
+        if found.sound
+        else f"{found.library}: {verdict}; extract the videos named again, or restore the files"
+    )
+    if found.leftovers:
+        lines.append(f"left-overs do no harm; ndvr gc {found.library} removes them")
+    return "\n".join(lines)
+
+
+def gc(library: str | Path, *, old_versions: bool = False, dry: bool = False) -> Tidied:
+    """Remove what no snapshot references: orphans of killed runs, dead rows, removed videos; fold the ledger.
+
+    old_versions: also features of files that have changed since. Locked while somebody writes.
+    """
+    opened = Library(library)
+    with Lease(opened.store, "ndvr gc"):
+        if not dry:
+            recover_runs(opened, patient=True)
+        done = tidy(opened, old_versions=old_versions, dry=dry)
+        if not dry:
+            fold(opened.store, fewest=1)
+            fold(opened.store, fewest=1)
+        return done
+
+
+def tidied_text(done: Tidied, *, dry: bool) -> str:
+    """What a person reads."""
+    would = "would remove" if dry else "removed"
+    names = [*done.orphans, *done.dropped, *(f"{name} (rewritten)" for name in done.rewritten)]
+    lines = [f"  {name}" for name in names]
+    files = len(done.orphans) + len(done.dropped)
+    lines.append(f"{would} {files:,} files and {done.rows:,} rows that nothing needs, {done.bytes / 1e6:,.1f} MB")
+    return "\n".join(lines)
+
+
+def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: bool = False) -> list[str]:
+    """Take videos out under all configurations, or back in; returns their ids. ValueError for one that is not there.
+
+    They are invisible at once and stay out when their files turn up again; `gc` then removes their rows for good.
+    """
+    opened, wanted = Library(library), sorted(set(ids))
+    with Lease(opened.store, "ndvr remove"):
+        known = opened.lookup(opened.configs, wanted).entries.values()
+        there = {video_id: entry for entries in known for video_id, entry in entries.items()}
+        if missing := [video_id for video_id in wanted if video_id not in there]:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ValueError(f"{library} has no video {missing[0]!r}{more}; `ndvr show {library} --list` lists them")
+        changed = [video_id for video_id in wanted if there[video_id].removed == undo]
+        run = new_run()
+        row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
+        row |= {"kind": "restored"} if undo else {"kind": "removed", "status": "skipped", "message": _why(reason)}
+        if changed:
+            receipts = table([row | {"video_id": video_id} for video_id in changed], LEDGER)
+            opened.store.write_parquet(f"{COMMITS}/{run}-removed.parquet", receipts)
+        return changed
+
+
+def _why(reason: str) -> str:
+    return f"removed: {reason}" if reason else "removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Everything the ledger has on one video, in order of time."""
+
+    library: str
+    video_id: str
+    rows: list[Mapping[str, Any]] = field(repr=False)
+    stands: dict[str, str]  # by configuration, what holds now
+    versions: dict[str, int]  # windows that are kept, by configuration and content
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        lines = [f"{self.video_id} in {self.library}"]
+        lines += [f"  {config}: {what}" for config, what in self.stands.items()]
+        lines += [f"  kept: {windows:,} windows of {what}" for what, windows in self.versions.items()]
+        run = None
+        for row in self.rows:
+            if row["run"] != run:
+                run = row["run"]
+                where = f" on {row['host']}" if row["host"] else ""
+                lines.append(f"run {run}{where}")
+            lines.append(f"  {_moment(row['finished'])}  {_said(row)}")
+        return "\n".join(lines)
+
+
+def explain(library: str | Path, video_id: str) -> History:
+    """The history of one video: attempts, decoders, timings, shards. ValueError when the ledger does not know it."""
+    opened = Library(library)
+    found = opened.lookup(opened.configs, [video_id])
+    order = [(column, "ascending") for column in ("finished", "attempt", "piece")]
+    rows = found.receipts.sort_by(order).to_pylist()
+    if not rows:
+        raise ValueError(f"{library} knows nothing of {video_id!r}; `ndvr show {library} --list` lists its videos")
+    stands = {}
+    versions = {}
+    for config, entries in found.entries.items():
+        if entry := entries.get(video_id):
+            end = entry.end
+            why = ": ".join(str(part) for part in (end["error_class"], end["message"]) if part)
+            state = (
+                f"{entry.status}, {entry.windows:,} windows" if entry.status == "done" else f"{entry.status} ({why})"
+            )
+            stands[config] = f"{state}{', quarantined' if end['quarantined'] else ''}"
+        for (_, content), version in found.versions(config).items():
+            versions[f"{config}, content {(content or 'unknown')[:12]}"] = version.windows
+    return History(library=str(opened), video_id=video_id, rows=rows, stands=stands, versions=versions)
+
+
+def _moment(when: datetime | None) -> str:
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else "?"
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """One row of the ledger in words."""
+    kind = row["kind"]
+    if kind == "piece":
+        if row["status"] == "failed":
+            return f"{row['method']}: piece {row['piece']} failed ({row['error_class']}): {row['message']}"
+        times = f"embedded in {row['embed_s'] or 0:.2f} s, written in {row['write_s'] or 0:.2f} s"
+        where = f"rows {row['shard_row']:,} to {row['shard_row'] + row['windows_count'] - 1:,} of {row['shard']}"
+        return f"{row['method']}: piece {row['piece']}, {row['windows_count']} windows, {where}; {times}"
+    if kind in ("end", "attempt"):
+        what = row["status"] if kind == "end" else "tried again"
+        why = ": ".join(part for part in (row["error_class"], row["message"]) if part)
+        facts = [f"attempt {row['attempt']}", row["decoder"] or "no decoder"]
+        facts += [f"{row['frames']:,} frames"] if row["frames"] is not None else []
+        facts += [f"{row['decode_s']:.2f} s of CPU"] if row["decode_s"] is not None else []
+        facts += [f"{row['deaths']} decoders died"] if row["deaths"] else []
+        return f"{row['method']}: {what}{f' ({why})' if why else ''}; {', '.join(facts)}; {row['uri']}"
+    if kind == "seen":
+        return f"{row['method']}: the same bytes found at {row['uri']}"
+    return {"removed": row["message"], "restored": "restored"}.get(kind, row["message"] or kind)

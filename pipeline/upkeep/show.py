@@ -1,0 +1,110 @@
+"""What a library holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.library.shards import SHARDS
+from ndvr.pipeline.extraction.plan import count_failures
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigView:
+    """One configuration of a library and its videos."""
+
+    name: str
+    about: dict[str, Any] = field(repr=False)
+    entries: dict[str, Entry] = field(repr=False)
+    bytes: int
+
+    @property
+    def done(self) -> list[Entry]:
+        return [entry for entry in self.entries.values() if entry.status == "done"]
+
+    @property
+    def unfinished(self) -> list[Entry]:
+        """Failed and skipped."""
+        return [entry for entry in self.entries.values() if entry.status != "done"]
+
+    def to_json(self, *, failures: bool) -> dict[str, Any]:
+        statuses = Counter(entry.status for entry in self.entries.values())
+        found = {
+            "config": self.name,
+            "method": self.about["method"],
+            "weights": self.about["weights"],
+            "trained": self.about["trained"],
+            "videos": len(self.entries),
+            "done": statuses["done"],
+            "skipped": statuses["skipped"],
+            "failed": count_failures(e.end["error_class"] for e in self.unfinished if e.status == "failed"),
+            "quarantined": sum(bool(entry.end["quarantined"]) for entry in self.unfinished),
+            "removed": sum(entry.removed for entry in self.unfinished),
+            "partial": sum(bool(entry.end["partial"]) for entry in self.done),
+            "notes": dict(Counter(e.end["message"] for e in self.done if e.end["message"]).most_common()),
+            "windows": sum(entry.windows for entry in self.done),
+            "hours": round(sum(entry.end["duration_s"] or 0 for entry in self.done) / 3600, 4),
+            "bytes": self.bytes,
+            "decoders": dict(Counter(entry.end["decoder"] for entry in self.done)),
+        }
+        if failures:
+            keys = ("video_id", "status", "error_class", "message", "attempt", "uri")
+            found["failures"] = [{key: entry.end[key] for key in keys} for entry in self.unfinished]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryView:
+    """A library at a glance."""
+
+    library: str
+    configs: list[ConfigView]
+
+    def to_json(self, *, failures: bool = False) -> dict[str, Any]:
+        return {"library": self.library, "configs": [view.to_json(failures=failures) for view in self.configs]}
+
+    def text(self, *, failures: bool = False) -> str:
+        if not self.configs:
+            return f"{self.library}: empty"
+        lines = [self.library]
+        for view in self.configs:
+            found = view.to_json(failures=False)
+            mark = "" if found["trained"] else "  UNTRAINED"
+            lines.append(f"{view.name}  {found['method']}, weights {found['weights']}{mark}")
+            failed = ", ".join(f"{count:,} {kind}" for kind, count in found["failed"].items())
+            lines.append(
+                f"  {found['done']:,} videos done ({found['partial']:,} partial), {found['hours']:.2f} h, "
+                f"{found['windows']:,} windows, {found['bytes'] / 1e6:,.1f} MB"
+            )
+            left_alone = f", {found['quarantined']:,} of them quarantined" if found["quarantined"] else ""
+            lines.append(f"  {found['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
+            if found["notes"]:
+                short = sum(found["notes"].values())
+                lines.append(f"  {short:,} of the done are too short for the method and were filled up or repeated")
+            if failures:
+                for entry in view.unfinished:
+                    kind = entry.end["error_class"] or entry.status
+                    lines.append(f"    {kind:<12}{entry.video_id}  {entry.end['message']}")
+                for entry in (entry for entry in view.done if entry.end["message"]):
+                    lines.append(f"    {'short':<12}{entry.video_id}  {entry.end['message']}")
+        return "\n".join(lines)
+
+    def listed(self) -> str:
+        """The videos with features as the references' lists: "id path" a line. ValueError where an id has a space."""
+        paths = {entry.video_id: entry.end["uri"] for view in self.configs for entry in view.done}
+        if broken := [video_id for video_id in paths if len(video_id.split()) != 1]:
+            raise ValueError(f"id {broken[0]!r} has a space, which a line of id and path cannot hold")
+        return "\n".join(f"{video_id} {paths[video_id]}" for video_id in sorted(paths))
+
+
+def show(library: str | Path) -> LibraryView:
+    """Read a library's ledger. FileNotFoundError when there is no library."""
+    opened = Library(library)
+    views = []
+    for name, about in opened.configs.items():
+        size = sum(opened.store.sizes(f"{SHARDS}/{name}").values())
+        views.append(ConfigView(name=name, about=about, entries=opened.entries(name), bytes=size))
+    return LibraryView(library=str(opened), configs=views)

@@ -1,0 +1,166 @@
+"""What VIDEOS may be, and what is said when it is something else."""
+
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ndvr.operators.storage.manifest import read_manifest
+from ndvr.operators.storage.store import Store
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_folder_gives_every_file_that_may_be_a_video_by_its_relative_path(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / "sub" / "ü b.webm", tmp_path / "no_extension", tmp_path / "sub" / "notes.txt")
+    manifest = read_manifest(tmp_path)
+    assert list(manifest.uris) == ["a.mp4", "no_extension", "sub/ü b.webm"]
+    assert manifest.ignored == {".txt": 1}
+
+
+def test_a_text_list_holds_id_and_path_and_the_path_may_hold_spaces(tmp_path):
+    touch(tmp_path / "my clips" / "one 1.mp4")
+    (tmp_path / "list.txt").write_text("first my clips/one 1.mp4\n\nsecond /elsewhere/b.mp4\n")
+    uris = read_manifest(tmp_path / "list.txt").uris
+    assert uris == {"first": str(tmp_path / "my clips" / "one 1.mp4"), "second": "/elsewhere/b.mp4"}
+
+
+@pytest.mark.parametrize("column", ["uri", "path"])
+def test_csv_and_parquet_tables_say_the_same(tmp_path, column):
+    (tmp_path / "t.csv").write_text(f"video_id,title,{column}\nv1,x,a.mp4\nv2,y,b.mp4\n")
+    pq.write_table(pa.table({"video_id": ["v2", "v1"], column: ["b.mp4", "a.mp4"]}), tmp_path / "t.parquet")
+    assert read_manifest(tmp_path / "t.csv").uris == read_manifest(tmp_path / "t.parquet").uris
+    assert list(read_manifest(tmp_path / "t.csv").uris) == ["v1", "v2"]
+
+
+def test_one_video_is_a_manifest_of_one(tmp_path):
+    touch(tmp_path / "clip.mp4")
+    assert read_manifest(tmp_path / "clip.mp4").uris == {"clip.mp4": str(tmp_path / "clip.mp4")}
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="VIDEOS does not exist: .*nowhere; give a folder, a list"):
+        read_manifest(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_refused_and_says_what_it_passed_over(tmp_path):
+    touch(tmp_path / "readme.md")
+    with pytest.raises(ValueError, match="no videos in folder .*; ignored 1 files that are no videos by name"):
+        read_manifest(tmp_path)
+
+
+def test_a_table_without_ids_names_the_columns_it_needs_and_has(tmp_path):
+    (tmp_path / "t.csv").write_text("name,path\nx,a.mp4\n")
+    with pytest.raises(ValueError, match=r"needs the columns video_id and uri .*; its columns are: name, path"):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_a_line_without_a_path_is_named(tmp_path):
+    (tmp_path / "list.txt").write_text("a a.mp4\nlonely\n")
+    with pytest.raises(ValueError, match="list.txt, line 2: expected \"id path\", got 'lonely'"):
+        read_manifest(tmp_path / "list.txt")
+
+
+def test_an_id_used_twice_is_named(tmp_path):
+    (tmp_path / "list.txt").write_text("a a.mp4\nb b.mp4\na c.mp4\n")
+    with pytest.raises(ValueError, match="lists id 'a' twice; every video needs an id of its own"):
+        read_manifest(tmp_path / "list.txt")
+
+
+def test_a_row_with_an_empty_id_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("video_id,uri\nv1,a.mp4\n,b.mp4\n")
+    with pytest.raises(ValueError, match="row 2: empty video_id"):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_an_empty_list_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(ValueError, match="lists no videos"):
+        read_manifest(tmp_path / "list.txt")
+
+
+def test_folders_of_a_list_may_be_spelled_in_another_case(tmp_path):
+    (tmp_path / "Videos" / "Part").mkdir(parents=True)
+    (tmp_path / "Videos" / "Part" / "x.npy").touch()
+    (tmp_path / "list.txt").write_text("x videos/part/x.npy\ny Videos/part/Y.npy\nz nowhere/z.npy\n")
+    assert read_manifest(tmp_path / "list.txt").uris == {
+        "x": str(tmp_path / "Videos" / "Part" / "x.npy"),
+        "y": str(tmp_path / "Videos" / "Part" / "Y.npy"),  # file names stay as they are
+        "z": str(tmp_path / "nowhere" / "z.npy"),
+    }
+
+
+# In an object store
+
+
+@pytest.fixture
+def store(request, s3):
+    return Store(f"s3://bucket/{request.node.name.partition('[')[0]}")
+
+
+@pytest.fixture
+def videos(store):
+    for name in ("b.mp4", "sub/ü #1.webm", "sub/.hidden/c.mp4", ".d.mp4", "notes.txt", "no_extension"):
+        store.write(f"videos/{name}", name.encode())
+    return f"{store}/videos"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_folder_gives_every_object_that_may_be_a_video_with_size_and_time(s3, videos, slash):
+    before = len(s3.requests())
+    manifest = read_manifest(videos + slash)
+    asked = len(s3.requests()) - before
+    ids = ["b.mp4", "no_extension", "sub/ü #1.webm"]
+    assert manifest.uris == {video_id: f"{videos}/{video_id}" for video_id in ids}
+    assert manifest.ignored == {".mp4": 1, ".txt": 1}
+    assert [manifest.stats[video_id][0] for video_id in ids] == [len(video_id.encode()) for video_id in ids]
+    assert asked <= 3  # what it is, and one list
+
+
+def test_a_list_in_the_store_is_read_from_its_own_folder(store, videos):
+    store.write("lists/list.txt", b"first ../videos/b.mp4\nsecond /elsewhere/b.mp4\nthird ../videos/gone.mp4\n")
+    manifest = read_manifest(f"{store}/lists/list.txt")
+    assert manifest.uris == {
+        "first": f"{videos}/b.mp4",
+        "second": "/elsewhere/b.mp4",
+        "third": f"{videos}/gone.mp4",
+    }
+    assert manifest.stats["first"][0] == 5 and manifest.stats["second"] is manifest.stats["third"] is None
+
+
+def test_tables_may_name_objects_and_files(tmp_path, store, videos):
+    (tmp_path / "here.mp4").write_bytes(b"12")
+    rows = {"video_id": ["near", "far", "q"], "uri": ["here.mp4", f"{videos}/b.mp4", f"{videos}/sub/ü #1.webm"]}
+    pq.write_table(pa.table(rows), tmp_path / "list.parquet")
+    manifest = read_manifest(tmp_path / "list.parquet")
+    assert manifest.uris["near"] == str(tmp_path / "here.mp4") and manifest.uris["far"] == f"{videos}/b.mp4"
+    at = os.stat(tmp_path / "here.mp4")
+    assert manifest.stats["near"] == (2, at.st_mtime_ns) and manifest.stats["far"][0] == 5
+    store.write_parquet("list.parquet", pa.table({key: values[1:] for key, values in rows.items()}))
+    assert read_manifest(f"{store}/list.parquet").stats == {id: manifest.stats[id] for id in ("far", "q")}
+    (tmp_path / "wrong.csv").write_text("video_id,uri\na,http://host/a.mp4\n")
+    with pytest.raises(ValueError, match="cannot use http://host/a.mp4"):
+        read_manifest(tmp_path / "wrong.csv")
+
+
+def test_one_object_is_a_manifest_of_one(videos):
+    manifest = read_manifest(f"{videos}/b.mp4")
+    assert manifest.uris == {"b.mp4": f"{videos}/b.mp4"} and manifest.stats["b.mp4"][0] == 5
+
+
+def test_what_is_not_there_and_what_holds_no_videos_is_said(store, videos):
+    with pytest.raises(FileNotFoundError, match="VIDEOS does not exist: s3://bucket/.*/nowhere; give a folder"):
+        read_manifest(f"{store}/nowhere")
+    store.write("notes/a.txt", b"")
+    with pytest.raises(ValueError, match="no videos in folder s3://bucket/.*; ignored 1 files"):
+        read_manifest(f"{store}/notes")
+
+
+def test_a_list_and_the_object_itself_say_the_same_of_its_time(store, videos):
+    folder, alone = read_manifest(videos), read_manifest(f"{videos}/b.mp4")
+    assert folder.stats["b.mp4"] == alone.stats["b.mp4"]

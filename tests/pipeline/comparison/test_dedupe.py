@@ -1,0 +1,170 @@
+"""Pairs of one collection: each once, highest first, the best of every video; running again computes what is new."""
+
+import itertools
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from score_libraries import drifting, forget, library
+
+from ndvr import models
+from ndvr.operators.scores.pair_cell import among_best, write_pairs
+from ndvr.operators.scores.pair_list import PairList
+from ndvr.pipeline.commands.comparison import dedupe as command
+from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison.dedupe import dedupe
+
+# Families by tens: v1 and v2 and v3 are alike, so are v11 and v12.
+LENGTHS = {"v1": 9, "v2": 4, "v3": 6, "v11": 5, "v12": 12, "v21": 7, "v31": 1}
+
+
+@pytest.fixture
+def collection(tmp_path):
+    return library(tmp_path / "lib", LENGTHS)
+
+
+def deduped(path, out, **settings):
+    given = {"method": "csl3d", "weights": "random:5", "workers": 0, "progress": False} | settings
+    return dedupe(path, out, **given)
+
+
+def rows(out) -> list[tuple[str, str, float]]:
+    return [tuple(row.values()) for row in pq.read_table(out / "pairs.parquet").to_pylist()]
+
+
+def scored(lengths=LENGTHS, **options) -> dict[tuple[str, str], float]:
+    """The higher score of both directions of every pair, one at a time, of features as the library keeps them."""
+    model = models.load("csl3d", "random:5", parts=("similarity",), **options)
+    kept = {video_id: drifting(n, int(video_id[1:])).astype(np.float16) for video_id, n in lengths.items()}
+    signatures = {video_id: model.signature(features) for video_id, features in kept.items()}
+    pairs = itertools.combinations(sorted(lengths), 2)
+    return {
+        (a, b): max(model.similarity(signatures[a], signatures[b]), model.similarity(signatures[b], signatures[a]))
+        for a, b in pairs
+    }
+
+
+def check(out, wanted: dict[tuple[str, str], float]) -> None:
+    found = rows(out)
+    assert {(a, b): score for a, b, score in found} == pytest.approx(wanted, abs=1e-5)
+    assert len(found) == len(wanted)
+    assert found == sorted(found, key=lambda row: (-row[2], row[:2]))
+    assert all(a < b for a, b, _ in found)
+
+
+def test_pairs_at_or_above_the_threshold_with_the_higher_score_of_both_directions(collection, tmp_path):
+    done = deduped(collection, tmp_path / "p", threshold=0.5)
+    wanted = {pair: score for pair, score in scored().items() if score >= 0.5}
+    check(tmp_path / "p", wanted)
+    assert (done.videos, done.compared, done.computed, done.found) == (7, 21, 21, len(wanted))
+    families = pq.read_table(tmp_path / "p" / "families.parquet").to_pydict()
+    assert families == {"family": [0, 0, 0, 1, 1], "video_id": ["v1", "v2", "v3", "v11", "v12"]}
+    assert (done.families, done.videos_in_families, done.largest_family) == (2, 5, 3)
+
+
+@pytest.mark.parametrize("cells_at_least", [1, 64])
+def test_the_best_of_either_video_whatever_the_cells(collection, tmp_path, monkeypatch, cells_at_least):
+    monkeypatch.setattr(grid, "CELLS_AT_LEAST", cells_at_least)
+    everything = scored()
+    deduped(collection, tmp_path / "p", top_k=2)
+    check(tmp_path / "p", {pair: everything[pair] for pair in among_two_best(everything)})
+    deduped(collection, tmp_path / "both", top_k=2, threshold=0.5)
+    enough = {pair: score for pair, score in everything.items() if score >= 0.5}
+    check(tmp_path / "both", {pair: enough[pair] for pair in among_two_best(enough)})
+
+
+def among_two_best(scores: dict[tuple[str, str], float]) -> set[tuple[str, str]]:
+    found = set()
+    for video_id in LENGTHS:
+        mine = [pair for pair in scores if video_id in pair]
+        found |= set(sorted(mine, key=scores.get, reverse=True)[:2])
+    return found
+
+
+def test_a_method_that_is_symmetric_or_keeps_one_code_is_compared_once(tmp_path):
+    lengths = {f"v{k}": 1 for k in (1, 2, 3, 11, 12, 21, 31, 41)}
+    path = library(tmp_path / "codes", lengths, method="c3dhash")
+    done = deduped(path, tmp_path / "p", method="c3dhash", threshold=0.0)
+    assert done.found == done.compared == 28
+    assert list((tmp_path / "p" / "signatures").glob("*.npy"))
+    deduped(library(tmp_path / "lib", LENGTHS), tmp_path / "s", threshold=-1, options={"similarity": "symmetric"})
+    check(tmp_path / "s", scored(similarity="symmetric"))
+
+
+def test_running_again_computes_only_pairs_of_new_videos(collection, tmp_path):
+    deduped(collection, tmp_path / "p", threshold=-1)
+    again = deduped(collection, tmp_path / "p", threshold=-1)
+    assert (again.computed, again.cells_resumed, again.found) == (0, again.cells, 21)
+    library(collection, {"v22": 5, "v41": 3})
+    grown = deduped(collection, tmp_path / "p", threshold=-1)
+    assert (grown.compared, grown.computed) == (36, 2 * 7 + 1)
+    check(tmp_path / "p", scored(LENGTHS | {"v22": 5, "v41": 3}))
+
+
+def test_videos_that_are_gone_take_their_pairs_with_them(collection, tmp_path):
+    deduped(collection, tmp_path / "p", threshold=-1)
+    deduped(collection, tmp_path / "k", top_k=1)
+    forget(collection, "v2")
+    left = {video_id: n for video_id, n in LENGTHS.items() if video_id != "v2"}
+    assert deduped(collection, tmp_path / "p", threshold=-1).computed == 0
+    check(tmp_path / "p", scored(left))
+    # What was not among the best before may be now, so the cells that lost a video are computed again.
+    everything = scored(left)
+    assert deduped(collection, tmp_path / "k", top_k=1).found > 0
+    best = {max((pair for pair in everything if video_id in pair), key=everything.get) for video_id in left}
+    check(tmp_path / "k", {pair: everything[pair] for pair in best})
+
+
+def test_equal_scores_keep_the_smaller_ids():
+    scores = np.array([[1, 2, 2, 2], [0, 0, 0, 0], [3, 1, 2, 0]], np.float32)
+    assert among_best(scores, 2).tolist() == [
+        [False, True, True, False],
+        [True, True, False, False],
+        [True, False, True, False],
+    ]
+    assert among_best(scores, 9).all()
+
+
+def test_ties_across_cells_keep_the_smaller_ids_too(tmp_path):
+    ids = np.array(list("abcde"), object)
+    pairs = list(itertools.combinations(range(5), 2))
+    for number, part in enumerate((pairs[::2], pairs[1::2])):
+        a, b = (np.array(side) for side in zip(*part))
+        write_pairs(tmp_path / f"{number}.parquet", ids[a], ids[b], np.zeros(len(part)))
+    best = PairList("abcde").read(sorted(tmp_path.glob("*.parquet")), top_k=1)
+    assert list(zip(best.a.tolist(), best.b.tolist())) == [(0, 1), (0, 2), (0, 3), (0, 4)]
+    assert best.families() == [list("abcde")]
+
+
+def test_the_command_tells_what_it_found(collection, tmp_path):
+    settings = ["--method", "csl3d", "--weights", "random:5", "--workers", "0", "--quiet", "--threshold", "0.5"]
+    done = CliRunner().invoke(command, [str(collection), str(tmp_path / "p"), *settings])
+    assert done.exit_code == 0, done.output
+    assert "of 21 pairs of 7 videos scored 0.5 or more by csl3d" in done.stdout
+    assert "5 videos in 2 families, the largest of 3" in done.stdout
+    assert "these pairs mean nothing" in done.stderr
+    again = CliRunner().invoke(command, [str(collection), str(tmp_path / "p"), *settings, "--json"])
+    assert json.loads(again.stdout)["cells_resumed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "give --threshold SCORE, --top-k K, or both"),
+        ({"threshold": float("nan")}, "threshold nan: give a finite number"),
+        ({"top_k": 0}, "top_k 0: give 1 or more"),
+    ],
+)
+def test_wrong_limits_are_one_sentence(collection, tmp_path, settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        deduped(collection, tmp_path / "p", **settings)
+
+
+def test_other_limits_and_other_folders_are_refused(collection, tmp_path):
+    deduped(collection, tmp_path / "p", threshold=0.5)
+    with pytest.raises(ValueError, match=r"holds another comparison \(other threshold\); name a new folder for PAIRS"):
+        deduped(collection, tmp_path / "p", threshold=0.6)
+    with pytest.raises(ValueError, match="exists and holds no pairs; name a new folder for PAIRS"):
+        deduped(collection, collection, threshold=0.5)

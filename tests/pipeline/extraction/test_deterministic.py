@@ -1,0 +1,60 @@
+"""The rows of a library do not depend on how it was made: how many workers, which other videos, in how many runs."""
+
+import hashlib
+import shutil
+
+import pytest
+from clips import numbered_clip
+
+from ndvr.operators.library.library import Library
+from ndvr.pipeline.extraction.extract import extract
+from ndvr.pipeline.extraction.pools import Pools
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+# S2VS's convolutions gave other bits with two threads than with one, AuSiL's for one window than for two.
+METHODS = ("s2vs", "ausil")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Of 9, 6 and 1 windows of picture; no batch is full, and one is as small as can be."""
+    folder = tmp_path_factory.mktemp("videos")
+    numbered_clip(folder / "a.mp4", n_frames=90, fps=10, audio_s=9.0)
+    numbered_clip(folder / "b.mkv", n_frames=60, fps=10, audio_s=6.0, numbers=range(100, 160))
+    numbered_clip(folder / "c.webm", n_frames=10, fps=10, numbers=range(200, 210))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once(videos, tmp_path_factory):
+    """All rows of one run with one worker for each stage."""
+    return rows_of(videos, tmp_path_factory.mktemp("once") / "lib", decode_workers=1, embed_workers=1)
+
+
+def rows_of(videos, library, **workers) -> dict[tuple[str, str], tuple[int, str]]:
+    """Number of windows and hash of the rows of every video, by method and id, after one more run."""
+    weights = dict.fromkeys(METHODS, "random")
+    extract(videos, library, methods=METHODS, weights=weights, pools=Pools(**workers), progress=False)
+    opened, found = Library(library), {}
+    for config, about in opened.configs.items():
+        for video_id, start_s, features in opened.read(opened.entries(config).values()):
+            digest = hashlib.sha256(start_s.tobytes() + features.tobytes()).hexdigest()
+            found[about["method"], video_id] = len(start_s), digest
+    return found
+
+
+def test_one_worker_or_two_give_the_same_bits(videos, once, tmp_path):
+    assert {key: count for key, (count, _) in once.items()} == {
+        ("s2vs", "a.mp4"): 9, ("s2vs", "b.mkv"): 6, ("s2vs", "c.webm"): 1, ("ausil", "a.mp4"): 10, ("ausil", "b.mkv"): 6
+    }  # fmt: skip
+    assert rows_of(videos, tmp_path / "lib", decode_workers=2, embed_workers=2) == once
+
+
+def test_one_video_a_run_gives_the_same_bits(videos, once, tmp_path):
+    folder, found = tmp_path / "videos", {}
+    folder.mkdir()
+    for name in ("c.webm", "b.mkv", "a.mp4"):
+        shutil.copy(videos / name, folder)
+        found = rows_of(folder, tmp_path / "lib")
+    assert found == once

@@ -1,0 +1,66 @@
+"""Extract on a Ray cluster of several nodes on this machine while one of them is taken away; say what happened.
+
+python several_nodes.py VIDEOS LIBRARY -> a library, and one JSON object
+"""
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+GPU_KIND = {"ray.io/accelerator-type": "test-gpu"}
+SMALL = {"object_store_memory": 80 << 20, "include_log_monitor": False}
+
+
+def main(videos: str, library: str) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from ndvr.pipeline.extraction.extract import extract
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
+    try:
+        nodes = {
+            "steady": cluster.add_node(num_cpus=1, **SMALL),
+            "spot": cluster.add_node(num_cpus=1, **SMALL),
+            "gpu": cluster.add_node(num_cpus=2, num_gpus=1, labels=GPU_KIND, **SMALL),
+        }
+        names = {node.node_id: name for name, node in nodes.items()}
+        found: dict = {}
+        killer = threading.Thread(target=take_away, args=(cluster, nodes["spot"], Path(library), names, found))
+        killer.start()
+        found["summary"] = extract(videos, library, address=cluster.address, progress=False).to_json()
+        killer.join()
+        found["alive"] = sorted(
+            names[node["NodeID"]] for node in ray.nodes() if node["Alive"] and node["NodeID"] in names
+        )
+        print(json.dumps(found))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def take_away(cluster, node, library: Path, names: dict[str, str], found: dict) -> None:
+    """Once something is committed: SIGKILL to all that runs on the node, as when a spot machine goes."""
+    deadline = time.monotonic() + 240
+    while not list(library.glob("commits/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    found["committed_before"] = len(list(library.glob("commits/*.parquet")))
+    found["workers"] = workers(names)
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def workers(names: dict[str, str]) -> dict[str, list[str]]:
+    """Stage -> names of the nodes its actors run on."""
+    from ray._private.state import actors
+
+    stages: dict[str, list[str]] = {}
+    for actor in actors().values():
+        stage = actor["ActorClassName"].removeprefix("MapWorker(MapBatches(").removesuffix("))")
+        stages.setdefault(stage, []).append(names.get(actor["Address"]["NodeID"], "head"))
+    return {stage: sorted(found) for stage, found in stages.items()}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
