@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ndvr.operators.storage.store import write_text
 
 _PACKAGES = ("torch", "torchvision", "numpy", "ray", "pyarrow", "av", "decord", "opencv-python-headless", "faiss-cpu")
@@ -96,3 +98,17 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a benchmark result of type {type(value).__name__} cannot be written as JSON")
+
+
+# --- A command of `python -m ndvr.benchmarks.NAME` that says in a sentence what is wrong, as `ndvr` does -------------
+
+
+class PlainCommand(click.Command):
+    """Exit code 2 and a line on stderr for input that cannot be used."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (ValueError, FileNotFoundError) as error:
+            click.echo(f"Error: {error}", err=True)
+            return context.exit(2)

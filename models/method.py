@@ -237,3 +237,11 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"
+
+
+def use_one_thread() -> None:
+    """Keep what this thread computes to one core.
+
+    Products that threads share are summed in an order that depends on their number.
+    """
+    torch.set_num_threads(1)

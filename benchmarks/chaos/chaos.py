@@ -102,7 +102,7 @@ def _shares(kills: int, where: str) -> list[tuple[str, int]]:
 
 def _start_cluster(folder: Path) -> Run:
     cluster = Run(
-        [sys.executable, "-m", "ndvr.benchmarks.chaos.chaos_nodes"],
+        [sys.executable, "-m", "ndvr.benchmarks.chaos.setting"],
         folder / "logs",
         environment={"RAY_TMPDIR": str(folder), "RAY_raylet_start_wait_time_s": "120"},
     )

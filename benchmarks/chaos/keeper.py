@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from ndvr.benchmarks.chaos.chaos_processes import descendants
+from ndvr.benchmarks.chaos.processes import descendants
 
 _PDEATHSIG, _SUBREAPER = 1, 36  # linux/prctl.h
 

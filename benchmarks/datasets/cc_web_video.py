@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ndvr.benchmarks.evaluation.annotations import read_annotation
-from ndvr.benchmarks.evaluation.convention import Convention
-from ndvr.benchmarks.evaluation.protocol import Protocol, Task
+from ndvr.benchmarks.evaluation.protocol import Convention, Protocol, Task
 
 DATASETS = ("cc_web_video",)
 _SAYS = "a query is ranked and is one of its own right videos; lost right videos stay in the denominator"

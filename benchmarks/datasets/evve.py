@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ndvr.benchmarks.evaluation.annotations import read_annotation
-from ndvr.benchmarks.evaluation.convention import Convention
-from ndvr.benchmarks.evaluation.protocol import Protocol, Task
+from ndvr.benchmarks.evaluation.protocol import Convention, Protocol, Task
 
 DATASETS = ("evve",)
 _SAYS = "AP by trapezoids, mean over queries, not over events; the other events' videos are wrong"

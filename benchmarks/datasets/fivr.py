@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ndvr.benchmarks.evaluation.annotations import find_annotation, read_annotation, read_ids
-from ndvr.benchmarks.evaluation.convention import Convention
-from ndvr.benchmarks.evaluation.protocol import Protocol, Sets, Task
+from ndvr.benchmarks.evaluation.protocol import Convention, Protocol, Sets, Task
 
 DATASETS = ("fivr-200k", "fivr-5k")
 

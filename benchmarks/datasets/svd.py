@@ -10,8 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ndvr.benchmarks.evaluation.annotations import read_ids
-from ndvr.benchmarks.evaluation.convention import Convention
-from ndvr.benchmarks.evaluation.protocol import Protocol, Task
+from ndvr.benchmarks.evaluation.protocol import Convention, Protocol, Task
 
 DATASETS = ("svd",)
 _ALL = Convention(says="AP by steps over a query's own candidates and all unlabelled videos, not others' candidates")

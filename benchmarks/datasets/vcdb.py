@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ndvr.benchmarks.evaluation.annotations import read_annotation
-from ndvr.benchmarks.evaluation.convention import Convention
-from ndvr.benchmarks.evaluation.protocol import Protocol, Sets, Task
+from ndvr.benchmarks.evaluation.protocol import Convention, Protocol, Sets, Task
 
 DATASETS = ("vcdb", "vcdb-core")
 CONVENTIONS = {

@@ -19,8 +19,8 @@ from typing import Any
 import click
 import numpy as np
 
-from ndvr.benchmarks.plain_command import PlainCommand
-from ndvr.operators.metrics.segment_overlap import Boxes, SegmentOverlap, segment_overlap
+from ndvr.benchmarks.record import PlainCommand
+from ndvr.operators.metrics.segments import Boxes, SegmentOverlap, segment_overlap
 
 _FILES = (("label_file_test.json", "pair_file_test.csv"), ("label_file.json", "pair_file.csv"))
 

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ndvr.benchmarks.demo.demo_relations import Relation
-from ndvr.benchmarks.demo.edits import EDITS, SOURCES_NEEDED
+from ndvr.benchmarks.demo.edits import EDITS, SOURCES_NEEDED, Relation
 from ndvr.benchmarks.demo.scenes import SCENES, film
 from ndvr.benchmarks.demo.sounds import SOUNDS, soundtrack
 from ndvr.operators.media.clip import read_clip

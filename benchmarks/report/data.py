@@ -10,7 +10,7 @@ import numpy as np
 
 from ndvr.benchmarks.evaluation.protocol import Task
 from ndvr.benchmarks.evaluation.result import Evaluation
-from ndvr.operators.metrics.codes import Codes
+from ndvr.operators.metrics.rows_by_query import Codes
 from ndvr.operators.scores.files import ScoreSource, open_scores
 
 Mark = Literal["right", "wrong", "neither"]

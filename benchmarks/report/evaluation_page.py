@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ndvr.benchmarks.evaluation.comparison import Comparison, compared
-from ndvr.benchmarks.evaluation.comparison_table import different_ids, gain
-from ndvr.benchmarks.evaluation.evaluation_table import TIES, notes, number, part, span, ties, warnings
-from ndvr.benchmarks.evaluation.result import Evaluation, TaskResult
+from ndvr.benchmarks.evaluation.comparison import Comparison, compared, different_ids, gain
+from ndvr.benchmarks.evaluation.result import TIES, Evaluation, TaskResult, notes, number, part, span, ties, warnings
 from ndvr.benchmarks.report import charts
 from ndvr.benchmarks.report.evaluation_template import SCRIPT, STYLE, TEMPLATE
-from ndvr.benchmarks.report.report_tables import coverage_cells, missing_lines, provenance_lines
+from ndvr.benchmarks.report.parts import coverage_cells, missing_lines, provenance_lines
 from ndvr.benchmarks.report.templates import STYLE as REPORT_STYLE
 from ndvr.operators.storage.store import write_text
 

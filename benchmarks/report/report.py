@@ -14,8 +14,14 @@ import numpy as np
 
 from ndvr.benchmarks.evaluation.result import Evaluation
 from ndvr.benchmarks.report.data import Results, matrix_of, read_rows, results_of
-from ndvr.benchmarks.report.parts import heat_map, pair_pictures
-from ndvr.benchmarks.report.report_tables import coverage_cells, map_table, missing_lines, provenance_lines
+from ndvr.benchmarks.report.parts import (
+    coverage_cells,
+    heat_map,
+    map_table,
+    missing_lines,
+    pair_pictures,
+    provenance_lines,
+)
 from ndvr.benchmarks.report.templates import SCRIPT, STYLE, TEMPLATE
 from ndvr.operators.storage.store import write_text
 

@@ -105,9 +105,9 @@ def watched() -> Iterator[Peaks]:
 @contextmanager
 def slowed(factor: float) -> Iterator[None]:
     """Embedding takes `factor` times as long as it has work for."""
-    from ndvr.pipeline.extraction import stages
+    from ndvr.pipeline.extraction import graph
 
-    usual = stages.EmbedActor
+    usual = graph.EmbedActor
 
     class Slow(usual):  # type: ignore[misc, valid-type]
         """Waits, without a core, in proportion to what the models took of cores."""
@@ -121,11 +121,11 @@ def slowed(factor: float) -> Iterator[None]:
             time.sleep((factor - 1) * sum(filter(None, found["embed_s"].to_pylist())) / self._threads)
             return found
 
-    stages.EmbedActor = Slow  # type: ignore[misc]
+    graph.EmbedActor = Slow  # type: ignore[misc]
     try:
         yield
     finally:
-        stages.EmbedActor = usual  # type: ignore[misc]
+        graph.EmbedActor = usual  # type: ignore[misc]
 
 
 def make_videos(folder: Path, n_videos: int) -> Path:

@@ -68,8 +68,7 @@ class Job:
 
 def write(job: Job) -> dict[str, Any]:
     """The share, as a library."""
-    from ndvr.benchmarks.speed.fivr_200k_data import write_library
-    from ndvr.benchmarks.speed.fivr_collection import read_collection
+    from ndvr.benchmarks.speed.fivr_200k_data import read_collection, write_library
 
     collection = read_collection(Path(job.annotations))
     videos = collection.share(job.fraction)
@@ -81,7 +80,7 @@ def write(job: Job) -> dict[str, Any]:
 
 def similarity(job: Job) -> dict[str, Any]:
     """All queries with all videos of the share; Ray's start is part of the work."""
-    from ndvr.benchmarks.speed.fivr_collection import read_collection
+    from ndvr.benchmarks.speed.fivr_200k_data import read_collection
     from ndvr.pipeline.comparison.similarity import similarity as compare
 
     done = compare(
@@ -101,7 +100,7 @@ def similarity(job: Job) -> dict[str, Any]:
 def evaluate(job: Job) -> dict[str, Any]:
     """All tasks, of the share."""
     from ndvr.benchmarks.evaluate import evaluate as judge
-    from ndvr.benchmarks.speed.fivr_collection import read_collection
+    from ndvr.benchmarks.speed.fivr_200k_data import read_collection
 
     ids = None if job.fraction == 1 else read_collection(Path(job.annotations)).share(job.fraction)
     began = time.perf_counter()

@@ -19,9 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from ndvr.benchmarks.record import record
-from ndvr.operators.library.fold import fold
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.receipt_files import COMMITS, LedgerFiles
+from ndvr.operators.library.receipt_files import COMMITS, LedgerFiles, fold
 from ndvr.operators.rows import LEDGER
 from ndvr.operators.storage.manifest import Manifest
 from ndvr.pipeline.extraction.plan import make_plan

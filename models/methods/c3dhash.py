@@ -4,18 +4,139 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import CACHE, Card, File, Option, Overview, View
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.hash_codes import HashLayer, distance_matrix, distances
-from ndvr.models.methods.resnet3d import ResNet18
+
+# --- The 3D ResNet-18 of K. Hara et al.: clips to 512 numbers per moment, with either kind of shortcut ---------------
+#
+# Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018. Parameter names are
+# those of their Kinetics files. torchvision's r3d_18 is another network.
+
+
+Shortcut = Literal["A", "B"]
+WIDTHS = (64, 128, 256, 512)
+
+
+class ResNet18(nn.Module):
+    """(N, 3, T, H, W) -> (N, 512, T'), the mean over each map; T' is T halved four times, rounded up: 32 -> 2.
+
+    shortcut  how a block's input is brought to the shape of its output where layers 2, 3 and 4 begin:
+              A  every second position, channels of zeros appended; no gradient passes, as in the authors' code
+              B  a learned 1x1x1 convolution, as in newer Kinetics files
+    """
+
+    def __init__(self, shortcut: Shortcut = "A"):
+        super().__init__()
+        self.conv1 = nn.Conv3d(3, 64, 7, stride=(1, 2, 2), padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(64)
+        self.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
+        width_in = 64
+        for number, width in enumerate(WIDTHS, 1):
+            first = _Block(width_in, width, stride=1 if number == 1 else 2, shortcut=shortcut)
+            setattr(self, f"layer{number}", nn.Sequential(first, _Block(width, width, stride=1, shortcut=shortcut)))
+            width_in = width
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        maps = self.maxpool(F.relu(self.bn1(self.conv1(clips)), inplace=True))
+        for number in range(1, len(WIDTHS) + 1):
+            maps = getattr(self, f"layer{number}")(maps)
+        return maps.mean((3, 4))
+
+
+class _Block(nn.Module):
+    """Two 3x3x3 convolutions beside a shortcut."""
+
+    def __init__(self, width_in: int, width: int, *, stride: int, shortcut: Shortcut):
+        super().__init__()
+        self.conv1 = nn.Conv3d(width_in, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.stride, self.n_new = stride, width - width_in
+        if stride > 1 and shortcut == "B":
+            self.downsample = nn.Sequential(
+                nn.Conv3d(width_in, width, 1, stride=stride, bias=False), nn.BatchNorm3d(width)
+            )
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        found = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        return self.bn2(self.conv2(found)).add_(self._shortcut(maps)).relu_()
+
+    def _shortcut(self, maps: torch.Tensor) -> torch.Tensor:
+        if self.stride == 1:
+            return maps
+        if hasattr(self, "downsample"):
+            return self.downsample(maps)
+        # Detached as published: earlier layers learn through the convolutions only.
+        every = slice(None, None, self.stride)
+        return F.pad(maps.detach()[:, :, every, every, every], (0, 0, 0, 0, 0, 0, 0, self.n_new))
+
+
+# --- Binary codes of videos: a learned layer whose signs are packed eight to a byte, compared by counting ------------
+
+
+class HashLayer(nn.Module):
+    """(N, dims) -> (N, bits) activations in (-1, 1); parameter names are C3DHash's, below `hash_layer.`"""
+
+    def __init__(self, dims: int, bits: int):
+        super().__init__()
+        self.bits = bits
+        self.hashcoder = nn.Sequential(nn.Linear(dims, bits), nn.Tanh())
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.hashcoder(features)
+
+    def codes(self, features: torch.Tensor) -> np.ndarray:
+        """(N, dims) -> (N, ceil(bits / 8)) uint8: bit k is set where activation k is above zero.
+
+        The authors keep the sign, which has a third value for an activation of exactly 0. Here that is no bit, as
+        for a negative one. Two zeros are alike either way; a zero and a negative one, which they count, are alike.
+        """
+        return np.packbits((self(features) > 0).cpu().numpy(), axis=1)
+
+
+def distances(query: np.ndarray, targets: Sequence[np.ndarray]) -> np.ndarray:
+    """Hamming distances (V,) int32 between one code, (bytes,) uint8, and V codes: the number of bits that differ."""
+    import faiss  # here, so that it starts its threads only where codes are compared
+
+    # Codes of a few bytes: comparing a million takes 10 ms, torch.stack of as many tensors 270, this join 80.
+    # (The cast: arrays are buffers, but numpy's types say so only from Python 3.12 on.)
+    joined = b"".join(cast(Sequence[memoryview], targets))
+    rows = np.frombuffer(joined, np.uint8).reshape(len(targets), len(query))
+    index = faiss.IndexBinaryFlat(8 * len(query))
+    index.add(rows)
+    _, found, numbers = index.range_search(query[None], 8 * len(query) + 1)  # below the radius: all of them
+    counts = np.empty(len(targets), np.int32)
+    counts[numbers] = found
+    return counts
+
+
+def distance_matrix(queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """Hamming distances (Q, V) int32 between all codes of one side and all of the other."""
+    import faiss
+
+    ours, theirs = (_padded(codes) for codes in (queries, targets))
+    counts = np.empty((len(ours), len(theirs)), np.int32)
+    pointers = [faiss.swig_ptr(array) for array in (ours, theirs, counts)]
+    faiss.hammings(*pointers[:2], *counts.shape, ours.shape[1], pointers[2])  # type: ignore[attr-defined]  # C++
+    return counts
+
+
+def _padded(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, bytes) uint8, filled up with zeros to whole words of eight bytes: bits that never differ."""
+    rows = np.frombuffer(b"".join(cast(Sequence[memoryview], codes)), np.uint8).reshape(len(codes), -1)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8)))
+
 
 CARD = Card(
     title="C3DHash",

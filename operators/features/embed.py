@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ndvr.models.method import Model
-from ndvr.models.threads import use_one_thread
+from ndvr.models.method import Model, use_one_thread
 from ndvr.operators.rows import table
 
 # Of windows, by type of device: 8 pictures of 224 x 224 for a CPU. Larger ones gain it nothing; smaller ones keep

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.features.feature_array import StoredArray
-from ndvr.operators.features.feature_files import FeatureFile
+from ndvr.operators.features.feature_files import FeatureFile, StoredArray
 
 PIECE_BYTES = 8 << 20  # read, checked and handed on together, whatever the length of a video
 

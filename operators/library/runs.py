@@ -17,9 +17,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ndvr.operators.library.cleanup import tidy
-from ndvr.operators.library.fold import fold
 from ndvr.operators.library.library import RUNS, Library
-from ndvr.operators.library.receipt_files import COMMITS
+from ndvr.operators.library.receipt_files import COMMITS, fold
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.store import Store
 

@@ -6,6 +6,8 @@ all right videos, found or not. A right video that was not found adds nothing to
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -94,3 +96,109 @@ def precision_recall_curve(right_at_least: np.ndarray, wrong_at_least: np.ndarra
     curve = np.append(best_from_here, 0.0)[np.searchsorted(right_at_least / n_relevant, points)]
     curve[0] = 1.0
     return curve
+
+
+# --- Average precision of the k best only, divided by the right videos among them: class retrieval's top-k mAP -------
+#
+# From counts, as in metrics: `wrong_before` (n,) belongs to the n right videos of a query, best first. A query
+# without a right video among its k best has 0. Where k exceeds what was ranked, the whole ranking counts.
+
+
+def top_average_precision(wrong_before: np.ndarray, k: int) -> float:
+    """Sum over right videos at rank <= k of (right so far / rank), divided by how many there are."""
+    right = np.arange(1, len(wrong_before) + 1)
+    rank = right + wrong_before
+    inside = rank <= k
+    return float(np.mean(right[inside] / rank[inside])) if inside.any() else 0.0
+
+
+def top_average_precision_ends(above: np.ndarray, at_least: np.ndarray, k: int) -> tuple[float, float]:
+    """(lowest, highest) over all orders of equal scores.
+
+    above     (n,) wrong videos with a higher score than the right one
+    at_least  (n,) and those with the same
+
+    The ends are not the worst and the best order: a right video more inside the k best is a term more in the sum, and
+    one more to divide by. So the group of equals across rank k is tried with each possible number of right videos
+    inside; where the right ones stand is then worst last and best first, in this group as in all before it.
+    """
+    n = np.arange(1, len(above) + 1)
+    # Groups of equals. Neighbours with no wrong video between or beside them may pass for one: the sums are the same.
+    new = np.append(True, (np.diff(above) > 0) | (np.diff(at_least) > 0))[: len(n)]
+    start = np.flatnonzero(new)
+    size = np.diff(np.append(start, len(n)))
+    whole = np.repeat(start + size + at_least[start] <= k, size)
+    late, soon = (float(np.sum(n[whole] / (n + wrong)[whole])) for wrong in (at_least, above))
+    n_whole = int(whole.sum())
+    across = np.flatnonzero((start + size + at_least[start] > k) & (start + above[start] < k))
+    if not len(across):
+        return (late / n_whole, soon / n_whole) if n_whole else (0.0, 0.0)
+    first, n_right = int(start[across[0]]), int(size[across[0]])
+    before, n_wrong = first + int(above[first]), int(at_least[first] - above[first])
+    ends = []
+    for inside in range(max(0, k - before - n_wrong), min(k - before, n_right) + 1):
+        i = np.arange(1, inside + 1)
+        sums = (late + np.sum((first + i) / (k - inside + i)), soon + np.sum((first + i) / (before + i)))
+        ends.append([x / (first + inside) if first + inside else 0.0 for x in sums])
+    return float(np.min(ends)), float(np.max(ends))
+
+
+# --- Micro-AP: one ranking of all (query, video) pairs of all queries, as the Video Similarity Challenge 2022 takes it
+#
+# Equal scores are one step of recall, as in scikit-learn, so their order cannot matter; right pairs that were not found
+# add nothing: AP = scikit-learn's AP of the candidates x found / all right pairs.
+
+
+Candidate = tuple[str, str, float]  # query_id, video_id, score
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroAp:
+    """The number, what ties could make of it, what it stands on, and its curve."""
+
+    ap: float
+    # Pairs with equal scores one by one, in the worst and in the best order. As a step they may lie outside.
+    low: float
+    high: float
+    found: int  # right pairs among the candidates
+    relevant: int
+    candidates: int
+    precision: np.ndarray = field(repr=False)  # (P,) a point for every score that a right pair has
+    recall: np.ndarray = field(repr=False)  # (P,) rising
+    scores: np.ndarray = field(repr=False)  # (P,) falling
+
+
+def micro_ap(scores: np.ndarray, right: np.ndarray, *, n_relevant: int) -> MicroAp:
+    """scores (N,) finite, right (N,) bool; n_relevant counts all right pairs, also those that are no candidates."""
+    if not n_relevant:
+        raise ValueError("the ground truth is empty: without a right pair there is no recall")
+    mine, wrong = np.sort(scores[right])[::-1], np.sort(scores[~right])
+    above = len(wrong) - np.searchsorted(wrong, mine, side="right")
+    at_least = len(wrong) - np.searchsorted(wrong, mine, side="left")
+    last = np.flatnonzero(np.append(mine[1:] != mine[:-1], True)) if len(mine) else np.zeros(0, int)
+    return MicroAp(
+        ap=step_average_precision(mine, at_least, n_relevant),
+        low=average_precision(at_least, n_relevant),
+        high=average_precision(above, n_relevant),
+        found=len(mine),
+        relevant=n_relevant,
+        candidates=len(scores),
+        precision=(last + 1) / (last + 1 + at_least[last]),
+        recall=(last + 1) / n_relevant,
+        scores=mine[last],
+    )
+
+
+def pair_micro_ap(candidates: Iterable[Candidate], truth: Set[Pair]) -> MicroAp:
+    """Micro-AP of scored pairs. ValueError names a pair that has two scores, or one that is not finite."""
+    scores: dict[Pair, float] = {}
+    for query, video, score in candidates:
+        if (query, video) in scores:
+            raise ValueError(f"query {query!r} and video {video!r} have two scores: keep one score a pair")
+        if not np.isfinite(score):
+            raise ValueError(f"the score of query {query!r} and video {video!r} is {score}, and so cannot be ranked")
+        scores[query, video] = score
+    values = np.fromiter(scores.values(), np.float64, len(scores))
+    right = np.fromiter((pair in truth for pair in scores), bool, len(scores))
+    return micro_ap(values, right, n_relevant=len(truth))

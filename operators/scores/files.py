@@ -9,6 +9,7 @@ its scores.json names those in force, and the tables that say what was attempted
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,54 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndvr.operators.scores.json_rows import read_json_rows
+from ndvr.operators.storage.store import write_whole
+
+# --- Walk over {query: {video: score}} one query at a time: FIVR-200K's result file is 803 MB, 2.8 GiB once loaded
+
+
+_GAP = re.compile(r"[\s,]*")
+_COLON = re.compile(r"\s*:\s*")
+
+
+def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, dict[str, float]]]:
+    """(query, {video: score}) in the order of the file; ValueError names what is wrong and for which query.
+
+    block  characters to read at a time; more are read while one query does not fit.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=lambda items: _unique(path, items))
+    with path.open(encoding="utf-8") as file:
+        text = file.read(block).lstrip()
+        if text[:1] != "{":
+            raise ValueError(f"{path} is not a JSON object {{query: {{video: score}}}}")
+        at, ended = 1, False
+        while text[(at := _end(_GAP, text, at)) : at + 1] != "}":
+            try:
+                query, key_end = decoder.raw_decode(text, at)
+                row, at = decoder.raw_decode(text, _end(_COLON, text, key_end))
+            except json.JSONDecodeError as error:  # cut by the block, or broken
+                if ended:
+                    raise ValueError(f"{path} is not a whole JSON file: {error}") from None
+                new = file.read(max(block, len(text) - at))
+                text, at, ended = text[at:] + new, 0, not new
+                continue
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}: {query!r} is followed by no object of {{video: score}}")
+            yield query, row
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
+def _unique(path: Path, items: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(items)
+    if len(row) != len(items):  # json.loads would silently keep the last one
+        names = sorted(name for name, _ in items)
+        twice = next(a for a, b in zip(names, names[1:]) if a == b)
+        raise ValueError(f"{path} names the video {twice!r} twice for one query: keep one score a pair")
+    return row
+
 
 COLUMNS = ("query_id", "video_id", "score")
 BATCH_ROWS = 1 << 20  # 12 MB of indices and scores; larger ones are not faster
@@ -219,3 +267,37 @@ def _read_json(path: Path) -> Iterator[ScoreBatch]:
 
 
 _READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".json": _read_json}
+
+
+# --- Write scores as the JSON that AuSiL and 3D-CSL exchange: {query: {video: score}} --------------------------------
+
+
+def write_similarities_json(scores: Path, path: Path) -> None:
+    """All parts of a SCORES folder as one JSON file, a query at a time: memory for one group of queries."""
+
+    def write(name: str) -> None:
+        with open(name, "w", encoding="utf-8") as file:
+            comma = "{"
+            for query_id, row in _rows(scores):
+                file.write(
+                    f"{comma}\n{json.dumps(query_id, ensure_ascii=False)}: {json.dumps(row, ensure_ascii=False)}"
+                )
+                comma = ","
+            file.write("{}\n" if comma == "{" else "\n}\n")
+
+    write_whole(path, write)
+
+
+def _rows(scores: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """(query_id, {video_id: score}), a group of queries at a time: its cells share the first half of their names."""
+    groups: dict[str, list[Path]] = {}
+    for part in open_scores(scores).sources:
+        groups.setdefault(part.name.split("-")[0], []).append(part)
+    for parts in groups.values():
+        rows: dict[str, dict[str, float]] = {}
+        for part in parts:
+            cell = pq.read_table(part, columns=list(COLUMNS))
+            for query_id, video_id, score in zip(*(cell[name].to_pylist() for name in COLUMNS)):
+                rows.setdefault(query_id, {})[video_id] = score
+        for query_id in sorted(rows):
+            yield query_id, dict(sorted(rows[query_id].items()))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.scores.pair_cell import COLUMNS
+from ndvr.operators.scores.cells import COLUMNS
 from ndvr.operators.storage.store import write_whole
 
 REDUCED_PAIRS = 1 << 24  # at a time, 12 bytes each

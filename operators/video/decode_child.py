@@ -90,7 +90,7 @@ def use_one_core(views: Iterable[View]) -> None:
     """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
     cv2.setNumThreads(1)
     if any(isinstance(view, Mel) for view in views):
-        from ndvr.models.threads import use_one_thread  # torch, which picture methods can do without
+        from ndvr.models.method import use_one_thread  # torch, which picture methods can do without
 
         use_one_thread()
 

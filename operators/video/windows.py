@@ -20,7 +20,7 @@ from ndvr.operators.rows import Status
 from ndvr.operators.video.decoders import open_video
 from ndvr.operators.video.frame_rules import OverviewSampler, sampler
 from ndvr.operators.video.picture import Picture, Upright
-from ndvr.operators.video.pyav_sound import listen
+from ndvr.operators.video.pyav_decoder import listen
 from ndvr.operators.video.sound import Sound
 from ndvr.operators.video.stream import Frame, Stream, check_readable
 

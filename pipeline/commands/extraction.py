@@ -100,7 +100,7 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     from ndvr.pipeline.estimate.result import compare
     from ndvr.pipeline.extraction import extract as run
     from ndvr.pipeline.extraction.pools import Pools
-    from ndvr.pipeline.runs.summary import summary_text
+    from ndvr.pipeline.runs.record import summary_text
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
     retry, estimate = settings.pop("retry"), settings.pop("estimate")
@@ -191,7 +191,7 @@ def import_(files: str, library: str, **settings: Any) -> None:
     """
     from ndvr.operators.errors import ERROR_CLASSES
     from ndvr.pipeline.extraction import import_features as run
-    from ndvr.pipeline.runs.summary import import_text
+    from ndvr.pipeline.runs.record import import_text
 
     as_json, quiet, retry = settings.pop("as_json"), settings.pop("quiet"), settings.pop("retry")
     classes = ERROR_CLASSES if retry == "all" else tuple(filter(None, (retry or "").split(",")))

@@ -30,7 +30,7 @@ from ndvr.pipeline.comparison.score_folder import Cell, ScoreFolder
 from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
-    from ndvr.operators.scores.pair_cell import PairCell
+    from ndvr.operators.scores.cells import PairCell
 
 PAIRS, FAMILIES = "pairs.parquet", "families.parquet"
 
@@ -146,7 +146,7 @@ def _limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
 
 
 def _worker(device: str, *, setting: Setting, library: Store, **settings: Any) -> PairCell:
-    from ndvr.operators.scores.pair_cell import PairCell
+    from ndvr.operators.scores.cells import PairCell
 
     return PairCell(setting.load(device, "similarity"), library, **settings)
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from ndvr.models.method import Model
+from ndvr.operators.scores.cells import read_matrix, write_rows
 from ndvr.operators.scores.files import PARTS
 from ndvr.operators.scores.groups import Group, name_of, read_groups
-from ndvr.operators.scores.score_part import read_matrix, write_pairs
 from ndvr.operators.scores.shortlist import Highest
+from ndvr.pipeline.cluster.workers import Workers
+from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison.inputs import Comparable, Opened, open_comparison
 from ndvr.pipeline.comparison.score_folder import GROUPS
+from ndvr.pipeline.comparison.similarity import Comparison, score_worker
 from ndvr.pipeline.settings import choose_one
 
 # scores (Q, V) of two groups, by their names -> what decides who is looked at closely, (Q, V)
@@ -102,7 +110,7 @@ class Proposals:
                 if not (folder / names[-1]).exists():
                     found = scaled(scores[rows, columns].astype(np.float64))
                     ids = query_ids, self.columns[column]
-                    write_pairs(folder / names[-1], *ids, rows=rows, columns=columns, scores=found)
+                    write_rows(folder / names[-1], *ids, rows=rows, columns=columns, scores=found)
         return names
 
 
@@ -132,3 +140,81 @@ def digest_of(*arrays: np.ndarray) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array, np.int32).tobytes() + b";")
     return digest.hexdigest()[:12]
+
+
+# --- Proposals without the scores of all pairs: signatures of one vector or code a video are kept, and searched ------
+#
+# For as many queries as videos, whose scores would not fit on a disk. What is not proposed has no score at all.
+
+
+Index = Literal["flat", "ivf"]
+
+
+def keep_signatures(
+    found: Comparable, out: Path, *, query_ids: Iterable[str] | None, workers: Workers
+) -> tuple[Opened, Comparison]:
+    """Make a score folder that has signatures and no scores."""
+    began = time.monotonic()
+    about = {"scored": "nothing: signatures only"}
+    opened = open_comparison(found, out, query_ids=query_ids, memory_gb=workers.memory_gb, about=about)
+    folder = opened.folder
+    folder.record(opened.sides)
+    pairs = [(side, group) for side in grid.SIDES for group in opened.sides[side].groups]
+    kept = {group.name: (side, group) for side, group in pairs}
+    missing = [pair for name, pair in kept.items() if not (folder.signatures / f"{name}.npy").exists()]
+    compute_s = 0.0
+    if missing:
+        make = partial(score_worker, **opened.worker(workers.memory_gb))
+        compute_s = grid.run(make, [], workers, kept=missing)[1]
+    folder.finish([], folder.write_ids(opened.asked), groups=opened.groups)
+    facts = opened.facts()
+    done = Comparison(
+        **facts,
+        pairs_computed=facts["pairs"] if len(missing) == len(kept) else 0,
+        cells=0,
+        cells_resumed=0,
+        compute_s=round(compute_s, 3),
+        seconds=round(time.monotonic() - began, 3),
+    )
+    return opened, done
+
+
+class Indexed(Proposals):
+    """Proposals out of a folder of signatures. flat: exact, scores are made as they are needed; ivf: about, faster."""
+
+    def __init__(self, opened: Opened, index: Index):
+        super().__init__(opened.folder.out)
+        self.model: Model = opened.found.model
+        self.signatures, self.index = opened.folder.signatures, index
+
+    def matrices(self, row: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        queries = self.model.unstack(self._stacked(row))
+        for column, ids in self.columns.items():
+            scores = self.model.score_matrix(queries, self.model.unstack(self._stacked(column)))
+            yield column, self.places(ids), scores
+
+    def choose(
+        self, n: int, *, queries: set[str], videos: set[str], urgency: Urgency | None = None
+    ) -> dict[str, np.ndarray]:
+        if self.index == "flat" or urgency is not None:
+            return super().choose(n, queries=queries, videos=videos, urgency=urgency)
+        from ndvr.operators.scores.shortlist import nearest
+
+        able = [video_id for ids in self.columns.values() for video_id in ids]
+        mask = np.array([video_id in videos for video_id in able], bool)
+        stacked = np.concatenate([self._stacked(column) for column in self.columns])[mask]
+        places = self.places([video_id for video_id, compares in zip(able, mask) if compares])
+        asked = np.concatenate([self._stacked(row) for row in self.rows])
+        found = nearest(asked, stacked, n)
+        return {
+            query_id: np.sort(places[mine[mine >= 0]])
+            for query_id, mine in zip(self.query_ids, found)
+            if query_id in queries
+        }
+
+    def write_rest(self, folder: Path, chosen: Mapping[str, np.ndarray], scaled: Any) -> list[str]:
+        """Nothing: what was not proposed has no score."""
+        return []
+
+    def _stacked(self, name: str) -> np.ndarray:
+        return np.load(self.signatures / f"{name}.npy", allow_pickle=False)

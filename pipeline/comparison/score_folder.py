@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.library.library import Entry
+from ndvr.operators.scores.cells import keep_rows
 from ndvr.operators.scores.files import ABOUT, PARTS
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
-from ndvr.operators.scores.score_part import keep_rows
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_json, write_whole
 

@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ndvr.operators.scores.similarities_json import write_similarities_json
+from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
-from ndvr.pipeline.comparison.inputs import Comparable, comparable
-from ndvr.pipeline.comparison.opened import open_comparison
+from ndvr.pipeline.comparison.inputs import Comparable, comparable, open_comparison
 from ndvr.pipeline.comparison.score_folder import SIMILARITIES
 from ndvr.pipeline.settings import Setting
 

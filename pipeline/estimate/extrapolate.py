@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ndvr.operators.library.fold import FEWEST_COMMITS
+from ndvr.operators.library.receipt_files import FEWEST_COMMITS
 from ndvr.pipeline.estimate import costs
-from ndvr.pipeline.estimate.collection import Collection
-from ndvr.pipeline.estimate.sample import ratio, resampled_ratios
+from ndvr.pipeline.estimate.collection import Collection, ratio, resampled_ratios
 from ndvr.pipeline.estimate.trial import Trial
 from ndvr.pipeline.estimate.wall_time import Machines, blocks_of, commits_of, driver_s, stages, wall_s
 

@@ -23,8 +23,7 @@ from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import COMMITS
 from ndvr.operators.library.runs import close_run, new_run, open_run
-from ndvr.operators.library.shards import SHARDS
-from ndvr.operators.library.write import Write
+from ndvr.operators.library.shards import SHARDS, Write
 from ndvr.operators.rows import table
 from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video.decode import Limits
@@ -32,9 +31,8 @@ from ndvr.pipeline.extraction.graph import Graph
 from ndvr.pipeline.extraction.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.extraction.pools import Pools
 from ndvr.pipeline.extraction.receipts import Receipts
-from ndvr.pipeline.runs.record import RunRecord, recorded, recover_runs
+from ndvr.pipeline.runs.record import RunRecord, Summary, recorded, recover_runs
 from ndvr.pipeline.runs.status import Status
-from ndvr.pipeline.runs.summary import Summary
 from ndvr.pipeline.settings import Setting, choose, describe
 
 PASSES = 3

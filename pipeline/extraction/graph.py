@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ndvr.operators.library.library import Library
+from ndvr.operators.library.runs import AtWork
 from ndvr.operators.rows import PLANNED, table
 from ndvr.operators.storage.object_store import Access
-from ndvr.operators.video.decode import Job, Limits
+from ndvr.operators.video.decode import Decode, Job, Limits
 from ndvr.pipeline.extraction.pools import Pools, Stage, Stages
 from ndvr.pipeline.runs.record import RunRecord
 from ndvr.pipeline.runs.status import Status
@@ -25,6 +26,7 @@ from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
     from ray.data import Dataset
+
 
 MOST_VIDEOS_PER_BLOCK = 16
 MOST_VIDEOS_PER_COMMIT = 64
@@ -77,8 +79,7 @@ class Graph:
         import ray
         from ray.util.annotations import RayDeprecationWarning
 
-        from ndvr.operators.library.write import CommitOrStop
-        from ndvr.pipeline.extraction.stages import DecodeActor, EmbedActor
+        from ndvr.operators.library.shards import CommitOrStop
 
         jobs = {
             method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
@@ -172,3 +173,44 @@ def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
     context.max_consecutive_actor_init_deaths = 0
     # A slow model load or one very long video is not a stall; the decoder's own deadline catches real ones.
     context.execution_no_progress_timeout_s = int(limits.total_s * 2 + 600)
+
+
+# --- The operators as Ray actors; writing is done by one that is an actor as it is -----------------------------------
+
+
+class DecodeActor(Decode):
+    """Leaves a note of the video it has at hand, for the case that it is gone before it can say so itself."""
+
+    def __init__(self, *, library: str, run: str, **settings: Any):
+        super().__init__(run=run, **settings)
+        self._note = AtWork(library, run)
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        for number in range(len(videos)):
+            video = videos.slice(number, 1)
+            self._note.on(video["video_id"][0].as_py())
+            yield from super().__call__(video)
+        self._note.off()
+
+
+class EmbedActor:
+    """All models of the run, on this worker's GPU if it was given one.
+
+    threads  batches a CPU computes at once; no feature depends on it, see ndvr.operators.features.embed
+    """
+
+    def __init__(self, *, settings: dict[str, Setting], threads: int):
+        import torch
+
+        from ndvr.operators.features.embed import Embed
+
+        gpu = torch.cuda.is_available()
+        # Before anything starts MKL's and OpenMP's own threads, which would only wait.
+        torch.set_num_threads(1)
+        # The same kernels for the same shapes, whatever was fastest when they were first met.
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        models = {method: setting.load("cuda" if gpu else "cpu", "embed") for method, setting in settings.items()}
+        self._embed = Embed(models, threads=1 if gpu else threads)
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        return self._embed(pieces)

@@ -18,12 +18,11 @@ from ndvr.operators.features.feature_rows import FeatureRows
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.runs import close_run, new_run, open_run
-from ndvr.operators.library.write import Write
+from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.extraction.plan import count_failures
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.runs.record import recover_runs
-from ndvr.pipeline.runs.summary import Summary
+from ndvr.pipeline.runs.record import Summary, recover_runs
 from ndvr.pipeline.settings import Setting, choose_one, config_name
 
 SHARD_BYTES = 64 << 20

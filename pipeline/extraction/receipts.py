@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.extraction.plan import count_failures
+from ndvr.pipeline.runs.record import Summary
 from ndvr.pipeline.runs.status import Status
-from ndvr.pipeline.runs.summary import Summary
 
 
 @dataclass

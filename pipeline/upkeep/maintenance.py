@@ -10,10 +10,9 @@ from typing import Any
 
 from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
-from ndvr.operators.library.fold import fold
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.receipt_files import COMMITS
+from ndvr.operators.library.receipt_files import COMMITS, fold
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.pipeline.progress import Progress

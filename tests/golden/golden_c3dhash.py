@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from golden_recipe import blocks_u8, seeded_state
 
-from ndvr.models.methods.hash_codes import HashLayer
-from ndvr.models.methods.resnet3d import ResNet18
+from ndvr.models.methods.c3dhash import HashLayer, ResNet18
 
 # (bits, frames) of every case; two videos each, three where there are 5 frames.
 CASES = ((16, 16), (48, 5), (48, 10), (48, 15), (48, 16), (48, 32), (64, 16))

@@ -12,10 +12,8 @@ from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import CACHE, Card, File, Mel, Option, View
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.ausil import ausil_random
 from ndvr.models.methods.ausil import weights as ausil_weights
-from ndvr.models.methods.ausil.ausil_head import SoundHead
-from ndvr.models.methods.ausil.network import N_FEATURES, SoundNetwork
+from ndvr.models.methods.ausil.network import N_FEATURES, SoundHead, SoundNetwork
 
 CARD = Card(
     title="AuSiL",
@@ -85,7 +83,7 @@ class AuSiL(Method):
         with torch.device("meta"):  # no point in initialising what is loaded next
             network = SoundNetwork() if part == "embed" else SoundHead(N_FEATURES, whole=options["comparator"] == "on")
         if seed is not None:
-            seeded = ausil_random.embed_state if part == "embed" else ausil_random.similarity_state
+            seeded = weights.seeded_embed_state if part == "embed" else weights.seeded_similarity_state
             state, source = seeded(seed), str(weights)
         elif part == "embed":
             state, source = ausil_weights.embed_state(weights, options, self.card, fetch=fetch)

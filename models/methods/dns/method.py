@@ -12,7 +12,7 @@ from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, Fil
 from ndvr.models.layers.regions import build_extractor
 from ndvr.models.method import Method, Network, Options, Part
 from ndvr.models.methods.dns import networks as dns_students
-from ndvr.models.methods.dns.dns_coarse import CoarseStudent
+from ndvr.models.methods.dns.networks import CoarseStudent
 
 CARD = Card(
     title="DnS",

@@ -5,21 +5,187 @@ Their authors can leave out blocks of a student, for ablations; so does a state 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card
-from ndvr.models.layers.comparator import Comparator
-from ndvr.models.layers.head import SimilarityHead
+from ndvr.models.layers.comparator import CELL, Comparator
+from ndvr.models.layers.head import Attention, SimilarityHead, exact_convolutions
+from ndvr.models.layers.packed_comparator import Layers, spans
 from ndvr.models.layers.regions import head_state
 from ndvr.models.methods.dns.binary import BinaryHead
-from ndvr.models.methods.dns.dns_coarse import CoarseStudent
-from ndvr.models.methods.dns.dns_selector import Selector
+
+# --- DnS's selector: which pairs the coarse student gets wrong, so that the fine one should look at them -------------
+
+
+# The first convolution of a tile of this side stays in a CPU's cache (128 bytes a cell), and 14 % is computed twice.
+TILE_FRAMES = 256
+
+
+class Selector(SimilarityHead):
+    """A number of each video, then a score of each pair; parameter names are the authors'."""
+
+    def __init__(self, dims: int = 512, hidden: int = 100):
+        super().__init__(dims, comparator=Comparator())
+        self.mlp = nn.ModuleDict({"model": _mlp(3, hidden)})
+
+    def own_matrix(self, features: torch.Tensor) -> torch.Tensor:
+        """How alike the frames of a video are, (T', T'): the mean over all pairs of their weighted regions.
+
+        mean over o, p of q_o . t_p = (mean of q_o) . (mean of t_p), so a mean vector a frame is all it takes.
+        """
+        frames = super().signature(features).mean(1)
+        return frames @ frames.t()
+
+    def signature(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, R, D) -> (1,): the mean of the comparator's output, unclipped, for the video against itself.
+
+        It is computed in tiles that overlap by the comparator's reach, as `strips` does, so that memory stays bounded.
+        """
+        matrix = self.own_matrix(features)
+        layers, parts = Layers.of(self.visil_head), spans(len(matrix), TILE_FRAMES)
+        total = matrix.new_zeros(())
+        with exact_convolutions():
+            for rows in parts:
+                for columns in parts:
+                    n_rows = rows.stop - rows.start
+                    tile = matrix.new_zeros(n_rows // CELL * CELL + CELL, columns.stop - columns.start)
+                    tile[:n_rows] = matrix[rows.start : rows.stop, columns.start : columns.stop]
+                    cells = layers.compare(tile, starts=np.array([0]), lengths=np.array([n_rows]))
+                    cells = cells[rows.skip : rows.skip + rows.keep, columns.skip : columns.skip + columns.keep]
+                    total += cells.sum()
+        return (total / sum(part.keep for part in parts) ** 2)[None]
+
+    def forward(self, query: torch.Tensor, targets: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        """(V,) in (0, 1), high where the fine student should decide; signatures (1,) and (V,), coarse scores (V,)."""
+        return self.mlp["model"](torch.stack([query.expand_as(targets), targets, coarse], -1))[:, 0]
+
+
+def _mlp(n_in: int, hidden: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for size in (n_in, hidden):
+        layers += [nn.Linear(size, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.Linear(hidden, 1), nn.Sigmoid())
+
+
+# --- A Transformer encoder layer over one video of any length; parameter names are those of torch.nn's ---------------
+
+
+class SelfAttention(nn.Module):
+    """Each of (T, D) as a mixture of all, in 8 heads; parameter names are torch's MultiheadAttention's.
+
+    Written out because torch's own keeps all T x T weights: 3.7 GB for a video of three hours.
+    """
+
+    def __init__(self, dims: int, heads: int = 8):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dims, dims))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * dims))
+        self.out_proj = nn.Linear(dims, dims)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = mixed.view(len(x), 3, 1, self.heads, -1).permute(1, 2, 3, 0, 4)  # (1, heads, T, D / heads)
+        found = functional.scaled_dot_product_attention(query, key, value)[0]
+        return self.out_proj(found.transpose(0, 1).flatten(1))
+
+
+class EncoderLayer(nn.Module):
+    """A Transformer layer that normalises after adding: (T, D) -> (T, D). No position is encoded."""
+
+    def __init__(self, dims: int, hidden: int = 2048):
+        super().__init__()
+        self.self_attn = SelfAttention(dims)
+        self.linear1, self.linear2 = nn.Linear(dims, hidden), nn.Linear(hidden, dims)
+        self.norm1, self.norm2 = nn.LayerNorm(dims), nn.LayerNorm(dims)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(x + self.self_attn(x))
+        return self.norm2(x + self.linear2(functional.relu(self.linear1(x))))
+
+
+# --- DnS's coarse student: a video as one vector of length one, compared by dot product ------------------------------
+
+
+FRAMES_AT_A_TIME = 1024  # through the attention, which makes three copies of its 18 KiB a frame
+
+
+class Encoder(nn.Module):
+    """One layer and a last normalisation: (T, D) -> (T, D)."""
+
+    def __init__(self, dims: int):
+        super().__init__()
+        self.layers = nn.ModuleList([EncoderLayer(dims)])
+        self.norm = nn.LayerNorm(dims)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.layers[0](x))
+
+
+class NetVLAD(nn.Module):
+    """What frames differ in from 64 learnt centres, as one vector: (T, D) -> (out,), normalised by its LayerNorm.
+
+    Arandjelovic et al., CVPR 2016: V_k = sum over t of a_k(x_t) (x_t - c_k), a = softmax of a linear map; each V_k
+    and then all together are brought to length one.
+    """
+
+    def __init__(self, dims: int, *, clusters: int = 64, out: int = 1024):
+        super().__init__()
+        self.centroids = nn.Parameter(torch.empty(clusters, dims))
+        self.conv = nn.Conv2d(dims, clusters, 1, bias=False)  # in the files a 1 x 1 convolution
+        self.reduction_layer = nn.Linear(clusters * dims, out, bias=False)
+        self.norm = nn.LayerNorm(out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        share = functional.linear(x, self.conv.weight.flatten(1)).softmax(-1)  # (T, K)
+        residuals = share.t() @ x - share.sum(0)[:, None] * self.centroids  # (K, D)
+        vector = functional.normalize(functional.normalize(residuals, dim=-1).flatten(), dim=0)
+        return self.norm(self.reduction_layer(vector))
+
+
+class CoarseStudent(nn.Module):
+    """Signatures (1, 1024) of region features (T, 9, 512); parameter names are the authors'.
+
+    The order of frames plays no part, nor does repeating all of them, so short videos need none. Without one of its
+    blocks it is a variant of the paper's ablation; without NetVLAD the vector is the mean over time, (1, 512).
+    """
+
+    def __init__(self, dims: int = 512, *, attention: bool = True, transformer: bool = True, netvlad: bool = True):
+        super().__init__()
+        self.attention = Attention(dims) if attention else nn.Identity()
+        self.transformer = Encoder(dims) if transformer else nn.Identity()
+        self.netvlad = NetVLAD(dims) if netvlad else None
+
+    def frames(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, R, D) -> (T, D): the sum of the weighted regions, of length one."""
+        parts = features.split(FRAMES_AT_A_TIME)
+        return functional.normalize(torch.cat([self.attention(part).sum(1) for part in parts]), dim=-1)
+
+    def signature(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, R, D) -> (1, 1024) of length one."""
+        frames = self.transformer(self.frames(features))
+        vector = frames.mean(0) if self.netvlad is None else self.netvlad(frames)
+        return functional.normalize(vector, dim=0)[None]
+
+    def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(V,) in [-1, 1]."""
+        return self.score_matrix([query], targets)[0]
+
+    def score_matrix(self, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(Q, V) in [-1, 1]."""
+        return (torch.cat(list(queries)) @ torch.cat(list(targets)).t()).clamp_(-1, 1)
+
+    def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        raise ValueError("the coarse student keeps one vector of a video: there are no windows to compare")
+
 
 _BLOCKS = ("attention", "transformer", "netvlad")  # of the coarse student
 _WORDS = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ndvr.models.layers import vector_chamfer
+from ndvr.models.layers import chamfer
 from ndvr.models.layers.comparator import CELL, Comparator
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.packed_comparator import TILE_FRAMES, spans
@@ -43,7 +43,7 @@ class Comparison(nn.Module):
             return cosine(query, torch.stack(list(targets)))
         symmetric = self.similarity == "symmetric"
         if not hasattr(self, "comparator"):
-            return vector_chamfer.chamfer(query, targets, symmetric=symmetric)
+            return chamfer.chamfer(query, targets, symmetric=symmetric)
         with exact_convolutions():
             scores = torch.stack([compared(query, target, self.comparator) for target in targets])
             if symmetric:  # the CNN sees a matrix and its transpose differently: both are shown to it

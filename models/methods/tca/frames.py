@@ -10,9 +10,7 @@ from torch.nn import functional
 from torchvision.models import resnet50
 
 from ndvr.models.layers.head import exact_convolutions
-from ndvr.models.layers.limac import IMAGENET_MEAN, IMAGENET_STD, Normaliser, stage_maps
-from ndvr.models.layers.regions import CHUNK_WINDOWS
-from ndvr.models.layers.whitening import Whitening
+from ndvr.models.layers.regions import CHUNK_WINDOWS, IMAGENET_MEAN, IMAGENET_STD, Normaliser, Whitening, stage_maps
 
 CHANNELS = 256 + 512 + 1024 + 2048  # of the four stages
 

@@ -5,13 +5,81 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from ndvr.models.methods.thumbprint import search
-from ndvr.models.methods.thumbprint import thumbprint_verify as verify
-from ndvr.models.methods.thumbprint.evidence import FITTED, evidence, information
-from ndvr.models.methods.thumbprint.thumbprint_prepare import Prepared
-from ndvr.models.methods.thumbprint.thumbprint_refine import refine, slopes
-from ndvr.models.methods.thumbprint.thumbprint_verify import GRID
+from ndvr.models.methods.thumbprint.evidence import (
+    FITTED,
+    GRID,
+    NOISE,
+    SCALES,
+    agreement_of_pairs,
+    blur,
+    evidence,
+    freedom,
+    information,
+    local_contrast,
+    see,
+)
+from ndvr.models.methods.thumbprint.search import Prepared
+
+# --- Move an affine window until what it shows fits a template: Gauss-Newton on local contrast -----------------------
+
+
+_DAMPING = 0.02
+
+
+def slopes(images: torch.Tensor) -> torch.Tensor:
+    """Picture, horizontal and vertical slope per unit of [-1, 1] coordinates: (..., S, S) -> (..., 3, S, S)."""
+    half = images.shape[-1] / 4
+    padded = F.pad(images.flatten(0, -3), (1, 1, 1, 1), mode="replicate").unflatten(0, images.shape[:-2])
+    dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * half
+    dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * half
+    return torch.stack([images, dx, dy], -3)
+
+
+def _detail(x: torch.Tensor, radius: int) -> torch.Tensor:
+    """Channels (P, K, C, n, n) less their surroundings, over the local strength of the first."""
+    if radius > 2:
+        x = blur(x, radius // 2)
+    x = x - blur(x, radius)
+    return x * torch.rsqrt(blur(x[:, :, :1].square(), radius) + NOISE**2)
+
+
+def refine(
+    channels: torch.Tensor,
+    template: torch.Tensor,
+    theta: torch.Tensor,
+    radii: tuple[int, ...],
+) -> torch.Tensor:
+    """Better windows (P, 2, 3) on (P, K, 3, S, S) of `slopes`, for (P, K, n, n); a window is shared by its K pairs.
+
+    One step per radius, of the neighbourhood that detail stands out from. Pixels count by how well their
+    surroundings agree, so that a logo or another picture on top does not pull.
+    """
+    n = template.shape[-1]
+    at = F.affine_grid(torch.eye(2, 3, device=theta.device)[None], [1, 1, n, n], align_corners=False)
+    at = torch.cat([at.flatten(0, 2), torch.ones(n * n, 1, device=theta.device)], 1).T  # (3, n * n)
+    for radius in radii:
+        goal = _detail(template[:, :, None], radius)  # (P, K, 1, n, n)
+        seen = _detail(
+            see(channels.flatten(1, 2), theta, n)[0].unflatten(1, channels.shape[1:3]),
+            radius,
+        )
+        weight = blur(seen[:, :, 0] * goal[:, :, 0], radius).clamp(min=0.05)  # about the local correlation
+        error = (goal - seen)[:, :, 0].flatten(-2)
+        slope = seen[:, :, 1:].flatten(-2)  # (P, K, 2, n * n)
+        jacobian = (slope[:, :, :, None] * at).flatten(2, 3)  # (P, K, 6, n * n), rows of theta
+        pulled = jacobian * weight.flatten(-2)[:, :, None]
+        jacobian, pulled = (x.transpose(1, 2).flatten(2) for x in (jacobian, pulled))  # (P, 6, K * n * n)
+        normal = pulled @ jacobian.transpose(1, 2)
+        push = pulled @ error.flatten(1)[..., None]
+        ridge = normal.diagonal(dim1=1, dim2=2) * _DAMPING + 1e-3
+        move = torch.linalg.solve(normal + torch.diag_embed(ridge), push)[..., 0]
+        reach = theta[:, :2, :2].abs().amax((1, 2))[:, None] * 0.15
+        theta = theta + torch.maximum(torch.minimum(move, reach), -reach).unflatten(1, (2, 3))
+    return theta
+
 
 MAX_DENSE = 48  # frames; of a longer video every second is searched
 N_PROPOSALS = 8  # boxes that are tried out, beside the whole picture
@@ -131,13 +199,13 @@ def _tried(
         templates = torch.nn.functional.avg_pool2d(templates, GRID // size)
     first = torch.stack(start)
     both = torch.cat([first, refine(channels, templates, first, radii=radii)])  # (2 * P, 2, 3)
-    seen, inside = verify.see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
+    seen, inside = see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
     nats = []
-    for scale in range(len(verify.SCALES)):
-        goal = verify.local_contrast(templates, scale).repeat(2, 1, 1, 1)
-        found = verify.local_contrast(seen, scale, inside[:, None])
-        r, best = verify.agreement_of_pairs(found, goal)
-        nats.append(information(r, best, verify.freedom(found, goal)).mean(1))
+    for scale in range(len(SCALES)):
+        goal = local_contrast(templates, scale).repeat(2, 1, 1, 1)
+        found = local_contrast(seen, scale, inside[:, None])
+        r, best = agreement_of_pairs(found, goal)
+        nats.append(information(r, best, freedom(found, goal)).mean(1))
     nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
     away = torch.tensor([_away(p, theta) for p, theta in zip(proposals * 2, both, strict=True)])
     value, at = (nats - PRIOR * away.unflatten(0, (2, -1))).flatten(0, 1).max(0)
@@ -176,9 +244,9 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     found = []
     for _, p, theta, scale in refined(a, b, proposals)[:N_VERIFIED]:
         x, y = (b, a) if p.swapped else (a, b)
-        seen, inside = verify.see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
-        fx = verify.local_contrast(seen[0], scale, inside[0])
-        fy = verify.local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
+        seen, inside = see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
+        fx = local_contrast(seen[0], scale, inside[0])
+        fy = local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
         away = _away(p, theta)
         score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
         nats = score - PRIOR * away

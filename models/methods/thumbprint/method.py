@@ -8,8 +8,7 @@ import torch
 
 from ndvr.models.card import Card, Frames
 from ndvr.models.method import Method, Network, Options, Part, Signature
-from ndvr.models.methods.thumbprint import align, codes
-from ndvr.models.methods.thumbprint import thumbprint_prepare as prepare
+from ndvr.models.methods.thumbprint import align, codes, search
 
 CARD = Card(
     title="Thumbprint",
@@ -33,9 +32,9 @@ class Thumbprint(Method):
         """(N, 128, 128) uint8 -> (N, 512) uint8."""
         return codes.encode(windows)
 
-    def signature(self, network: Network, features: torch.Tensor) -> list[prepare.Prepared]:
+    def signature(self, network: Network, features: torch.Tensor) -> list[search.Prepared]:
         """(T, 512) uint8 -> thumbnails, key frames and their crops, in parts of 600 frames: some 6 MB a part."""
-        return prepare.prepare(prepare.thumbnails(features.cpu()))
+        return search.prepare(search.thumbnails(features.cpu()))
 
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""

@@ -12,11 +12,11 @@ from golden_segments import numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ndvr.benchmarks.datasets import class_top
-from ndvr.benchmarks.datasets.class_top import top_map
+from ndvr.benchmarks.datasets import class_retrieval
+from ndvr.benchmarks.datasets.class_retrieval import top_map
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.benchmarks.evaluation.protocol import load_protocol
-from ndvr.operators.metrics.top_average_precision import top_average_precision, top_average_precision_ends
+from ndvr.operators.metrics.average_precision import top_average_precision, top_average_precision_ends
 
 EXACT = 1e-12  # the same sums in another order
 
@@ -166,9 +166,9 @@ def test_codes_without_ties(tmp_path):
     task = evaluate(scores, dataset="ucf101", annotations=lists).tasks["class"]
     assert task.map == task.map_low == task.map_high == pytest.approx(case["official_mAP"], abs=EXACT)
     args = [str(scores), "--dataset", "ucf101", "--annotations", str(lists), "--top"]
-    top = json.loads(CliRunner().invoke(class_top.main, [*args, "10", "--json"]).output)
+    top = json.loads(CliRunner().invoke(class_retrieval.main, [*args, "10", "--json"]).output)
     assert top["map"] == pytest.approx(case["official_top10_mAP"], abs=EXACT)
-    whole = CliRunner().invoke(class_top.main, [*args, "1000"]).output  # more than the database holds
+    whole = CliRunner().invoke(class_retrieval.main, [*args, "1000"]).output  # more than the database holds
     assert whole == f"top-1000 mAP {task.map:.4f}; 3 of 3 queries\n"
 
 

@@ -9,9 +9,8 @@ from click.testing import CliRunner
 from golden_segments import descriptors, match, matches, numbers, pairs
 
 from ndvr.benchmarks.datasets import vsc2022
-from ndvr.benchmarks.datasets.frame_pairs import Descriptors
-from ndvr.benchmarks.datasets.match_files import read_matches, write_matches
-from ndvr.operators.metrics.micro_ap import micro_ap
+from ndvr.benchmarks.datasets.vsc2022 import Descriptors, read_matches, write_matches
+from ndvr.operators.metrics.average_precision import micro_ap
 
 EXACT = 1e-12  # the same sums in another order
 GOLDEN = numbers()["vsc2022"]

@@ -51,7 +51,7 @@ def test_ids_that_are_numbers_are_read_as_text(tmp_path):
 
 
 def test_a_json_file_larger_than_its_buffer_is_read_whole(tmp_path):
-    from ndvr.operators.scores.json_rows import read_json_rows
+    from ndvr.operators.scores.files import read_json_rows
 
     rows = {f"query {i}": {f"video, {j}": i + j / 7 for j in range(i)} for i in range(12)}
     path = tmp_path / "rows.json"

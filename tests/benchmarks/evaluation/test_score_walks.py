@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.benchmarks.evaluation.counting import evaluate_protocol
 from ndvr.benchmarks.evaluation.question import asked
-from ndvr.operators.metrics.thresholds import Thresholds
+from ndvr.operators.metrics.rank_counts import Thresholds
 from ndvr.operators.scores.files import Scores, open_scores
 from ndvr.pipeline.cluster.score_walks import HERE, Walks
 

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ndvr.benchmarks.speed.__main__ import main
-from ndvr.benchmarks.speed.fivr_200k import growth, measure
-from ndvr.benchmarks.speed.fivr_200k_data import bytes_per_video, write_library
+from ndvr.benchmarks.speed.fivr_200k import growth, main, measure
+from ndvr.benchmarks.speed.fivr_200k_data import (
+    LABELS,
+    QUERIES,
+    VIDEOS,
+    bytes_per_video,
+    read_collection,
+    write_library,
+    write_made_up,
+)
 from ndvr.benchmarks.speed.fivr_200k_stages import Job, evaluate, similarity, write
-from ndvr.benchmarks.speed.fivr_collection import LABELS, QUERIES, VIDEOS, read_collection, write_made_up
 from ndvr.benchmarks.speed.process_cost import measured
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.settings import choose_one
@@ -30,7 +36,7 @@ def job(annotations, folder, *, method="c3dhash", fraction=1.0, frames=3) -> Job
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, ["fivr-200k", *map(str, arguments)])
+    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 def planted(folder, collection, videos, *, method="tca", n_windows=1) -> dict[str, np.ndarray]:

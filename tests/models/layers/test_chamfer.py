@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ndvr.models.layers import vector_chamfer
-from ndvr.models.layers.vector_chamfer import chamfer
+from ndvr.models.layers import chamfer as layer
+from ndvr.models.layers.chamfer import chamfer
 
 KINDS = [{}, {"symmetric": True}, {"top_k": 3}]
 ATOL = 1e-6  # float32 sums of 64 products, in another order
@@ -30,8 +30,8 @@ def by_definition(query, target, *, symmetric=False, top_k=None) -> float:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize(("block_vectors", "query_vectors"), [(16384, 1024), (16384, 5), (7, 1024), (7, 5), (1, 1)])
 def test_scores_of_any_lengths_and_cuts_are_those_of_the_definition(monkeypatch, kind, block_vectors, query_vectors):
-    monkeypatch.setitem(vector_chamfer.BLOCK_BYTES, "cpu", block_vectors * 64 * 4)
-    monkeypatch.setattr(vector_chamfer, "QUERY_VECTORS", query_vectors)
+    monkeypatch.setitem(layer.BLOCK_BYTES, "cpu", block_vectors * 64 * 4)
+    monkeypatch.setattr(layer, "QUERY_VECTORS", query_vectors)
     targets = [unit_vectors(length, seed) for seed, length in enumerate((1, 2, 7, 8, 30, 1, 1, 120, 4, 5))]
     for length in (1, 2, 3, 4, 13, 50):
         query = unit_vectors(length, 99 + length)
@@ -60,7 +60,7 @@ def test_memory_does_not_grow_with_the_lengths():
     # 3000 vectors against 100,000, once in one video and once in many: all products would take 1.2 GB.
     code = """
 import resource, torch
-from ndvr.models.layers.vector_chamfer import chamfer
+from ndvr.models.layers.chamfer import chamfer
 torch.set_num_threads(1)
 query, target = torch.randn(3000, 8), torch.randn(100_000, 8)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,7 +7,7 @@ import torch
 from places import GOLDEN_FOLDER
 
 from ndvr import models
-from ndvr.models.layers.limac import region_vectors, stage_maps
+from ndvr.models.layers.regions import region_vectors, stage_maps
 
 GOLDEN = np.load(GOLDEN_FOLDER / "s2vs.npz")
 FEATURE_ATOL = 1e-6  # what separates two float32 implementations of the same network

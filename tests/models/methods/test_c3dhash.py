@@ -13,8 +13,7 @@ from places import GOLDEN_FOLDER
 
 from ndvr import models
 from ndvr.models import weights as files
-from ndvr.models.methods.hash_codes import HashLayer, distances
-from ndvr.models.methods.resnet3d import ResNet18
+from ndvr.models.methods.c3dhash import HashLayer, ResNet18, distances
 from ndvr.operators.video.picture import Picture
 
 GOLDEN = np.load(GOLDEN_FOLDER / "c3dhash.npz")

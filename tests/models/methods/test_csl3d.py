@@ -9,7 +9,7 @@ from golden_csl3d import GOLDEN
 from ndvr import models
 from ndvr.models import weights as files
 from ndvr.models.card import File
-from ndvr.models.methods import timesformer
+from ndvr.models.methods import csl3d
 from ndvr.models.methods.csl3d import ClipNetwork
 
 FEATURE_ATOL = 5e-5  # features are of size 1 to 4; float32 and float64 differ by 1.5e-5
@@ -92,7 +92,7 @@ def test_any_number_of_clips_at_a_time_gives_the_same(small, monkeypatch):
     clips = tiny_clips(5)
     before, alone = clips.copy(), golden_csl3d.features(small, clips)
     for chunk in (2, 5):
-        monkeypatch.setitem(timesformer.CHUNK_CLIPS, "cpu", chunk)
+        monkeypatch.setitem(csl3d.CHUNK_CLIPS, "cpu", chunk)
         np.testing.assert_allclose(golden_csl3d.features(small, clips), alone, atol=FEATURE_ATOL)
     np.testing.assert_array_equal(clips, before)
 

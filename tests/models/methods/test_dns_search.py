@@ -8,7 +8,7 @@ import torch
 from places import GOLDEN_FOLDER
 
 from ndvr import models
-from ndvr.models.methods.dns import dns_selector
+from ndvr.models.methods.dns import networks
 from ndvr.models.methods.dns import networks as dns_students
 from ndvr.models.methods.dns import search as dns_search
 
@@ -40,7 +40,7 @@ def test_the_selectors_numbers_are_the_authors(selector, clips):
 
 def test_the_selectors_tiles_are_worth_the_whole(selector, monkeypatch):
     features = torch.from_numpy(golden_dns.walk(131))
-    monkeypatch.setattr(dns_selector, "TILE_FRAMES", 48)
+    monkeypatch.setattr(networks, "TILE_FRAMES", 48)
     with torch.inference_mode():
         whole = selector.visil_head(selector.own_matrix(features)[None, None]).mean()
         assert selector.signature(features).item() == pytest.approx(whole.item(), abs=ATOL)

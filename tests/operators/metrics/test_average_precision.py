@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from ndvr.operators.metrics import average_precision as metrics
-from ndvr.operators.metrics.pair_set import PairSet
 from ndvr.operators.metrics.rank_counts import Counter, Plan
-from ndvr.operators.metrics.survey import survey
+from ndvr.operators.metrics.survey import PairSet, survey
 from ndvr.operators.scores.files import ScoreBatch, Scores
 
 

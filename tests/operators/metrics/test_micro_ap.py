@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from ndvr.benchmarks.datasets.frame_pairs import Descriptors, best_pairs
-from ndvr.operators.metrics.micro_ap import micro_ap, pair_micro_ap
+from ndvr.benchmarks.datasets.vsc2022 import Descriptors, best_pairs
+from ndvr.operators.metrics.average_precision import micro_ap, pair_micro_ap
 
 EXACT = 1e-12  # the same sums in another order
 

@@ -8,9 +8,15 @@ from golden_segments import match, numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ndvr.operators.metrics.segment_ap import segment_ap
-from ndvr.operators.metrics.segment_overlap import precision_recall, segment_overlap
-from ndvr.operators.metrics.segments import Segment, length_s, shared_s, union
+from ndvr.operators.metrics.segments import (
+    Segment,
+    length_s,
+    precision_recall,
+    segment_ap,
+    segment_overlap,
+    shared_s,
+    union,
+)
 
 EXACT = 1e-12  # the same sums in another order
 

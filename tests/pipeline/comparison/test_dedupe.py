@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from score_libraries import drifting, forget, library
 
 from ndvr import models
-from ndvr.operators.scores.pair_cell import among_best, write_pairs
+from ndvr.operators.scores.cells import among_best, write_pairs
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.pipeline.commands.comparison import dedupe as command
 from ndvr.pipeline.comparison import grid

@@ -12,8 +12,7 @@ from ndvr import models
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.models.methods.dns import search as dns_search
 from ndvr.operators.metrics.agreement import agreement
-from ndvr.operators.scores.inverted_file import nearest
-from ndvr.operators.scores.shortlist import Highest, count_of
+from ndvr.operators.scores.shortlist import Highest, count_of, nearest
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.commands.comparison import similarity as command
 from ndvr.pipeline.comparison.proposals import Proposer

@@ -5,8 +5,7 @@ import pytest
 
 from ndvr.models.card import Frames
 from ndvr.operators.video.headers import Header
-from ndvr.pipeline.estimate.collection import Collection, sample_size
-from ndvr.pipeline.estimate.sample import draw, ratio, resampled_ratios
+from ndvr.pipeline.estimate.collection import Collection, draw, ratio, resampled_ratios, sample_size
 
 
 def test_chances_go_with_weights_and_the_largest_are_always_in():

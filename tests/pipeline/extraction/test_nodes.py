@@ -13,9 +13,9 @@ from clips import numbered_clip
 from places import SUPPORT, python_path
 
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.write import CommitOrStop
+from ndvr.operators.library.shards import CommitOrStop
 from ndvr.pipeline.extraction.extract import extract
-from ndvr.pipeline.extraction.stages import DecodeActor, EmbedActor
+from ndvr.pipeline.extraction.graph import DecodeActor, EmbedActor
 
 N_VIDEOS = 24
 

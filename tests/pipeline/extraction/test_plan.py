@@ -7,7 +7,7 @@ import pytest
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.runs import AtWork, new_run, open_run, recover
-from ndvr.operators.library.write import Write
+from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import EVERY_CONFIG, table
 from ndvr.operators.storage.manifest import read_manifest
 from ndvr.pipeline.extraction.plan import MOST_LOST, make_plan

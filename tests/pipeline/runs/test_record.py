@@ -12,9 +12,8 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.runs.bottleneck import RunSeconds, StageUse, bounded_by
-from ndvr.pipeline.runs.record import RunRecord, close_killed, recorded, runs, runs_text
+from ndvr.pipeline.runs.record import RunRecord, Summary, close_killed, recorded, runs, runs_text, summary_text
 from ndvr.pipeline.runs.status import Status
-from ndvr.pipeline.runs.summary import Summary, summary_text
 
 STORE_FULL = OSError(28, "No space left on device")
 

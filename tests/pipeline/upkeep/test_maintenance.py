@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import LedgerFiles
 from ndvr.operators.library.runs import AtWork, close_run, new_run, open_run, recover
-from ndvr.operators.library.write import Write
+from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.cli import main
 
