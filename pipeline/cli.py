@@ -1,47 +1,63 @@
-"""The `ndvr` command. Commands are entry points of the group `ndvr.commands` (setup.cfg), so that layers above
-this one can add theirs; modules they live in import nothing heavy, so `ndvr --help` answers at once."""
+"""The `ndvr` command: one table says which commands there are and where they live.
+
+A string is not an import: `ndvr --help` answers at once, and layers above this one have their commands here too.
+"""
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 import threading
-from importlib.metadata import entry_points
 
 import click
 
-GROUP = "ndvr.commands"
-# As one uses them, not as the alphabet has them.
-ORDER = (
-    "demo",
-    "methods",
-    "plan",
-    "extract",
-    "import",
-    "similarity",
-    "dedupe",
-    "evaluate",
-    "compare",
-    "show",
-    "explain",
-    "remove",
-    "fsck",
-    "gc",
-    "fit-pca",
-)
+# As one uses them, not as the alphabet has them: heading -> command -> "module:function".
+COMMANDS = {
+    "Main job": {
+        "demo": "ndvr.benchmarks.demo.demo:command",
+        "extract": "ndvr.pipeline.commands.extraction:extract",
+        "similarity": "ndvr.pipeline.commands.comparison:similarity",
+        "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
+        "compare": "ndvr.pipeline.commands.extraction:compare",
+    },
+    "Library": {
+        "show": "ndvr.pipeline.commands.extraction:show",
+        "explain": "ndvr.pipeline.commands.library:explain",
+        "remove": "ndvr.pipeline.commands.library:remove",
+        "fsck": "ndvr.pipeline.commands.library:fsck",
+        "gc": "ndvr.pipeline.commands.library:gc",
+        "import": "ndvr.pipeline.commands.extraction:import_",
+        "fit-pca": "ndvr.pipeline.commands.extraction:fit_pca",
+    },
+    "Evaluation": {
+        "evaluate": "ndvr.benchmarks.evaluate:command",
+    },
+    "Before you start": {
+        "methods": "ndvr.pipeline.commands.extraction:methods",
+        "plan": "ndvr.pipeline.commands.plan:plan",
+    },
+}
+_WHERE = {name: where for group in COMMANDS.values() for name, where in group.items()}
 
 
 class Commands(click.Group):
-    """Finds commands by entry point and turns wrong settings into one sentence and exit code 2."""
+    """Find commands in the table, and turn wrong settings into one sentence and exit code 2."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        found = {point.name for point in entry_points(group=GROUP)}
-        return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+        return list(_WHERE)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        for point in entry_points(group=GROUP, name=name):
-            return point.load()
-        return None
+        if name not in _WHERE:
+            return None
+        module, function = _WHERE[name].split(":")
+        return getattr(importlib.import_module(module), function)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, commands in COMMANDS.items():
+            with formatter.section(heading):
+                found = {name: self.get_command(context, name) for name in commands}
+                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in found.items() if each])
 
     def invoke(self, context: click.Context):
         # A scheduler that wants its machine back shall leave no more behind than Ctrl-C does.

@@ -83,7 +83,7 @@ class AuSiL(Method):
         with torch.device("meta"):  # no point in initialising what is loaded next
             network = SoundNetwork() if part == "embed" else SoundHead(N_FEATURES, whole=options["comparator"] == "on")
         if seed is not None:
-            seeded = weights.seeded_embed_state if part == "embed" else weights.seeded_similarity_state
+            seeded = ausil_weights.seeded_embed_state if part == "embed" else ausil_weights.seeded_similarity_state
             state, source = seeded(seed), str(weights)
         elif part == "embed":
             state, source = ausil_weights.embed_state(weights, options, self.card, fetch=fetch)
