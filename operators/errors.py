@@ -19,6 +19,8 @@ class DecodeError(Exception):
     """
 
     def __init__(self, kind: ErrorClass, message: str, died: bool = False):
+        # Names that are no UTF-8 fit into no table.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(kind, message, died)
         self.kind, self.message = kind, message
         self.died = died  # with it died the process that was decoding, and whatever else that was at

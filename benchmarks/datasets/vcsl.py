@@ -9,7 +9,6 @@ label_file_test.json and pair_file_test.csv (VCSL), or label_file.json and pair_
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 
 from ndvr.benchmarks.record import PlainCommand
 from ndvr.operators.metrics.segments import Boxes, SegmentOverlap, segment_overlap
+from ndvr.operators.storage.text_files import read_table
 
 _FILES = (("label_file_test.json", "pair_file_test.csv"), ("label_file.json", "pair_file.csv"))
 
@@ -109,11 +109,8 @@ def read_truth(folder: Path) -> Boxes:
         if not (folder / name).exists():
             raise FileNotFoundError(f"no {name} in {folder}: download it from github.com/alipay/VCSL (data)")
     labels = json.loads((folder / files[0]).read_text(encoding="utf-8"))
-    with (folder / files[1]).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"query_id", "reference_id"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{folder / files[1]} needs the columns query_id and reference_id")
-        pairs = [(row["query_id"], row["reference_id"]) for row in reader]
+    _, rows = read_table(folder / files[1], needs=("query_id", "reference_id"), purpose="pair file")
+    pairs = [(row["query_id"], row["reference_id"]) for _, row in rows]
     truth = {(query, other): _boxes(f"{query}-{other}", labels.get(f"{query}-{other}", ())) for query, other in pairs}
     if not any(map(len, truth.values())):
         raise ValueError(f"no pair of {folder / files[1]} has a label in {files[0]}: files do not match")

@@ -23,6 +23,7 @@ import numpy as np
 from ndvr.benchmarks.record import PlainCommand
 from ndvr.operators.metrics.average_precision import Candidate, MicroAp, Pair, pair_micro_ap
 from ndvr.operators.metrics.segments import Match, Segment, SegmentAp, segment_ap
+from ndvr.operators.storage.text_files import read_table
 
 # --- Read and write matches as the CSV of the Video Similarity Challenge 2022, predictions and ground truth alike ----
 #
@@ -40,18 +41,12 @@ def read_matches(path: str | Path, *, scored: bool) -> list[Match]:
     if not path.exists():
         raise FileNotFoundError(f"no matches at {path}: give a CSV with the columns {', '.join(_IDS + _TIMES)}")
     needed = _IDS + _TIMES + (("score",) if scored else ())
-    # utf-8-sig: editors on Windows put a mark before the first column.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in needed if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}: matches need {', '.join(needed)}")
-        out = []
-        for row in reader:
-            try:
-                out.append(_match(row, scored))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+    out = []
+    for line, row in read_table(path, needs=needed, purpose="matches")[1]:
+        try:
+            out.append(_match(row, scored))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {line}: {error}") from None
     return out
 
 

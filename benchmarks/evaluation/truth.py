@@ -13,7 +13,6 @@ For one value of a column (`by`), right pairs of the other values are neither.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ndvr.benchmarks.evaluation.protocol import Protocol, Sets, Task
+from ndvr.operators.storage.text_files import read_table
 
 OVERALL = "overall"
 Siblings = Literal["ignore", "wrong"]
@@ -40,22 +40,15 @@ def read_truth(path: str | Path) -> Truth:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no truth file {path}: give a CSV with the columns query_id, video_id, relation")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = tuple(reader.fieldnames or ())
-        missing = [name for name in ("query_id", "video_id") if name not in columns]
-        if missing:
-            raise ValueError(
-                f"truth file {path} has no column {', '.join(missing)} (it has {', '.join(columns) or 'nothing'}): "
-                "its first line must name query_id, video_id, relation"
-            )
-        rows = tuple(reader)
-    if not rows:
-        raise ValueError(f"truth file {path} has no rows: without a related pair nothing can be measured")
-    for number, row in enumerate(rows, 2):
+    layout, lines = read_table(path, needs=("query_id", "video_id"), purpose="truth file")
+    rows = []
+    for number, row in lines:
         if not row["query_id"] or not row["video_id"]:
             raise ValueError(f"truth file {path}, line {number}: query_id and video_id must both be filled")
-    return Truth(name=str(path), columns=columns, rows=rows)
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"truth file {path} has no rows: without a related pair nothing can be measured")
+    return Truth(name=str(path), columns=layout.columns, rows=tuple(rows))
 
 
 def protocol(
@@ -152,12 +145,8 @@ def _family_pairs(path: Path) -> Sets:
     if not path.is_file():
         raise FileNotFoundError(f"no families file {path}: give a CSV with the columns family, path")
     members: dict[str, set[str]] = defaultdict(set)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"family", "path"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"families file {path} needs the columns family, path")
-        for row in reader:
-            members[row["family"]].add(row["path"])
+    for _, row in read_table(path, needs=("family", "path"), purpose="families file")[1]:
+        members[row["family"]].add(row["path"])
     out: Sets = {}
     for family in members.values():
         out = _union(out, {video: frozenset(family - {video}) for video in family})

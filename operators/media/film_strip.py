@@ -17,6 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video.decoders import check_readable, open_video
 from ndvr.operators.video.picture import Turn, display_turn
 from ndvr.operators.video.pyav_decoder import best_video
@@ -41,8 +42,8 @@ def film_strip(
         with new_sandbox() as own:
             return film_strip(uri, frames, height, quality=quality, sandbox=own)
     try:
-        check_readable(uri)
-        pictures = list(sandbox.stream(uri, frames, height))
+        check_readable(local_path(uri))
+        pictures = list(sandbox.stream(local_path(uri), frames, height))
         strip = _side_by_side(pictures)
     except NoPicture as error:
         strip = _grey_strip(str(error), frames, height)

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.text_files import read_table, table_layout
 
 # --- Walk over {query: {video: score}} one query at a time: FIVR-200K's result file is 803 MB, 2.8 GiB once loaded
 
@@ -198,8 +200,8 @@ def _check_columns(path: Path) -> None:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path} is not a whole Parquet file ({error}): remove it and run again") from None
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig") as file:
-            found = [name.strip().strip('"') for name in file.readline().split(",")]
+        table_layout(path, needs=COLUMNS, purpose="score table")
+        return
     else:
         return
     missing = [name for name in COLUMNS if name not in found]
@@ -238,14 +240,33 @@ def _read_parquet(path: Path) -> Iterator[ScoreBatch]:
 def _read_csv(path: Path) -> Iterator[ScoreBatch]:
     from pyarrow import csv
 
+    layout = table_layout(path, needs=COLUMNS, purpose="score table")
     # Ids such as 001 must stay text.
     types = {"query_id": pa.string(), "video_id": pa.string(), "score": pa.float64()}
     convert = csv.ConvertOptions(column_types=types, include_columns=list(COLUMNS), null_values=[])
+    read = csv.ReadOptions(encoding=layout.encoding, column_names=layout.columns, skip_rows=1)
+    parse = csv.ParseOptions(delimiter=layout.separator)
     try:
-        for batch in csv.open_csv(path, convert_options=convert):
-            yield _of_table(batch)
-    except pa.ArrowInvalid as error:
+        for batch in csv.open_csv(path, convert_options=convert, read_options=read, parse_options=parse):
+            yield _of_table(_unspaced(batch) if layout.spaced else batch)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        _name_the_line(path)
         raise ValueError(f"{path}: {error}") from None
+
+
+def _name_the_line(path: Path) -> None:
+    """Raise ValueError for the first row of a CSV that is no score; slower than the reader that stumbled over it."""
+    for line, row in read_table(path, needs=COLUMNS, purpose="score table")[1]:
+        try:
+            float(row["score"])
+        except ValueError:
+            raise ValueError(f"score table {path}, line {line}: score {row['score']!r} is not a number") from None
+
+
+def _unspaced(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Drop the space that stood behind a separator."""
+    columns = [pc.utf8_ltrim(column, " ") if pa.types.is_string(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _of_rows(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[ScoreBatch]:

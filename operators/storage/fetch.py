@@ -37,6 +37,7 @@ from ndvr.operators.storage.object_store import (
     stat_of,
     told,
 )
+from ndvr.operators.storage.video_files import local_path
 
 BLOCK_BYTES = 16 << 20  # a request each
 PAUSES_S = (1.0, 4.0)  # before trying again, on top of what the store's client does by itself
@@ -63,7 +64,7 @@ class Fetch:
     @contextlib.contextmanager
     def __call__(self, uri: str) -> Iterator[Fetched]:
         if not is_remote(uri):
-            yield Fetched(uri, {})
+            yield Fetched(local_path(uri), {})
             return
         try:
             self._room = self._room or _Room()

@@ -10,8 +10,6 @@ Relative paths in a list are looked up from the list's own folder; local folders
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import posixpath
 from collections import Counter
@@ -20,33 +18,33 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.object_store import Stat, check_served, is_remote, kind_of, list_objects, stat_objects
 from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.text_files import MissingColumns, read_lines, read_table, split_pair
+from ndvr.operators.storage.video_files import NOT_FOLDERS, Walk, local_path, no_video, uri_of
 
 _AT_ONCE = 32  # files asked for: a network file system answers after milliseconds
-
-# What lies beside videos and is none, by its name. Anything else in a folder is tried: a wrong or missing
-# extension says nothing about the bytes.
-NOT_VIDEOS = frozenset(
-    """
-    .bmp .cfg .csv .db .doc .docx .exe .gz .h5 .hdf5 .html .ini .ipynb .jpeg .jpg .json .jsonl .log .md .nfo .npy
-    .npz .parquet .part .pdf .pickle .pkl .png .pth .py .rst .sh .sqlite .srt .sub .svg .tar .tgz .tif .tiff .toml
-    .torrent .tsv .txt .vtt .webp .xlsx .xml .yaml .yml .zip
-    """.split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The videos of a run: `uris[video_id]`, sorted by id. `ignored` counts files left out, by extension."""
+    """The videos of a run: `uris[video_id]`, sorted by id.
+
+    ignored      files left out, by extension or kind: counts
+    other_names  video id -> further names of the same file, which are no videos of their own (links)
+    unreadable   folder or file that could not be looked at -> why; what lies there is unknown
+    """
 
     source: str
     uris: dict[str, str] = field(repr=False)
     ignored: dict[str, int] = field(default_factory=dict)
+    other_names: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    unreadable: dict[str, str] = field(default_factory=dict)
     # Bytes and mtime_ns, None of what is not there; empty where all are local, and can be asked as cheaply later.
     stats: dict[str, Stat | None] = field(default_factory=dict, repr=False)
 
@@ -121,7 +119,7 @@ def stat_files(uris: dict[str, str]) -> dict[str, Stat | None]:
 
 def _stat(uri: str) -> Stat | None:
     try:
-        found = os.stat(uri)
+        found = os.stat(local_path(uri))
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
@@ -141,17 +139,18 @@ def _spelled(folder: str) -> str:
 
 
 def _folder(folder: Path) -> Manifest:
+    walk = Walk(folder)
+    walk.run()
     uris: dict[str, str] = {}
-    ignored: Counter[str] = Counter()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            file = Path(root, name)
-            if kind := _no_video(name):
-                ignored[kind] += 1
-            else:
-                uris[file.relative_to(folder).as_posix()] = str(file.resolve() if file.exists() else file.absolute())
-    return _of_folder(str(folder), uris, ignored, {})
+    others: dict[str, tuple[str, ...]] = {}
+    for names in walk.names.values():
+        (_, video_id, file), *more = sorted(names)
+        while video_id in uris:  # "caf\\xe9" may be spelled so, or be the printable form of bytes
+            video_id += "~"
+        uris[video_id] = uri_of(str(file.resolve() if file.exists() else file.absolute()))
+        if more:
+            others[video_id] = tuple(name for _, name, _ in more)
+    return _of_folder(str(folder), uris, walk.ignored, {}, other_names=others, unreadable=walk.unreadable)
 
 
 def _remote_folder(folder: str) -> Manifest:
@@ -161,45 +160,53 @@ def _remote_folder(folder: str) -> Manifest:
     for uri, stat in list_objects(folder).items():
         video_id = uri.removeprefix(root)
         *folders, name = video_id.split("/")
-        if any(part.startswith(".") for part in folders):
+        if any(part.startswith(".") or part.lower() in NOT_FOLDERS for part in folders):
             continue
-        if kind := _no_video(name):
+        if kind := no_video(name):
             ignored[kind] += 1
         else:
             stats[video_id] = stat
     return _of_folder(folder, {video_id: root + video_id for video_id in stats}, ignored, stats)
 
 
-def _no_video(name: str) -> str | None:
-    """The kind of file that is no video by its name: its extension, or the name of a hidden one."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return (suffix or name) if name.startswith(".") or suffix in NOT_VIDEOS else None
-
-
-def _of_folder(folder: str, uris: dict[str, str], ignored: Counter[str], stats: dict[str, Stat | None]) -> Manifest:
+def _of_folder(
+    folder: str, uris: dict[str, str], ignored: Counter[str], stats: dict[str, Stat | None], **more: Any
+) -> Manifest:
     if not uris:
-        left = f"; ignored {sum(ignored.values())} files that are no videos by name" if ignored else ""
-        raise ValueError(f"no videos in folder {folder}{left}")
-    return Manifest(source=folder, uris=dict(sorted(uris.items())), ignored=dict(sorted(ignored.items())), stats=stats)
+        left = f"; ignored {sum(ignored.values())} files that are no videos" if ignored else ""
+        closed = "".join(f"; cannot look into {name}: {why}" for name, why in more.get("unreadable", {}).items())
+        raise ValueError(f"no videos in folder {folder}{left}{closed}")
+    uris, kinds = dict(sorted(uris.items())), dict(sorted(ignored.items()))
+    return Manifest(source=folder, uris=uris, ignored=kinds, stats=stats, **more)
 
 
 def _text(place: str, data: bytes) -> list[tuple[str, str]]:
     pairs = []
-    # utf-8-sig: editors on Windows put a mark before the first id.
-    for number, line in enumerate(data.decode("utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        parts = line.strip().split(maxsplit=1)
-        if len(parts) != 2:
-            raise ValueError(f'{place}, line {number}: expected "id path", got {line.strip()!r}')
-        pairs.append((parts[0], parts[1]))
+    for number, line in read_lines(place, data):
+        video_id, path = split_pair(line)
+        if not path:
+            raise ValueError(
+                f'{place}, line {number}: expected "id path", got {line!r}; an id with spaces needs quotes'
+            )
+        pairs.append((video_id, path))
     return pairs
 
 
 def _csv(place: str, data: bytes) -> list[tuple[str, str]]:
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-    key = _uri_column(place, reader.fieldnames or [])
-    return _complete(place, ((row["video_id"], row[key]) for row in reader))
+    for key in ("uri", "path"):
+        try:
+            _, rows = read_table(place, data, needs=("video_id", key), purpose="list of videos")
+            break
+        except MissingColumns as error:
+            columns = error.columns
+    else:
+        _uri_column(place, columns)
+    pairs = []
+    for line, row in rows:
+        if not row["video_id"] or not row[key]:
+            raise ValueError(f"{place}, line {line}: empty {key if row['video_id'] else 'video_id'}")
+        pairs.append((row["video_id"], row[key]))
+    return pairs
 
 
 def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from av.stream import Disposition
 
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.storage.object_store import filesystem, is_remote
+from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video.pyav_decoder import best_video
 from ndvr.operators.video.sandbox import Sandbox
 from ndvr.operators.video.stream import check_readable
@@ -84,7 +85,7 @@ def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
 def size_of(path: str) -> int:
     """Bytes of a file; 0 when it cannot be asked."""
     try:
-        return os.path.getsize(path)
+        return os.path.getsize(local_path(path))
     except OSError:
         return 0
 
@@ -122,6 +123,7 @@ def _opened(path: str) -> tuple[Any, int]:
             return file, file.size()
         except OSError as error:
             raise DecodeError("io", str(error)) from error
+    path = local_path(path)
     check_readable(path)
     return f"file:{path}", os.path.getsize(path)
 

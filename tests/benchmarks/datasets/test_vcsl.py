@@ -133,7 +133,7 @@ def test_files_that_are_missing_or_do_not_match_are_named(folder):
     with pytest.raises(ValueError, match="has a label in label_file_test.json: files do not match"):
         vcsl.evaluate_segments({}, folder)
     (folder / "pair_file_test.csv").write_text("query,reference\na,b\n")
-    with pytest.raises(ValueError, match="needs the columns query_id and reference_id"):
+    with pytest.raises(ValueError, match="has no column query_id, reference_id"):
         vcsl.evaluate_segments({}, folder)
     (folder / "pair_file_test.csv").unlink()
     with pytest.raises(FileNotFoundError, match="no pair_file_test.csv in"):

@@ -121,7 +121,7 @@ def test_a_score_that_is_no_number_names_its_pair(good, tmp_path):
     good[0].write_text(json.dumps({"q": {"a": 1.0, "b": None}}))
     check_refused("the score of query 'q' and video 'b' is None, not a number", good[0], "--truth", good[1])
     (tmp_path / "words.csv").write_text("query_id,video_id,score\nq,a,high\n")
-    check_refused("words.csv: In CSV column #2", tmp_path / "words.csv", "--truth", good[1])
+    check_refused("words.csv, line 2: score 'high' is not a number", tmp_path / "words.csv", "--truth", good[1])
 
 
 def test_a_pair_with_two_scores_is_named(good, tmp_path):

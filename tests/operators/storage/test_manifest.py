@@ -1,13 +1,16 @@
 """What VIDEOS may be, and what is said when it is something else."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ndvr.operators.storage.manifest import read_manifest
+from ndvr.operators.storage.manifest import read_manifest, stat_files
 from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.video_files import local_path
 
 
 def touch(*paths):
@@ -50,7 +53,7 @@ def test_a_missing_path_is_named(tmp_path):
 
 def test_an_empty_folder_is_refused_and_says_what_it_passed_over(tmp_path):
     touch(tmp_path / "readme.md")
-    with pytest.raises(ValueError, match="no videos in folder .*; ignored 1 files that are no videos by name"):
+    with pytest.raises(ValueError, match="no videos in folder .*; ignored 1 files that are no videos"):
         read_manifest(tmp_path)
 
 
@@ -74,7 +77,7 @@ def test_an_id_used_twice_is_named(tmp_path):
 
 def test_a_row_with_an_empty_id_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("video_id,uri\nv1,a.mp4\n,b.mp4\n")
-    with pytest.raises(ValueError, match="row 2: empty video_id"):
+    with pytest.raises(ValueError, match=r"t.csv, line 3: empty video_id"):
         read_manifest(tmp_path / "t.csv")
 
 
@@ -164,3 +167,84 @@ def test_what_is_not_there_and_what_holds_no_videos_is_said(store, videos):
 def test_a_list_and_the_object_itself_say_the_same_of_its_time(store, videos):
     folder, alone = read_manifest(videos), read_manifest(f"{videos}/b.mp4")
     assert folder.stats["b.mp4"] == alone.stats["b.mp4"]
+
+
+# --- What lies in ordinary folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder_that_links_to_itself_is_entered_once(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / "sub" / "b.mp4")
+    (tmp_path / "sub" / "up").symlink_to("..")
+    (tmp_path / "here").symlink_to(".")
+    assert list(read_manifest(tmp_path).uris) == ["a.mp4", "sub/b.mp4"]
+
+
+def test_one_file_under_several_names_is_one_video_with_its_other_names(tmp_path):
+    touch(tmp_path / "films" / "a.mp4", tmp_path / "films" / "b.mp4")
+    (tmp_path / "a_link.mp4").symlink_to("films/a.mp4")
+    (tmp_path / "zz.mp4").hardlink_to(tmp_path / "films" / "b.mp4")
+    manifest = read_manifest(tmp_path)
+    assert list(manifest.uris) == ["films/a.mp4", "films/b.mp4"]
+    assert manifest.other_names == {"films/a.mp4": ("a_link.mp4",), "films/b.mp4": ("zz.mp4",)}
+
+
+def test_links_to_nothing_and_to_themselves_cost_a_row_each_and_no_more(tmp_path):
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    assert list(read_manifest(tmp_path).uris) == ["a.mp4", "gone.mp4", "loop.mp4"]
+
+
+def test_a_name_that_is_not_utf8_has_a_printable_id_and_can_be_opened(tmp_path):
+    name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.mp4")
+    with open(name, "wb") as file:
+        file.write(b"x")
+    manifest = read_manifest(tmp_path)
+    (video_id,) = manifest.uris
+    assert video_id == "caf\\xe9.mp4"
+    assert os.fsencode(local_path(manifest.uris[video_id])) == name
+    assert stat_files(manifest.uris)[video_id][0] == 1
+    pa.array([manifest.uris[video_id]])  # fits into a table
+
+
+def test_what_lies_beside_videos_is_counted_and_not_taken(tmp_path):
+    beside = ["a.AAE", "a.xmp", "a.THM", "a.avif", "a.heic", "old.7z", "old.rar", "Thumbs.db", "list.m3u8", ".DS_Store"]
+    touch(tmp_path / "a.mov", *(tmp_path / name for name in beside))
+    touch(tmp_path / "$RECYCLE.BIN" / "b.mov", tmp_path / "@eaDir" / "c.mov", tmp_path / "stream" / "d.mov")
+    touch(tmp_path / "stream" / "index.m3u8", tmp_path / "stream" / "segment_1.ts")
+    (tmp_path / "README").write_text("What this folder is for.\n")
+    (tmp_path / "picture").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    manifest = read_manifest(tmp_path)
+    assert list(manifest.uris) == ["a.mov", "stream/d.mov"]
+    assert manifest.ignored["no video inside"] == 2 and manifest.ignored["segment of a stream"] == 1
+    assert sum(manifest.ignored.values()) == len(beside) + 4
+
+
+def test_a_pipe_is_no_video(tmp_path):
+    touch(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    manifest = read_manifest(tmp_path)
+    assert list(manifest.uris) == ["a.mp4"] and manifest.ignored == {"no regular file": 1}
+
+
+def test_a_list_may_quote_ids_that_hold_spaces(tmp_path):
+    (tmp_path / "list.txt").write_text('"my clip.mp4" my clip.mp4\nb b.mp4\n')
+    assert set(read_manifest(tmp_path / "list.txt").uris) == {"my clip.mp4", "b"}
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        touch(folder / "open" / "a.mp4", folder / "closed" / "b.mp4")
+        (folder / "closed").chmod(0)
+        user = os.geteuid()
+        try:
+            if user == 0:  # who may look everywhere
+                os.seteuid(65534)
+            manifest = read_manifest(folder)
+        finally:
+            os.seteuid(user)
+            (folder / "closed").chmod(0o755)
+    assert list(manifest.uris) == ["open/a.mp4"]
+    assert manifest.unreadable == {str(folder / "closed"): "Permission denied"}
