@@ -5,6 +5,11 @@ PYTHON ?= python3
 VENV ?= .venv
 TEST_OPTIONS ?=
 
+# One folder called ndvr, made of links, for what does not follow an editable install: editors, mypy, pyright.
+PARTS = models operators pipeline benchmarks $(wildcard pipeline/face/*.py) pipeline/face/py.typed
+WRITE_PTH = import pathlib, sysconfig; \
+	pathlib.Path(sysconfig.get_path("purelib"), "ndvr.pth").write_text("$(CURDIR)/build/types\n")
+
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
@@ -15,7 +20,6 @@ test: $(VENV)/.installed-test
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-	mkdir -p build/types/ndvr && ln -sfn $(addprefix ../../../,models operators pipeline benchmarks) build/types/ndvr/
 	$(VENV)/bin/mypy
 
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -23,6 +27,8 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): PyTorch, Ray and the rest, about 7 GB on disk, one to five minutes ..."
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
+	mkdir -p build/types/ndvr && ln -sfn $(addprefix ../../../,$(PARTS)) build/types/ndvr/
+	$(VENV)/bin/python -c '$(WRITE_PTH)'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

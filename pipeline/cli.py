@@ -12,6 +12,8 @@ import threading
 
 import click
 
+import ndvr
+
 # As one uses them, not as the alphabet has them: heading -> command -> "module:function".
 COMMANDS = {
     "Main job": {
@@ -86,7 +88,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
-@click.version_option(package_name="ndvr")
+@click.version_option(ndvr.__version__, prog_name="ndvr")
 @click.option("--traceback", is_flag=True, help="Show where an error comes from.")
 def main(traceback: bool) -> None:
     """Have we seen this video before? Near-duplicate video retrieval at scale, by picture and by sound.
