@@ -1,6 +1,6 @@
 """What a method is, as data: its card and the views it can ask for. Imports nothing heavy.
 
-A view says which windows of a video a method wants to be shown; `ndvr.operators.views` cuts them.
+A view says which windows of a video a method wants to be shown; `ndvr.operators.video.windows` cuts them.
 Every method file assigns one `CARD = Card(...)` out of literals and the names of this module, so that a
 listing can read it without importing torch.
 """
@@ -177,6 +177,10 @@ class Card:
 
 
 # What several cards name.
+SAMPLERS: dict[str, View] = {  # how S2VS's, and how ViSiL's and DnS's authors pick and resize frames
+    "ffmpeg": Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale"),
+    "opencv": Frames(rule="opencv", resize=256, crop=224, kernel="cubic"),
+}
 RESNET50 = File(  # torchvision's IMAGENET1K_V1
     name="resnet50-0676ba61.pth",
     url="https://download.pytorch.org/models/resnet50-0676ba61.pth",

@@ -22,6 +22,8 @@ class Method(ABC):
     """One published way to compare videos; tensors in, tensors out, on the device of the network.
 
     It has two networks: `embed` is given the one of part "embed", everything else the one of part "similarity".
+    What a method does not override is left to them: the first is called, the second has `signature(features)`,
+    `similarities(query, targets)` and `matrix(query, target)`.
     Letters: N windows in a batch, T windows in a video, V videos.
     """
 
@@ -62,17 +64,17 @@ class Method(ABC):
         An option left at None that the weights decide, such as a width, is filled in.
         """
 
-    @abstractmethod
     def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
         """Features of windows, (N, *window_shape) -> (N, *feature_shape); row i depends on window i only."""
+        return network(windows)
 
     def signature(self, network: Network, features: torch.Tensor) -> Signature:
-        """What is compared: (T, *feature_shape) as stored, T >= 1. Default: the features."""
-        return features
+        """What is compared, made of (T, *feature_shape) as stored, T >= 1."""
+        return network.signature(features)
 
-    @abstractmethod
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
+        return network.similarities(query, targets)
 
     def score_matrix(
         self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature]
@@ -84,7 +86,7 @@ class Method(ABC):
 
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
-        raise ValueError("this method has no window-to-window similarity")
+        return network.matrix(query, target)
 
 
 class NotFiniteError(ValueError):

@@ -12,7 +12,7 @@ from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import CACHE, Card, Clips, File, Option
 from ndvr.models.layers.chamfer import chamfer
-from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.method import Method, Options, Part
 
 # --- TimeSformer with divided space-time attention (Bertasius et al., ICML 2021): clips of pictures to class tokens
 #
@@ -260,22 +260,6 @@ class CSL3D(Method):
         files.load_into(network, found, source=source)
         return network
 
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, T, H, W, 3) uint8 -> (N, 768 or 384) float32, not normalised; made for T = 8 and 224 x 224."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, D) -> (T, D), L2-normalised. A zero vector stays zero and is like nothing; the authors' gives NaN."""
-        return functional.normalize(features, dim=-1)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]."""
-        return network(query, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) cosines of clips."""
-        return query @ target.t()
-
 
 class ClipNetwork(nn.Module):
     """The network under the authors' names."""
@@ -289,15 +273,24 @@ class ClipNetwork(nn.Module):
 
 
 class Comparison(nn.Module):
-    """Chamfer similarity in one of its three forms; it has no weights."""
+    """Unit vectors of clips, compared by Chamfer similarity in one of its three forms; it has no weights."""
 
     def __init__(self, kind: str):
         super().__init__()
         self.symmetric = kind == "symmetric"
         self.top_k = TOP_CLIPS if kind == "topk" else None
 
-    def forward(self, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+    def signature(self, features: torch.Tensor) -> torch.Tensor:
+        """(T, D) -> (T, D), L2-normalised. A zero vector stays zero and is like nothing; the authors' gives NaN."""
+        return functional.normalize(features, dim=-1)
+
+    def similarities(self, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
+        """(V,) in [-1, 1]."""
         return chamfer(query, targets, symmetric=self.symmetric, top_k=self.top_k)
+
+    def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(Tq, Tt) cosines of clips."""
+        return query @ target.t()
 
 
 def _untrained(network: nn.Module, seed: int) -> files.State:

@@ -9,16 +9,16 @@ from torch import nn
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.head import SimilarityHead
 from ndvr.models.layers.regions import build_extractor, head_state
-from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.method import Method, Options, Part
 
 CARD = Card(
     title="S2VS",
     paper="Kordopatis-Zilos et al., Self-Supervised Video Similarity Learning, CVPRW 2023 (arXiv 2304.03378)",
-    view=Frames(),
+    view=SAMPLERS["ffmpeg"],
     feature_shape=(9, 512),
     min_windows=4,  # the comparator halves twice; shorter videos are repeated
     weights={
@@ -36,7 +36,7 @@ CARD = Card(
     options={
         "sampler": Option(
             default="ffmpeg",
-            choices=("ffmpeg", "opencv"),
+            choices=tuple(SAMPLERS),
             help="which of the authors' two loaders to follow; they show different frames of the same second",
             part="embed",
         ),
@@ -87,9 +87,7 @@ class S2VS(Method):
     """
 
     def view(self, options: Options) -> View:
-        if options["sampler"] == "opencv":
-            return Frames(rule="opencv", kernel="cubic")
-        return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
+        return SAMPLERS[options["sampler"]]
 
     def symmetric(self, options: Options) -> bool:
         # The CNN is not: its kernels tell a matrix from its transpose.
@@ -114,22 +112,6 @@ class S2VS(Method):
             )
         files.load_into(network, state if seed is None else random_weights.seeded(network, seed), source=source)
         return network
-
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 224, 224, 3) uint8 -> (N, 9, 512) float32; other sizes give other numbers of regions."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, 9, 512) -> (max(T, 4..6), 9, 512) weighted by attention, or signs."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
-        return network.similarities(query, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) frame similarities before the CNN, or the CNN's dense output in [-1, 1]."""
-        return network.matrix(query, target)
 
 
 def _variant(state: files.State) -> str:

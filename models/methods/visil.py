@@ -10,17 +10,17 @@ from torch.nn import functional
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.head import SimilarityHead
 from ndvr.models.layers.regions import build_extractor, head_state
-from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.method import Method, Options, Part
 
 CARD = Card(
     title="ViSiL",
     paper="Kordopatis-Zilos et al., ViSiL: Fine-grained Spatio-Temporal Video Similarity Learning, ICCV 2019 "
     "(arXiv 1908.07410)",
-    view=Frames(rule="opencv", kernel="cubic"),
+    view=SAMPLERS["opencv"],
     feature_shape=(9, 3840),
     min_windows=4,  # the comparator halves twice; shorter videos are repeated
     weights={
@@ -50,7 +50,7 @@ CARD = Card(
         ),
         "sampler": Option(
             default="opencv",
-            choices=("opencv", "ffmpeg"),
+            choices=tuple(SAMPLERS),
             help="how frames are picked and resized: as the authors of ViSiL, or as those of S2VS",
             part="embed",
         ),
@@ -72,9 +72,7 @@ class ViSiL(Method):
     """
 
     def view(self, options: Options) -> View:
-        if options["sampler"] == "opencv":
-            return Frames(rule="opencv", kernel="cubic")
-        return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
+        return SAMPLERS[options["sampler"]]
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
         return (9, _dims(options))
@@ -104,22 +102,6 @@ class ViSiL(Method):
             state = _ours(state, options, source)
         files.load_into(network, state, source=source)
         return network
-
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 224, 224, 3) uint8 -> (N, 9, dims) float32."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, 9, dims) -> (max(T, 4..6), 9, dims) weighted by attention: 138 KB a frame of 3840 numbers a region."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
-        return network.similarities(query, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) frame similarities before the CNN."""
-        return network.matrix(query, target)
 
 
 def _dims(options: Options) -> int:

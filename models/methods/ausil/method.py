@@ -11,7 +11,7 @@ from torch import nn
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import CACHE, Card, File, Mel, Option, View
-from ndvr.models.method import Method, Network, Options, Part
+from ndvr.models.method import Method, Options, Part
 from ndvr.models.methods.ausil import weights as ausil_weights
 from ndvr.models.methods.ausil.network import N_FEATURES, SoundHead, SoundNetwork
 
@@ -91,22 +91,6 @@ class AuSiL(Method):
             state, source = ausil_weights.similarity_state(weights, options, self.card)
         files.load_into(network, state, source=source)
         return network
-
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 174, 128) dB -> (N, 2528), of length sqrt(12)."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, 2528) -> (T, 1, 2528): length one, whitened, length one, times the attention weight."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]: how well the query is found in each target; not the same the other way round."""
-        return network.similarities(query, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) window similarities before the CNN."""
-        return network.matrix(query, target)
 
 
 METHOD = AuSiL(CARD)

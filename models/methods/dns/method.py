@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, Card, File, Frames, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
 from ndvr.models.layers.regions import build_extractor
 from ndvr.models.method import Method, Network, Options, Part
 from ndvr.models.methods.dns import networks as dns_students
@@ -18,7 +18,7 @@ CARD = Card(
     title="DnS",
     paper="Kordopatis-Zilos et al., DnS: Distill-and-Select for Efficient and Accurate Video Indexing and Retrieval, "
     "IJCV 2022 (arXiv 2106.13266)",
-    view=Frames(rule="opencv", kernel="cubic"),
+    view=SAMPLERS["opencv"],
     feature_shape=(9, 512),
     min_windows=4,  # the comparator halves twice; shorter videos are repeated
     weights={
@@ -62,7 +62,7 @@ CARD = Card(
         ),
         "sampler": Option(
             default="opencv",
-            choices=("opencv", "ffmpeg"),
+            choices=tuple(SAMPLERS),
             help="how frames are picked and resized: as DnS's loader, or as S2VS's",
             part="embed",
         ),
@@ -83,9 +83,7 @@ class DnS(Method):
     """
 
     def view(self, options: Options) -> View:
-        if options["sampler"] == "opencv":
-            return Frames(rule="opencv", kernel="cubic")
-        return Frames(rule="ffmpeg", resize=256, crop=224, kernel="swscale")
+        return SAMPLERS[options["sampler"]]
 
     def symmetric(self, options: Options) -> bool:
         return options["student"] == "coarse"
@@ -104,28 +102,12 @@ class DnS(Method):
         options["student"] = student  # so that `symmetric` knows
         return network
 
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 224, 224, 3) uint8 -> (N, 9, 512) float32."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, 9, 512) -> fine: (max(T, 4..6), 9, 512) float32 or (max(T, 4..6), 9, 64) uint8; coarse: (1, 1024)."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]. Videos of any length are compared as a whole, where the authors average chunks of 2048."""
-        return network.similarities(query, targets)
-
     def score_matrix(
         self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         if isinstance(network, CoarseStudent):
             return network.score_matrix(queries, targets)
         return super().score_matrix(network, queries, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) frame similarities before the CNN; the coarse student has none."""
-        return network.matrix(query, target)
 
 
 METHOD = DnS(CARD)

@@ -101,28 +101,12 @@ class TCA(Method):
             return build_frames(weights, options, self.card, fetch=fetch)
         return build_comparison(weights, options, self.card)
 
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 224, 224, 3) uint8 -> (N, dims) of length one, or (N, 3840) of length 2 without PCA."""
-        return network(windows)
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, D) encoded frames of length one; (D,) for cosine. No video is cut, whatever its length."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]."""
-        return network.similarities(query, targets)
-
     def score_matrix(
         self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         if network.similarity == "cosine":
             return cosine_matrix(torch.stack(list(queries)), torch.stack(list(targets)))
         return super().score_matrix(network, queries, targets)
-
-    def matrix(self, network: Network, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) similarities of encoded frames, before the CNN."""
-        return network.matrix(query, target)
 
 
 METHOD = TCA(CARD)
