@@ -17,6 +17,7 @@ stopped   in flight only: nothing more can be committed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -67,6 +68,16 @@ LEDGER = pa.schema(
 # In flight only.
 _BLOBS = [("start_s", pa.list_(pa.float64())), ("data", pa.large_binary())]
 FLIGHT = pa.schema([*LEDGER, *(pa.field(name, kind) for name, kind in _BLOBS)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What a video's file is known by, as columns of its rows; None where it was not found out."""
+
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+
 
 # What a decoder is given: a video, which methods want it, and by method the SHA-256 of what is settled under it, if
 # the bytes may still be the same.

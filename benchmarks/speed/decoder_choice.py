@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
             for name, end in ends.items():
                 cpu_s[name] += end["decode_s"]
     for decode in decoders.values():
-        decode.sandbox.close()
+        decode.close()
     ratio = cpu_s["decord"] / max(cpu_s["pyav"], 1e-9)
     path = record("decoder_choice", {"counts": dict(counts), "cpu_s_where_same": cpu_s, "files": by_file})
     for said, count in counts.most_common():

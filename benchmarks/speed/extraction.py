@@ -43,7 +43,7 @@ def decode_alone(videos: list[str], setting) -> dict[str, float]:
                         frames += row["frames"] or 0
                         windows += row["windows_count"]
                         cpu_s += row["decode_s"]
-        decode.sandbox.close()
+        decode.close()
         return frames, windows, cpu_s
 
     n_workers = os.cpu_count() or 1

@@ -49,7 +49,7 @@ def make_videos(folder: Path, *, count: int, seconds: int) -> list[str]:
 def measure(videos: list[str], *, rounds: int) -> dict[str, float]:
     """CPU seconds by method and for "all", and `ratio` of all to the longest."""
     from ndvr.models import card
-    from ndvr.operators.video.decode_child import use_one_core
+    from ndvr.operators.video.windows import use_one_core
 
     use_one_core(card(method).view for method in METHODS)  # imports torch, so that no round pays for it
     turns = [(method,) for method in METHODS] + [METHODS]

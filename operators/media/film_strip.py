@@ -79,7 +79,7 @@ def film_strips(
 
 def new_sandbox() -> Sandbox:
     """A decoder process for `film_strip`; a picture is worth ten seconds, no more."""
-    return Sandbox("ndvr.operators.media.film_strip:serve", memory_gb=4.0, stall_s=10.0, total_s=30.0)
+    return Sandbox(serve, memory_gb=4.0, stall_s=10.0, total_s=30.0)
 
 
 def serve(beat: Callable[[], None], path: str, frames: int, height: int) -> Iterator[np.ndarray]:

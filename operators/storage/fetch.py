@@ -22,11 +22,12 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import pyarrow.fs as pafs
 
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.rows import FileFacts
 from ndvr.operators.storage.object_store import (
     Access,
     Unreachable,
@@ -44,10 +45,10 @@ PAUSES_S = (1.0, 4.0)  # before trying again, on top of what the store's client 
 
 
 class Fetched(NamedTuple):
-    """`facts`: bytes, mtime_ns and sha256 of an object; nothing of a local file, which is yet to be read."""
+    """A file that is here. Of a local one no facts are known yet: it has not been read."""
 
     path: str
-    facts: dict[str, Any]
+    facts: FileFacts
 
 
 class Fetch:
@@ -64,7 +65,7 @@ class Fetch:
     @contextlib.contextmanager
     def __call__(self, uri: str) -> Iterator[Fetched]:
         if not is_remote(uri):
-            yield Fetched(local_path(uri), {})
+            yield Fetched(local_path(uri), FileFacts())
             return
         try:
             self._room = self._room or _Room()
@@ -76,12 +77,13 @@ class Fetch:
         path = self._room.folder / f"video{suffix[0] if suffix else ''}"
         try:
             facts = self._download(uri, path)
-            os.utime(path, ns=(facts["mtime_ns"], facts["mtime_ns"]))
+            assert facts.mtime_ns is not None
+            os.utime(path, ns=(facts.mtime_ns, facts.mtime_ns))
             yield Fetched(str(path), facts)
         finally:
             path.unlink(missing_ok=True)
 
-    def _download(self, uri: str, path: Path) -> dict[str, Any]:
+    def _download(self, uri: str, path: Path) -> FileFacts:
         deadline = time.monotonic() + self.total_s
         for pause_s in (*PAUSES_S, None):
             try:
@@ -96,9 +98,9 @@ class Fetch:
                 raise DecodeError("io", f"cannot keep {uri} in {path.parent}: {error.strerror or error}") from error
         raise AssertionError("the last try returns or raises")
 
-    def _in_time(self, uri: str, path: Path, deadline: float) -> dict[str, Any]:
+    def _in_time(self, uri: str, path: Path, deadline: float) -> FileFacts:
         """In a thread, because a request cannot be broken off: of a server that trickles, it is left alone."""
-        given_up, answer = threading.Event(), list[Any]()
+        given_up, answer = threading.Event(), list[FileFacts | Exception]()
         out = path.open("wb")  # not in the thread, which may come to it when the name is another video's
 
         def work() -> None:
@@ -119,10 +121,10 @@ class Fetch:
             raise answer[0]
         return answer[0]
 
-    def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> dict[str, Any]:
+    def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> FileFacts:
         with told(uri, self.access):
             source = self._store(uri).open_input_file(path_of(uri))
-            size, about = source.size(), source.metadata()
+            size, metadata = source.size(), source.metadata()
         if size == 0:
             raise DecodeError("empty", f"zero bytes: {uri}")
         if size > (free := shutil.disk_usage(out.name).free):
@@ -141,16 +143,16 @@ class Fetch:
             done += len(block)
         # Blocks are requests: another object may have taken this one's place between them.
         with told(uri, self.access):
-            if self._store(uri).open_input_file(path_of(uri)).metadata() != about:
+            if self._store(uri).open_input_file(path_of(uri)).metadata() != metadata:
                 raise Unreachable(f"{uri} was changed while it was read", passing=True)
-            mtime_ns = self._mtime_ns(uri, about)
-        return {"bytes": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
+            mtime_ns = self._mtime_ns(uri, metadata)
+        return FileFacts(bytes=size, mtime_ns=mtime_ns, sha256=digest.hexdigest())
 
-    def _mtime_ns(self, uri: str, about: dict[str, bytes]) -> int:
-        if written := about.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
+    def _mtime_ns(self, uri: str, metadata: dict[str, bytes]) -> int:
+        if written := metadata.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
             return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
-        found = stat_of(self._store(uri).get_file_info(path_of(uri)))
-        return found[1] if found else 0
+        stat = stat_of(self._store(uri).get_file_info(path_of(uri)))
+        return stat[1] if stat else 0
 
     def _store(self, uri: str) -> pafs.FileSystem:
         bucket = bucket_of(uri)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,18 +20,25 @@ import pyarrow as pa
 
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.rows import table
+from ndvr.operators.rows import FileFacts, Kind, table
 from ndvr.operators.storage.fetch import Fetch
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video import decoders
-from ndvr.operators.video.decode_child import File, Seen, Verdict
-from ndvr.operators.video.sandbox import ChildDied, ChildKilled, Sandbox
+from ndvr.operators.video._attempts import (
+    QUARANTINE,
+    Attempt,
+    Outcome,
+    Tried,
+    deaths,
+    final_outcome,
+    kills,
+    next_attempts,
+)
+from ndvr.operators.video.decode_child import File, Seen, Verdict, serve
+from ndvr.operators.video.sandbox import ChildKilled, Sandbox
 from ndvr.operators.video.windows import Piece
 
-QUARANTINE = 2  # decoder processes that a file may bring down
-KILLS = 5  # of its decoder from outside after which a video is tried once more, with growing pauses
-FIRST_PAUSE_S = 0.1
-_HOPELESS = ("io", "empty", "oom", "unsupported")  # with any decoder: PyAV knows every codec that decord does
+FIRST_PAUSE_S = 0.1  # after a decoder was killed from outside; doubled every time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,24 +60,23 @@ class Limits:
 
 
 @dataclass
-class _Case:
-    """One video: what is known of its file, and how its attempts went."""
+class _Video:
+    """One video while it is being decoded."""
 
-    video: dict[str, Any]
+    video_id: str
+    uri: str
+    methods: tuple[str, ...]
     settled: dict[str, str]  # by method the hash of what stands in the ledger
+    facts: FileFacts  # as far as they are known
     path: str = ""  # of the file, where it is here
-    facts: dict[str, Any] = field(default_factory=dict)  # bytes, mtime_ns, sha256
-    attempt: int = 0
-    started: datetime | None = None  # of the attempt
-    deaths: Counter[str] = field(default_factory=Counter)  # by method: children that went down while it was decoded
-    kills: int = 0  # from outside
-    ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # by method, as of the latest attempt
+    history: list[Tried] = field(default_factory=list)
 
 
 class Decode:
     """A table of videos (ndvr.operators.rows.PLANNED) -> tables of pieces, attempts and ends; see there.
 
-    Only video_id, uri, methods and, where there are any, contents are read.
+    Of the videos only video_id, uri, methods and, where there are any, contents, bytes and mtime_ns are read.
+    `on_video` is called with the id of every video before it is touched.
     """
 
     def __init__(
@@ -81,150 +87,134 @@ class Decode:
         decoder: str = "auto",
         limits: Limits | None = None,
         access: Access | None = None,
+        on_video: Callable[[str], None] = lambda video_id: None,
     ):
-        self.jobs, self.run, self.order = jobs, run, decoders.order(decoder)
+        self.jobs, self.run, self.order, self.on_video = jobs, run, decoders.order(decoder), on_video
+        self.sounds = {method for method, job in jobs.items() if isinstance(job.view, Mel)}
         self.host = socket.gethostname().split(".")[0]
         limits = limits or Limits()
         self.fetch = Fetch(access, total_s=limits.total_s)
-        hears = any(isinstance(job.view, Mel) for job in jobs.values())
         self.sandbox = Sandbox(
-            "ndvr.operators.video.decode_child:serve",
-            needs=("ndvr.models.layers.mel",) if hears else (),
+            serve,
+            needs=("ndvr.models.layers.mel",) if self.sounds else (),
             memory_gb=limits.memory_gb,
             stall_s=limits.stall_s,
             total_s=limits.total_s,
         )
 
+    def close(self) -> None:
+        """End the decoder process."""
+        self.sandbox.close()
+
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        for video in videos.to_pylist():
+        for row in videos.to_pylist():
+            settled = zip(row["methods"], row.get("contents") or [])
+            video = _Video(
+                video_id=row["video_id"],
+                uri=row["uri"],
+                methods=tuple(row["methods"]),
+                settled={method: content for method, content in settled if content},
+                facts=FileFacts(bytes=row.get("bytes"), mtime_ns=row.get("mtime_ns")),
+            )
+            self.on_video(video.video_id)
             yield from self._video(video)
 
-    def _video(self, video: dict[str, Any]) -> Iterator[pa.Table]:
-        """With the file at hand. What cannot be brought here is failed for every method."""
-        settled = zip(video["methods"], video.get("contents") or [])
-        case = _Case(video, {method: content for method, content in settled if content})
-        case.started, began = datetime.now(timezone.utc), time.monotonic()
+    def _video(self, video: _Video) -> Iterator[pa.Table]:
+        """Bring the file here and decode it; when that is impossible, every method fails."""
+        started, began = datetime.now(timezone.utc), time.monotonic()
         try:
-            with self.fetch(video["uri"]) as file:
-                case.path, case.facts = file
-                yield from self._decoded(case)
+            with self.fetch(video.uri) as (video.path, video.facts):
+                yield from self._attempts(video)
         except DecodeError as error:
-            case.attempt, case.facts = 1, {name: video.get(name) for name in ("bytes", "mtime_ns")}
-            end: dict[str, Any] = {
-                "kind": "end",
-                "status": "failed",
-                "error_class": error.kind,
-                "message": error.message,
-            }
-            end |= {"piece": 0, "windows_count": 0, "uri": video["uri"], "decode_s": time.monotonic() - began}
-            end |= {"deaths": 0, "quarantined": False}
-            yield table([self._row(case, method, end) for method in video["methods"]])
+            failure = replace(_failure(error), decode_s=time.monotonic() - began)
+            outcomes = dict.fromkeys(video.methods, failure)
+            video.history = [Tried(attempt=Attempt("", video.methods), started=started, outcomes=outcomes)]
+        if ends := self._ends(video):
+            yield table(ends)
 
-    def _decoded(self, case: _Case) -> Iterator[pa.Table]:
-        """Every attempt hands over pieces; the end rows come when all methods have their verdict."""
-        attempts = [(self.order[0], list(case.video["methods"]))]
-        while attempts:
-            decoder, methods = attempts.pop(0)
-            case.attempt, case.started = case.attempt + 1, datetime.now(timezone.utc)
-            found, error = yield from self._attempt(case, decoder, methods)
-            again = self._again(case, decoder, found, error)
-            tried = {method: dict(found[method]) for _, some in again for method in some}
-            for method, end in found.items():
-                case.ends[method] = self._settle(case, method, end, decoder)
-            if tried:
-                yield table([self._row(case, method, end | {"kind": "attempt"}) for method, end in tried.items()])
-            if isinstance(error, ChildKilled):
-                time.sleep(FIRST_PAUSE_S * 2 ** (case.kills - 1) if again else 0)
-            attempts = again + attempts
-        for method, end in case.ends.items():
-            end["deaths"] = case.deaths[method]
-            end["quarantined"] = end["status"] == "failed" and end["deaths"] >= QUARANTINE
-            del end["tried"]
-        if case.ends:
-            yield table([self._row(case, method, end) for method, end in case.ends.items()])
+    def _attempts(self, video: _Video) -> Iterator[pa.Table]:
+        """Try until there is nothing left to try: yield pieces, and of every try that another one follows a row."""
+        waiting = [Attempt(self.order[0], video.methods)]
+        while waiting:
+            tried = yield from self._attempt(video, waiting.pop(0))
+            video.history.append(tried)
+            following = next_attempts(video.history, decoders=self.order, sounds=self.sounds)
+            if following:
+                retried = [method for attempt in following for method in attempt.methods]
+                yield table([self._end(video, method, tried.outcomes[method], kind="attempt") for method in retried])
+            if following and isinstance(tried.error, ChildKilled):
+                time.sleep(FIRST_PAUSE_S * 2 ** (kills(video.history) - 1))
+            waiting = following + waiting
 
-    def _attempt(
-        self, case: _Case, decoder: str, methods: list[str]
-    ) -> Generator[pa.Table, None, tuple[dict[str, dict[str, Any]], DecodeError | None]]:
-        """Tables of pieces; returns the end of every method that was not seen, and what broke the attempt off."""
-        began = time.monotonic()
-        counts = dict.fromkeys(methods, (0, 0))
-        ends: dict[str, dict[str, Any]] = {}
+    def _attempt(self, video: _Video, attempt: Attempt) -> Generator[pa.Table, None, Tried]:
+        """Yield the pieces of one attempt; return what became of every method that was not seen."""
+        started, began = datetime.now(timezone.utc), time.monotonic()
+        pieces, windows = Counter[str](), Counter[str]()
+        waiting, outcomes = list(attempt.methods), dict[str, Outcome]()
         broken: DecodeError | None = None
-        views = {method: self.jobs[method].view for method in methods}
+        views = {method: self.jobs[method].view for method in attempt.methods}
+        row = {"attempt": len(video.history) + 1, "started": started}
         try:
-            for item in self.sandbox.stream(case.path, views, decoder, case.settled, case.facts):
+            for item in self.sandbox.stream(video.path, views, attempt.decoder, video.settled, video.facts):
                 if isinstance(item, Piece):
-                    pieces, windows = counts[item.key]
-                    counts[item.key] = pieces + 1, windows + len(item.windows)
-                    yield table([self._row(case, item.key, _piece(item))])
+                    pieces[item.key] += 1
+                    windows[item.key] += len(item.windows)
+                    yield table([self._row(video, item.key, row | _piece(item))])
                 elif isinstance(item, File):
-                    case.facts = item.facts
+                    video.facts = item.facts
                 elif isinstance(item, Seen):
-                    del counts[item.key]
-                    seen = {"kind": "seen", "piece": 0, "windows_count": 0, "uri": case.video["uri"]}
-                    yield table([self._row(case, item.key, seen)])
+                    waiting.remove(item.method)
+                    seen = {"kind": "seen", "piece": 0, "windows_count": 0, "uri": video.uri}
+                    yield table([self._row(video, item.method, row | seen)])
                 elif isinstance(item, Verdict):
-                    ends[item.key] = item.columns
+                    waiting.remove(item.method)
+                    outcomes[item.method] = item.outcome
         except DecodeError as error:
             broken = error
-            lost = {"status": "failed", "error_class": error.kind, "message": error.message}
-            ends |= {method: dict(lost) for method in counts if method not in ends}
-        for method, end in ends.items():
-            pieces, windows = counts[method]
-            end.setdefault("decode_s", time.monotonic() - began)  # of a failure: how long it kept us waiting
-            end.setdefault("decoder", decoder)
-            end |= {"kind": "end", "piece": pieces, "windows_count": windows, "uri": case.video["uri"]}
-            few = self.jobs[method].min_windows
-            if end["status"] == "done" and windows < few and not end["message"]:
-                end["message"] = f"{windows} windows, fewer than {few}: repeated when compared"
-        return ends, broken
+            outcomes |= dict.fromkeys(waiting, _failure(error))
+        waited_s = time.monotonic() - began
+        for method, outcome in outcomes.items():
+            outcome = replace(
+                outcome,
+                pieces=pieces[method],
+                windows=windows[method],
+                decoder=outcome.decoder or attempt.decoder,
+                decode_s=waited_s if outcome.decode_s is None else outcome.decode_s,
+            )
+            outcomes[method] = self._with_note_if_short(method, outcome)
+        return Tried(attempt=attempt, started=started, outcomes=outcomes, error=broken)
 
-    def _again(
-        self, case: _Case, decoder: str, ends: dict[str, dict[str, Any]], error: DecodeError | None
-    ) -> list[tuple[str, list[str]]]:
-        """What to try next for the methods that failed."""
-        failed = [method for method, end in ends.items() if end["status"] == "failed"]
-        if isinstance(error, ChildKilled):
-            case.kills += 1
-            return [(decoder, failed)] if case.kills <= KILLS else []
-        if isinstance(error, ChildDied):
-            case.deaths.update(failed)
-        sound = [method for method in failed if isinstance(self.jobs[method].view, Mel)]
-        picture = [method for method in failed if method not in sound]
-        if error is not None and error.died and sound and picture:  # either may have done it: apart
-            return [(decoder, picture), (decoder, sound)]
-        rest = self.order[self.order.index(decoder) + 1 :]
-        following = [method for method in picture if rest and ends[method]["error_class"] not in _HOPELESS]
-        alone = [method for method in failed if method not in following and _first(case, method, decoder)]
-        if not isinstance(error, ChildDied):
-            alone = []  # a second time with the same decoder is for those that it is the only one for, and died
-        again = [(rest[0], following)] if following else []
-        return [*again, (decoder, alone)] if alone else again
+    def _with_note_if_short(self, method: str, outcome: Outcome) -> Outcome:
+        fewest = self.jobs[method].min_windows
+        if outcome.status != "done" or outcome.windows >= fewest or outcome.message:
+            return outcome
+        return replace(outcome, message=f"{outcome.windows} windows, fewer than {fewest}: repeated when compared")
 
-    def _settle(self, case: _Case, method: str, end: dict[str, Any], decoder: str) -> dict[str, Any]:
-        """The end of a method in the light of the attempts before."""
-        before = case.ends.get(method)
-        if case.kills > KILLS:
-            end["message"] += f"; {case.kills} times"
-        if before and before["tried"] != decoder and end["status"] == "failed":
-            # The first decoder's verdict stands: it opens more, so its class says more about the file.
-            message = f"{before['message']}; then {decoder}: {end['message']}"
-            end |= {"error_class": before["error_class"], "message": message}
-        elif end["error_class"] == "corrupt" and self.order == ("decord",):
-            end["message"] += "; `--decoder auto` reads more files"
-        return end | {"attempt": case.attempt, "started": case.started, "tried": decoder}
+    def _ends(self, video: _Video) -> list[dict[str, Any]]:
+        """Make the end rows: one for every method that was tried."""
+        rows = []
+        for method in dict.fromkeys(method for tried in video.history for method in tried.outcomes):
+            outcome = final_outcome(video.history, method, decoders=self.order)
+            n_deaths = deaths(video.history, method)
+            row = self._end(video, method, outcome, kind="end")
+            rows.append(row | {"deaths": n_deaths, "quarantined": outcome.failed and n_deaths >= QUARANTINE})
+        return rows
 
-    def _row(self, case: _Case, method: str, values: dict[str, Any]) -> dict[str, Any]:
-        key = {"video_id": case.video["video_id"], "method": method, "config": self.jobs[method].config}
-        made = {"run": self.run, "attempt": case.attempt, "host": self.host, "started": case.started}
-        return key | made | case.facts | values
+    def _end(self, video: _Video, method: str, outcome: Outcome, *, kind: Kind) -> dict[str, Any]:
+        """Make the row of an outcome, with the number and time of the method's latest attempt."""
+        number = max(n for n, tried in enumerate(video.history, 1) if method in tried.outcomes)
+        columns = asdict(outcome)
+        counts = {"piece": columns.pop("pieces"), "windows_count": columns.pop("windows")}
+        made = {"kind": kind, "attempt": number, "started": video.history[number - 1].started, "uri": video.uri}
+        return self._row(video, method, made | counts | columns)
+
+    def _row(self, video: _Video, method: str, columns: dict[str, Any]) -> dict[str, Any]:
+        key = {"video_id": video.video_id, "method": method, "config": self.jobs[method].config}
+        return key | {"run": self.run, "host": self.host} | asdict(video.facts) | columns
 
 
-def _first(case: _Case, method: str, decoder: str) -> bool:
-    """Whether no other decoder has been tried, and this one did not go down too often."""
-    before = case.ends.get(method)
-    return case.deaths[method] < QUARANTINE and (before is None or before["tried"] == decoder)
+def _failure(error: DecodeError) -> Outcome:
+    return Outcome(status="failed", error_class=error.kind, message=error.message)
 
 
 def _piece(piece: Piece) -> dict[str, Any]:

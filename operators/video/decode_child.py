@@ -1,37 +1,38 @@
-"""What runs in the child of Decode: hash a file, cut it into windows, say what became of every view."""
+"""The child of Decode: it hashes a file, cuts it into windows and reports what became of every view."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
-
-import cv2
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.rows import FileFacts
+from ndvr.operators.video._attempts import Outcome
 from ndvr.operators.video.stream import Stream, check_readable, sha256_of
-from ndvr.operators.video.windows import End, Piece, cut
+from ndvr.operators.video.windows import End, Piece, cut, use_one_core
 
 
 class File(NamedTuple):
-    """What is known of the file, as columns of its rows; said again when more is known."""
+    """What is known of the file; sent again when more is known."""
 
-    facts: dict[str, Any]
+    facts: FileFacts
 
 
 class Seen(NamedTuple):
     """The bytes are those that are settled for this method."""
 
-    key: str
+    method: str
 
 
 class Verdict(NamedTuple):
-    """What became of a view, as columns of its end row."""
+    """What became of the video for a method; its pieces were sent before."""
 
-    key: str
-    columns: dict[str, Any]
+    method: str
+    outcome: Outcome
 
 
 def serve(
@@ -40,23 +41,23 @@ def serve(
     views: dict[str, View],
     decoder: str,
     settled: dict[str, str],
-    facts: dict[str, Any],
+    facts: FileFacts,
 ) -> Iterator[File | Seen | Piece | Verdict]:
-    """Pieces as they are cut, and of every view, at the end, its Verdict; of those that are `settled`, Seen.
+    """Yield pieces as they are cut and, at the end, the Verdict of every view; Seen for those that are `settled`.
 
     settled  by method the SHA-256 of what is known under it
     facts    of the file, when an attempt before this one found them: it is not read for its hash again
     """
     use_one_core(views.values())
-    if "sha256" not in facts:
-        facts = dict(zip(_STAT, _stat(path)))
+    if facts.sha256 is None:
+        facts = _stat(path)
         yield File(facts)  # before anything can go wrong: the next run knows the file by them
         check_readable(path)
-        facts = facts | {"sha256": sha256_of(path, beat)}
+        facts = replace(facts, sha256=sha256_of(path, beat))
         yield File(facts)
-    seen = [key for key in views if settled.get(key) == facts["sha256"]]
+    seen = [method for method in views if settled.get(method) == facts.sha256]
     yield from map(Seen, seen)
-    views = {key: view for key, view in views.items() if key not in seen}
+    views = {method: view for method, view in views.items() if method not in seen}
     began = time.process_time()
     ends = []
     for item in cut(path, views, decoder, heartbeat=beat):
@@ -65,48 +66,40 @@ def serve(
         else:
             yield item
     decode_s = time.process_time() - began
-    if dict(zip(_STAT, _stat(path))) != {name: facts[name] for name in _STAT}:
+    if replace(_stat(path), sha256=facts.sha256) != facts:
         raise DecodeError("io", "the file was changed while it was read")
     for end in ends:
-        verdict = {"status": end.status, "error_class": end.error_class, "message": end.message}
-        of_stream = _facts(end.stream) if end.stream else {}
-        if isinstance(views[end.key], Mel):
-            of_stream["frames"] = None  # counted of pictures only
-        yield Verdict(end.key, {"decode_s": decode_s} | verdict | of_stream)
+        yield Verdict(end.key, _outcome(end, views[end.key], decode_s))
 
 
-_STAT = ("bytes", "mtime_ns")
-
-
-def _stat(path: str) -> tuple[int, int]:
+def _stat(path: str) -> FileFacts:
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError as error:
         raise DecodeError("io", f"{error.strerror}: {path}") from error
-    return found.st_size, found.st_mtime_ns
+    return FileFacts(bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 
-def use_one_core(views: Iterable[View]) -> None:
-    """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
-    cv2.setNumThreads(1)
-    if any(isinstance(view, Mel) for view in views):
-        from ndvr.models.method import use_one_thread  # torch, which picture methods can do without
+def _outcome(end: End, view: View, decode_s: float) -> Outcome:
+    outcome = Outcome(status=end.status, error_class=end.error_class, message=end.message, decode_s=decode_s)
+    if end.stream is None:
+        return outcome
+    return replace(
+        outcome,
+        decoder=end.stream.decoder,
+        frames=None if isinstance(view, Mel) else end.stream.decoded,  # counted of pictures only
+        damaged=end.stream.errors,
+        partial=bool(end.stream.errors or _is_cut_short(end.stream)),
+        duration_s=float(end.stream.end_s),
+    )
 
-        use_one_thread()
 
-
-def _facts(stream: Stream) -> dict[str, Any]:
+def _is_cut_short(stream: Stream) -> bool:
+    """Tell whether the file holds less than its header, or than its packets, promise."""
     duration_s = float(stream.end_s)
     # Containers overstate by rounding and by sound that is longer; a tenth and a second is more than that.
     claimed_s = stream.duration_s or duration_s
-    missing = claimed_s < 12 * 3600 and claimed_s - duration_s > max(1.0, 0.1 * claimed_s)
+    too_short = claimed_s < 12 * 3600 and claimed_s - duration_s > max(1.0, 0.1 * claimed_s)
     # Some packets have nothing to show, and an interlaced frame may come in two.
-    given = (stream.decoded + stream.errors) / stream.packets if stream.packets else 1.0
-    missing |= given < 0.9 and not 0.45 < given < 0.55
-    return {
-        "decoder": stream.decoder,
-        "frames": stream.decoded,
-        "damaged": stream.errors,
-        "partial": bool(stream.errors or missing),
-        "duration_s": duration_s,
-    }
+    frames_per_packet = (stream.decoded + stream.errors) / stream.packets if stream.packets else 1.0
+    return too_short or (frames_per_packet < 0.9 and not 0.45 < frames_per_packet < 0.55)

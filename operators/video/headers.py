@@ -57,10 +57,7 @@ def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     """One Header per path, in order; never raises for a file."""
     workers = max(1, min(workers, len(paths)))
     boxes: SimpleQueue[Sandbox] = SimpleQueue()
-    every = [
-        Sandbox(f"{__name__}:serve", memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S)
-        for _ in range(workers)
-    ]
+    every = [Sandbox(serve, memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S) for _ in range(workers)]
     for box in every:
         boxes.put(box)
 

@@ -1,12 +1,12 @@
 """A child process that can be killed: decoders hang, abort and eat memory, and none of that may reach a worker.
 
-    with Sandbox("ndvr.operators.video.decode_child:serve") as box:
+    with Sandbox(decode_child.serve) as box:
         for message in box.stream("a.mp4", views, "pyav"):
             ...
 
 The child is a fresh interpreter (no torch, no ray, a quarter of a second) that is kept for the next call and
-replaced after it died. It runs the named generator function and sends back what that yields. The function's
-first argument is `beat`, to be called often: a sign of life while there is nothing to yield.
+replaced after it died. It imports the generator function by its name, runs it and sends back what that yields. The
+function's first argument is `beat`, to be called often: a sign of life while there is nothing to yield.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
@@ -43,7 +43,7 @@ class ChildKilled(DecodeError):
 
 
 class Sandbox:
-    """Calls `serve(beat, *args)`, a generator function, in a child with a deadline and a memory limit.
+    """Calls `serve(beat, *args)`, a generator function of a module, in a child with a deadline and a memory limit.
 
     needs      modules to import before the first call, so that the time it takes is not the call's
     memory_gb  data the child may allocate
@@ -53,14 +53,15 @@ class Sandbox:
 
     def __init__(
         self,
-        serve: str,
+        serve: Callable[..., Iterator[Any]],
         *,
         needs: tuple[str, ...] = (),
         memory_gb: float = 4.0,
         stall_s: float = 30.0,
         total_s: float = 3600.0,
     ):
-        self.serve, self.needs, self.memory_gb = serve, needs, memory_gb
+        self.serve = f"{serve.__module__}:{serve.__qualname__}"
+        self.needs, self.memory_gb = needs, memory_gb
         self.stall_s, self.total_s = stall_s, total_s
         self._child: subprocess.Popen | None = None
         self._pipe: Connection | None = None

@@ -6,12 +6,13 @@ for item in cut("a.mp4", {"s2vs": Frames(), "ausil": Mel()}):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from ndvr.models.card import Clips, Frames, Mel, Overview, View
@@ -136,6 +137,15 @@ def cut(
             heard = _Ears(sounds)
             heard.stream = listen(path, heard.push, heartbeat)
         yield from _sounds(heard, heartbeat)
+
+
+def use_one_core(views: Iterable[View]) -> None:
+    """Keep the libraries that cut windows of these views to one core, as a decoder has one."""
+    cv2.setNumThreads(1)
+    if any(isinstance(view, Mel) for view in views):
+        from ndvr.models.method import use_one_thread  # torch, which picture methods can do without
+
+        use_one_thread()
 
 
 def _skipped(what: str, reason: object) -> dict[str, Any]:

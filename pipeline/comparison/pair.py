@@ -74,7 +74,7 @@ def compare(
                 model.signature(np.frombuffer(bytearray(features), model.card.feature_dtype).reshape(shape))
             )
     finally:
-        decode.sandbox.close()
+        decode.close()
     result = PairResult(
         a=str(a),
         b=str(b),

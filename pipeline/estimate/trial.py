@@ -167,7 +167,7 @@ def _decode(
                 _decode_one(decode, rows[index], found[index], room)
                 done()
         finally:
-            decode.sandbox.close()
+            decode.close()
 
     with ThreadPoolExecutor(workers) as pool:
         for worker in [pool.submit(work) for _ in range(min(workers, len(rows)))]:

@@ -50,7 +50,7 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     yield make
     for decode in made:
-        decode.sandbox.close()
+        decode.close()
 
 
 def rows_of(decode: Decode, path: Path, *, methods: list[str] | None = None) -> list[dict]:

@@ -13,7 +13,7 @@ from s3_server import Relay
 
 from ndvr.models.card import Frames
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.rows import PLANNED, table
+from ndvr.operators.rows import PLANNED, FileFacts, table
 from ndvr.operators.storage import fetch
 from ndvr.operators.storage.fetch import Fetch
 from ndvr.operators.storage.manifest import read_manifest
@@ -35,12 +35,12 @@ def test_an_object_is_brought_here_with_its_hash_and_its_time_and_gone_afterward
     with Fetch()(f"{store}/sub/ü #1?.webm") as (path, facts):
         found = os.stat(path)
         assert Path(path).read_bytes() == data and path.endswith(".webm")
-        assert facts == {
-            "bytes": len(data),
-            "mtime_ns": read_manifest(str(store)).stats["sub/ü #1?.webm"][1],
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        assert (found.st_size, found.st_mtime_ns) == (facts["bytes"], facts["mtime_ns"])
+        assert facts == FileFacts(
+            bytes=len(data),
+            mtime_ns=read_manifest(str(store)).stats["sub/ü #1?.webm"][1],
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        assert (found.st_size, found.st_mtime_ns) == (facts.bytes, facts.mtime_ns)
     assert not os.path.exists(path)
 
 
@@ -55,7 +55,7 @@ def test_a_small_object_takes_three_requests(s3, store):
 def test_a_local_file_stays_where_it_is(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     with Fetch()(str(tmp_path / "a.mp4")) as (path, facts):
-        assert (path, facts) == (str(tmp_path / "a.mp4"), {})
+        assert (path, facts) == (str(tmp_path / "a.mp4"), FileFacts())
     assert (tmp_path / "a.mp4").exists()
 
 
@@ -187,4 +187,4 @@ def decoded(video):
     try:
         return [row for found in decode(table([video], PLANNED)) for row in found.to_pylist()]
     finally:
-        decode.sandbox.close()
+        decode.close()

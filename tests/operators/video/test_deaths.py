@@ -103,7 +103,7 @@ def test_a_child_killed_from_outside_costs_nothing(tmp_path):
         if not rows:
             os.kill(decode.sandbox.pid, signal.SIGKILL)
         rows += table.to_pylist()
-    decode.sandbox.close()
+    decode.close()
     assert story(rows) == [("attempt", 1, "failed", "crash"), ("end", 2, "done", None)]
     assert (rows[-1]["deaths"], rows[-1]["quarantined"]) == (0, False)
     assert features(rows) == features(undisturbed)

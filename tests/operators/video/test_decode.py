@@ -23,7 +23,7 @@ VIEW = Frames(fps=1, resize=(96, 96), crop=96)
 def decode():
     made = Decode(jobs={"m": Job(view=VIEW, config="m-1")}, run="r", limits=Limits(stall_s=20))
     yield made
-    made.sandbox.close()
+    made.close()
 
 
 def rows_of(decode: Decode, path, **columns) -> list[dict]:
@@ -97,7 +97,7 @@ def two():
     jobs = {name: Job(view=VIEW, config=f"{name}-1") for name in ("a", "b")}
     made = Decode(jobs=jobs, run="r", limits=Limits(stall_s=20))
     yield made
-    made.sandbox.close()
+    made.close()
 
 
 def test_the_same_bytes_at_another_place_are_seen_and_not_decoded(two, tmp_path):
@@ -136,7 +136,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_content(tmp_path):
     assert next(tables)["kind"].to_pylist() == ["piece"]
     os.utime(clip, ns=(1, 1))
     end = [row for table in tables for row in table.to_pylist()][-1]
-    decode.sandbox.close()
+    decode.close()
     assert (end["status"], end["error_class"]) == ("failed", "io") and "changed" in end["message"]
 
 

@@ -20,7 +20,7 @@ def decode():
     limits = Limits(memory_gb=0.5, stall_s=STALL_S, total_s=TOTAL_S)
     made = Decode(jobs={"m": Job(view=VIEW, config="m-1")}, run="r", limits=limits)
     yield made
-    made.sandbox.close()
+    made.close()
 
 
 def end_of(decode: Decode, path: Path) -> dict:

@@ -15,7 +15,7 @@ from ndvr.operators.errors import DecodeError
 from ndvr.operators.video.sandbox import ChildDied, ChildKilled, Sandbox
 
 
-# Generator functions for the sandbox; it imports this module by name.
+# Generator functions for the sandbox; its child imports this module.
 def good(beat, n):
     yield from range(n)
 
@@ -92,8 +92,8 @@ def sandbox(monkeypatch):
     # The child imports `test_sandbox`: let it find this folder.
     monkeypatch.setenv("PYTHONPATH", python_path(Path(__file__).parent))
 
-    def make(function: str, **limits) -> Sandbox:
-        boxes.append(Sandbox(f"test_sandbox:{function}", **limits))
+    def make(function, **limits) -> Sandbox:
+        boxes.append(Sandbox(function, **limits))
         return boxes[-1]
 
     boxes: list[Sandbox] = []
@@ -105,14 +105,14 @@ def sandbox(monkeypatch):
 @pytest.mark.parametrize(
     ("function", "kind", "message"),
     [
-        ("hangs", "timeout", "no progress for 1 s"),
-        ("aborts", "crash", "SIGABRT"),
-        ("swallows_memory", "oom", "more than 1 GB"),
-        ("never_ends", "timeout", "not finished after 2 s"),
-        ("faults", "crash", "SIGSEGV"),
-        ("leaves", "crash", "exit code 3"),
-        ("stops_in_the_middle_of_a_message", "timeout", "no progress for 1 s"),
-        ("writes_without_end", "oom", "temporary file of more than 1 GB"),
+        (hangs, "timeout", "no progress for 1 s"),
+        (aborts, "crash", "SIGABRT"),
+        (swallows_memory, "oom", "more than 1 GB"),
+        (never_ends, "timeout", "not finished after 2 s"),
+        (faults, "crash", "SIGSEGV"),
+        (leaves, "crash", "exit code 3"),
+        (stops_in_the_middle_of_a_message, "timeout", "no progress for 1 s"),
+        (writes_without_end, "oom", "temporary file of more than 1 GB"),
     ],
 )
 def test_a_hang_a_crash_and_a_memory_bomb_each_end_as_their_class(sandbox, function, kind, message):
@@ -122,7 +122,7 @@ def test_a_hang_a_crash_and_a_memory_bomb_each_end_as_their_class(sandbox, funct
     assert error.value.kind == kind
 
 
-@pytest.mark.parametrize("function", ["faults", "aborts", "leaves"])
+@pytest.mark.parametrize("function", [faults, aborts, leaves])
 def test_a_child_that_goes_by_itself_died(sandbox, function):
     with pytest.raises(ChildDied):
         list(sandbox(function).stream())
@@ -131,11 +131,11 @@ def test_a_child_that_goes_by_itself_died(sandbox, function):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_child_that_somebody_kills_did_not_die_by_itself(sandbox, number):
     with pytest.raises(ChildKilled, match=f"killed from outside with {signal.Signals(number).name}"):
-        list(sandbox("is_told_to_go").stream(number))
+        list(sandbox(is_told_to_go).stream(number))
 
 
 def test_a_stopped_child_is_a_hanging_one(sandbox):
-    box = sandbox("hangs", stall_s=1)
+    box = sandbox(hangs, stall_s=1)
     messages = box.stream()
     assert next(messages) == "before"
     os.kill(box.pid, signal.SIGSTOP)
@@ -145,31 +145,34 @@ def test_a_stopped_child_is_a_hanging_one(sandbox):
 
 
 def test_a_child_that_cannot_start_was_not_brought_down_by_the_call(sandbox):
+    def no_such_function(beat):
+        yield
+
     with pytest.raises(ChildKilled, match="could not be started.*no_such_function"):
-        list(sandbox("no_such_function").stream())
+        list(sandbox(no_such_function).stream())
 
 
 def test_a_key_pressed_for_the_parent_does_not_reach_the_child(sandbox):
-    box = sandbox("good")
+    box = sandbox(good)
     list(box.stream(1))
     assert os.getpgid(box.pid) != os.getpgid(0)
 
 
 def test_a_child_that_grows_is_replaced_between_calls(sandbox):
-    box = sandbox("leaks", memory_gb=1)
+    box = sandbox(leaks, memory_gb=1)
     children = [next(iter(list(box.stream()))) for _ in range(12)]  # 1.2 GB in all
     assert 1 < len(set(children)) < 12
 
 
 def test_what_the_child_prints_takes_no_more_room_with_every_call(sandbox):
-    box = sandbox("fills_the_log")
+    box = sandbox(fills_the_log)
     for _ in range(3):
         list(box.stream())
     assert os.fstat(box._log.fileno()).st_size == 1 + (1 << 20)
 
 
 def test_the_child_is_replaced_after_it_died(sandbox):
-    box = sandbox("good")
+    box = sandbox(good)
     assert list(box.stream(3)) == [0, 1, 2]
     box._child.kill()
     box._child.wait()
@@ -177,11 +180,11 @@ def test_the_child_is_replaced_after_it_died(sandbox):
 
 
 def test_signs_of_life_keep_a_slow_call_alive(sandbox):
-    assert list(sandbox("slow_but_alive", stall_s=1).stream()) == ["finished"]
+    assert list(sandbox(slow_but_alive, stall_s=1).stream()) == ["finished"]
 
 
 def test_leaving_a_stream_early_does_not_leak_into_the_next(sandbox):
-    box = sandbox("good")
+    box = sandbox(good)
     assert next(iter(box.stream(1000))) == 0
     assert list(box.stream(2)) == [0, 1]
 
