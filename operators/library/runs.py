@@ -1,8 +1,8 @@
-"""Runs that write into a library: opened, and closed when all they wrote is in order; what killed ones left is found.
+"""Open and close the runs that write into a library, and clear up after those that were killed.
 
 runs/<run>.open    while a run goes on; still there after it: it was killed
 runs/<run>.json    what it did (ndvr.pipeline.runs.record)
-work/<run>-*.json  which video a worker has at hand, so that one that brings its worker down is known by name
+work/<run>-*.json  which video a worker is decoding, so that one that brings its worker down is known by name
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def _youngest_s(store: Store, run: str) -> float:
     return min((age for name, age in store.age_s(COMMITS).items() if name.startswith(run)), default=float("inf"))
 
 
-class AtWork:
-    """A worker's note of the video it has at hand. Not flushed: it outlives a killed process, not a power cut."""
+class WorkNote:
+    """A worker's note of the video it is decoding. Not flushed: it outlives a killed process, not a power cut."""
 
     def __init__(self, library: str | Store, run: str):
         self._store, self._name = Store(library), f"{WORK}/{run}-{uuid.uuid4().hex[:8]}.json"
@@ -79,8 +79,8 @@ class AtWork:
             with contextlib.suppress(OSError):
                 os.makedirs(self._store.folder / WORK, exist_ok=True)
 
-    def on(self, video_id: str) -> None:
-        """`video_id` is at hand from now on."""
+    def write(self, video_id: str) -> None:
+        """Record which video this worker is decoding, so that the next run knows what brought it down."""
         note = json.dumps({"video_id": video_id})
         with contextlib.suppress(OSError):  # a store that takes nothing more stops the run when it is to commit
             if self._store.remote:
@@ -88,8 +88,8 @@ class AtWork:
             else:
                 (self._store.folder / self._name).write_text(note)
 
-    def off(self) -> None:
-        """None is."""
+    def clear(self) -> None:
+        """Record that this worker is decoding nothing."""
         with contextlib.suppress(OSError):
             if self._store.remote:
                 self._store.write(self._name, b"")  # one request, where removing takes three
@@ -105,7 +105,7 @@ def _record_lost(store: Store, run: str) -> None:
         try:
             video_id = store.read_json(f"{WORK}/{name}")["video_id"]
         except ValueError:
-            continue  # killed while it wrote the note: had nothing at hand yet
+            continue  # killed while it wrote the note: it had not begun
         message = "the worker was gone while it had this video at hand"
         rows.append({"video_id": video_id, "kind": "lost", "run": run, "message": message})
     if rows:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.runs import AtWork
+from ndvr.operators.library.runs import WorkNote
 from ndvr.operators.rows import PLANNED, table
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video.decode import Decode, Job, Limits
@@ -178,19 +178,16 @@ def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
 # --- The operators as Ray actors; writing is done by one that is an actor as it is -----------------------------------
 
 
-class DecodeActor(Decode):
-    """Leaves a note of the video it has at hand, for the case that it is gone before it can say so itself."""
+class DecodeActor:
+    """Decodes, with a note of the current video in the library, for the case that the worker does not survive it."""
 
     def __init__(self, *, library: str, run: str, **settings: Any):
-        super().__init__(run=run, **settings)
-        self._note = AtWork(library, run)
+        self._note = WorkNote(library, run)
+        self._decode = Decode(run=run, on_video=self._note.write, **settings)
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        for number in range(len(videos)):
-            video = videos.slice(number, 1)
-            self._note.on(video["video_id"][0].as_py())
-            yield from super().__call__(video)
-        self._note.off()
+        yield from self._decode(videos)
+        self._note.clear()
 
 
 class EmbedActor:

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.runs import AtWork, new_run, open_run, recover
+from ndvr.operators.library.runs import WorkNote, new_run, open_run, recover
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import EVERY_CONFIG, table
 from ndvr.operators.storage.manifest import read_manifest
@@ -106,7 +106,7 @@ def test_a_video_that_lost_its_worker_comes_last_and_is_given_up_after_some(libr
         assert not plan.lost and (todo(plan)[-1] == "d.mp4") == bool(lost)
         run = new_run()
         open_run(library, run)
-        AtWork(str(library), run).on("d.mp4")  # and the worker is killed
+        WorkNote(str(library), run).write("d.mp4")  # and the worker is killed
         assert recover(library) == [run]
     assert [row["video_id"] for row in plan_of(library, videos).lost] == ["d.mp4"]
     assert "d.mp4" in todo(plan_of(library, videos, "quarantined"))

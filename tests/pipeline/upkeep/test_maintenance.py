@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import LedgerFiles
-from ndvr.operators.library.runs import AtWork, close_run, new_run, open_run, recover
+from ndvr.operators.library.runs import WorkNote, close_run, new_run, open_run, recover
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.cli import main
@@ -104,7 +104,7 @@ def test_what_a_killed_run_left_is_cleared_up_by_the_next_one(library, tmp_path)
     (orphan,) = [file for file in (library.store.folder / "shards").rglob("*.parquet")]
     orphan.with_name(f"{killed}-ffff.parquet").write_bytes(orphan.read_bytes())  # killed between shard and commit
     orphan.with_name(".half.parquet.1234.tmp").write_bytes(b"PAR1")
-    AtWork(str(library), killed).on("b")
+    WorkNote(str(library), killed).write("b")
     leftovers = json.loads(run("fsck", library, "--json", "--quiet"))["leftovers"]
     assert any("ffff" in name for name in leftovers) and any(".tmp" in name for name in leftovers)
     np.savez(tmp_path / "new.npz", features=np.zeros((3, 9, 512), np.float16))
