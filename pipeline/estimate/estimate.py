@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ndvr.operators.video.decode import Limits
 from ndvr.operators.video.headers import size_of
 from ndvr.pipeline.estimate.collection import look, sample_size
 from ndvr.pipeline.estimate.extrapolate import extrapolate
+from ndvr.pipeline.estimate.result import Estimate
 from ndvr.pipeline.estimate.trial import Trial, try_out
 from ndvr.pipeline.estimate.wall_time import Machines
 from ndvr.pipeline.extraction.plan import make_plan
@@ -33,46 +34,6 @@ if TYPE_CHECKING:
 
 # One GPU stands for so many cores where none is at hand to be measured.
 CORES_PER_GPU = 40
-
-
-@dataclass(kw_only=True)
-class Estimate:
-    """What a run is expected to do. `interval` holds what 80 of 100 such estimates would lie between, by name."""
-
-    source: str
-    library: str | None
-    methods: list[str]
-    untrained: list[str]
-    machines: dict[str, Any]
-    videos: int  # of VIDEOS
-    already: int  # done, or failed before: not worked on
-    todo: int
-    headers: int  # read
-    sampled: int  # extracted
-    unreadable: dict[str, int]  # by class, extrapolated
-    no_picture: int
-    failures: int = 0  # expected, the unreadable included
-    hours: float  # of video
-    frames: int
-    bytes_in: int
-    codecs: dict[str, int]
-    longest_s: float
-    largest: list[int]  # width and height
-    hdr: int
-    windows: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0  # of output
-    busy_s: dict[str, float] = field(default_factory=dict)  # by stage: CPU seconds, of "embed" on GPUs GPU seconds
-    stages: list[dict[str, Any]] = field(default_factory=list)  # stage, busy_s, workers, wall_s
-    seconds: float = 0.0  # of the run
-    bound: str = ""
-    interval: dict[str, list[float]] = field(default_factory=dict)
-    plan_s: float = 0.0  # what finding this out took
-    sample_s: float = 0.0  # of that, extracting the sample
-    warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """One flat object for programs; `Estimate(**it)` gives this again."""
-        return asdict(self)
 
 
 def make_estimate(

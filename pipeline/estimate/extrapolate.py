@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ndvr.operators.library.receipt_files import FEWEST_COMMITS
 from ndvr.pipeline.estimate import costs
 from ndvr.pipeline.estimate.collection import Collection, ratio, resampled_ratios
+from ndvr.pipeline.estimate.result import Estimate
 from ndvr.pipeline.estimate.trial import Trial
 from ndvr.pipeline.estimate.wall_time import Machines, blocks_of, commits_of, driver_s, stages, wall_s
-
-if TYPE_CHECKING:
-    from ndvr.pipeline.estimate.estimate import Estimate
 
 N_DRAWS = 1000
 LEVELS = (0.1, 0.9)

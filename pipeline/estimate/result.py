@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from ndvr.pipeline.estimate.estimate import Estimate
 
 MOST_CODECS = 6
 _STAGES = {"ray": "ray itself", "driver": "  of it the driver"}
+
+
+@dataclass(kw_only=True)
+class Estimate:
+    """What a run is expected to do. `interval` holds what 80 of 100 such estimates would lie between, by name."""
+
+    source: str
+    library: str | None
+    methods: list[str]
+    untrained: list[str]
+    machines: dict[str, Any]
+    videos: int  # of VIDEOS
+    already: int  # done, or failed before: not worked on
+    todo: int
+    headers: int  # read
+    sampled: int  # extracted
+    unreadable: dict[str, int]  # by class, extrapolated
+    no_picture: int
+    failures: int = 0  # expected, the unreadable included
+    hours: float  # of video
+    frames: int
+    bytes_in: int
+    codecs: dict[str, int]
+    longest_s: float
+    largest: list[int]  # width and height
+    hdr: int
+    windows: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0  # of output
+    busy_s: dict[str, float] = field(default_factory=dict)  # by stage: CPU seconds, of "embed" on GPUs GPU seconds
+    stages: list[dict[str, Any]] = field(default_factory=list)  # stage, busy_s, workers, wall_s
+    seconds: float = 0.0  # of the run
+    bound: str = ""
+    interval: dict[str, list[float]] = field(default_factory=dict)
+    plan_s: float = 0.0  # what finding this out took
+    sample_s: float = 0.0  # of that, extracting the sample
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object for programs; `Estimate(**it)` gives this again."""
+        return asdict(self)
 
 
 def estimate_text(found: Estimate) -> str:

@@ -13,8 +13,8 @@ from ndvr.operators.video.headers import read_headers
 from ndvr.operators.video.windows import End, cut
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.estimate import costs
-from ndvr.pipeline.estimate.estimate import Estimate, make_estimate
-from ndvr.pipeline.estimate.result import compare, estimate_text
+from ndvr.pipeline.estimate.estimate import make_estimate
+from ndvr.pipeline.estimate.result import Estimate, compare, estimate_text
 from ndvr.pipeline.estimate.trial import bytes_under
 from ndvr.pipeline.estimate.wall_time import Machines, stages, wall_s
 from ndvr.pipeline.extraction.extract import extract
