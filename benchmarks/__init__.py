@@ -1,0 +1,1 @@
+"""Datasets, evaluation, and everything that measures ndvr itself."""

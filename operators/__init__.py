@@ -1,0 +1,1 @@
+"""Plain Python on tables, without Ray: every step from a file to features, scores and counts."""

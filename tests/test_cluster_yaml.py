@@ -46,6 +46,7 @@ def test_every_default_worker_of_extract_fits_a_node_that_its_labels_allow(grown
     assert list(decode.labels) == [ACCELERATOR]
     for_decoding = [node for node in grown.all if node.cpus and node.labels.get(ACCELERATOR) not in kinds]
     with_gpu = [node for node in grown.all if node.gpus]
+    assert for_decoding and with_gpu
     assert not set(for_decoding) & set(with_gpu), "decoders would be sent to nodes with a GPU"
     assert decode.most == sum(int(node.cpus) for node in for_decoding)
     assert all(node.cpus - int(node.cpus) * decode.cpus >= write.cpus for node in for_decoding), "no room to write"

@@ -1,0 +1,1 @@
+"""Published training losses, and the batches they are computed on."""

@@ -1,0 +1,1 @@
+"""From windows to features, or from feature files of others: embedding, reading, principal components."""

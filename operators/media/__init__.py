@@ -1,0 +1,1 @@
+"""Short videos made, read and drawn, for the demo, the report and the tests."""

@@ -1,0 +1,1 @@
+"""How right a ranking is, counted in two walks over scores, without sorting any ranking."""

@@ -1,0 +1,1 @@
+"""Where bytes lie: lists of videos, files of a folder or an object store, and fetching them."""

@@ -1,0 +1,1 @@
+"""From a video file to windows, decoded in child processes that can be killed."""

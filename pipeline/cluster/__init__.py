@@ -1,0 +1,1 @@
+"""The only room that starts or joins Ray, with equal workers for independent tasks."""

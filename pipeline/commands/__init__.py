@@ -1,0 +1,1 @@
+"""The commands of `ndvr`: options and sentences; other rooms do the work."""

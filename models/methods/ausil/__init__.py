@@ -1,0 +1,1 @@
+"""AuSiL, by sound: the method, its networks, and its weights as the authors distribute them."""

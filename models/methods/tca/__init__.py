@@ -1,0 +1,1 @@
+"""TCA: the method, its encoders, how encoded videos are compared, and the frame vectors it starts from."""

@@ -1,0 +1,1 @@
+"""Thumbprint, which needs no training: codes of frames, placing one on another, and how sure a match is."""
