@@ -1,7 +1,7 @@
-"""Methods by name: `names()`, `card(name)`, `get(name)`, `load(name)`.
+"""Methods by name: `names()`, `card(name)`, `get(name)`, `load(name)`, `load_selector(name)`.
 
 One file of this folder that assigns `CARD` and `METHOD` is one method; its file name is its name.
-Only `get` and `load` import torch.
+Only `get` and what loads import torch.
 """
 
 from __future__ import annotations
@@ -96,3 +96,20 @@ def load(
     if label == "random":
         label = "random:0"
     return Model(name, method, networks, options=resolved, device=device, weights=label)
+
+
+def load_selector(name: str, weights: Any = None, device: str = "cpu", **options) -> Model:
+    """A method's selector: a model whose `urgency` says which scores of the method's fast form to doubt.
+
+    Its signatures are its own, made of the method's features. `weights` as for `load`; `options` are the method's.
+    """
+    from ndvr.models.method import Model
+
+    method = get(name)
+    if method.card.selector is None:
+        offering = ", ".join(each for each in names() if card(each).selector)
+        raise ValueError(f"{name} has no selector; methods that have one: {offering}")
+    selector, resolved = method.selector(), method.card.resolve(options)
+    network = selector.build(weights, resolved, part="similarity", fetch=True)
+    label = str(selector.published(resolved) if weights is None else weights)
+    return Model(f"{name}_selector", selector, {"similarity": network}, options=resolved, device=device, weights=label)

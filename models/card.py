@@ -148,6 +148,17 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selector:
+    """A network beside a method that says which scores of the method's own fast form to doubt."""
+
+    proposer: dict[str, Any]  # options that make the fast form
+
+    def knows(self, options: dict[str, Any]) -> bool:
+        """Whether these options make the fast form."""
+        return self.proposer.items() <= options.items()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """Everything about a method that can be told without building it."""
 
@@ -163,6 +174,7 @@ class Card:
     weights: dict[str, File] = field(default_factory=dict)
     requires: dict[str, File] = field(default_factory=dict)  # files that every published weight needs beside it
     options: dict[str, Option] = field(default_factory=dict)
+    selector: Selector | None = None
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
         """Defaults overlaid with `options`; ValueError names an unknown option or a value outside its choices."""

@@ -84,6 +84,23 @@ class Method(ABC):
         """
         return torch.stack([self.similarities(network, query, list(targets)) for query in queries])
 
+    def selector(self) -> Method:
+        """The selector as a method of its own, which has `signature` and `urgency`; for those whose card offers one."""
+        raise ValueError(f"{self.card.title} has no selector")
+
+    def urgency(
+        self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature], scores: torch.Tensor
+    ) -> torch.Tensor:
+        """How much every pair calls for a closer look, (Q, V), where a faster method gave `scores` (Q, V).
+
+        Default: the scores, as what is alike is worth a closer look. A selector overrides it.
+        """
+        return scores
+
+    def to_proposer_scale(self, scores: torch.Tensor) -> torch.Tensor:
+        """Bring scores to the scale of the fast form that the card's selector doubts, to rank both together."""
+        return scores
+
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
         return network.matrix(query, target)
@@ -210,6 +227,19 @@ class Model:
             return np.zeros((len(queries), len(targets)), np.float32)
         scores = self.method.score_matrix(self.network("similarity"), queries, targets)
         return self._finite(scores.float().cpu().numpy())
+
+    @torch.inference_mode()
+    def urgency(self, queries: Sequence[Signature], targets: Sequence[Signature], scores: np.ndarray) -> np.ndarray:
+        """How much every pair calls for a closer look, (Q, V) float32, where a faster method gave `scores` (Q, V).
+
+        The scores themselves, unless this is a selector (`models.load_selector`).
+        """
+        given = torch.as_tensor(np.array(scores), device=self.device)
+        return self.method.urgency(self.network("similarity"), queries, targets, given).cpu().numpy()
+
+    def to_proposer_scale(self, scores: np.ndarray) -> np.ndarray:
+        """Bring scores to the scale of the fast form that the card's selector doubts, to rank both together."""
+        return self.method.to_proposer_scale(torch.as_tensor(scores)).numpy()
 
     def _finite(self, scores: np.ndarray) -> np.ndarray:
         bad = np.argwhere(~np.isfinite(scores))

@@ -181,7 +181,7 @@ def write_pairs(path: Path, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
 class ChosenCell(Scorer):
     """Compares chosen pairs, and takes the scores of those that an earlier part of the same groups has.
 
-    halved  scores are brought from [-1, 1] to [0, 1], as DnS does to put them among those of its coarse student
+    to_proposer_scale  scores are brought to the scale of the fast method's, to stand among them
     """
 
     def __init__(
@@ -190,12 +190,12 @@ class ChosenCell(Scorer):
         queries: str | Path | Store,
         database: str | Path | Store,
         *,
-        halved: bool,
+        to_proposer_scale: bool,
         folder: Path,
         memory_gb: float,
     ):
         super().__init__(model, queries, database, folder=folder, memory_gb=memory_gb)
-        self.halved = halved
+        self.to_proposer_scale = to_proposer_scale
 
     def write(
         self, path: Path, query_group: Group, video_group: Group, rows: np.ndarray, columns: np.ndarray, *old: Path
@@ -227,10 +227,12 @@ class ChosenCell(Scorer):
         for at_columns, videos in self.videos.blocks(columns):
             for at_rows, queries in self.queries.blocks(rows):
                 for row, query in zip(some[0][at_rows], queries):
-                    mine = np.flatnonzero(wanted[row, some[1][at_columns]])
-                    ids = [columns.ids[at_columns][k] for k in mine]
-                    found = self._matrix([query], [videos[k] for k in mine], [query_group.ids[row]], ids)
-                    scores[row, some[1][at_columns][mine]] = found[0] / 2 + 0.5 if self.halved else found[0]
+                    chosen = np.flatnonzero(wanted[row, some[1][at_columns]])
+                    ids = [columns.ids[at_columns][k] for k in chosen]
+                    (compared,) = self._matrix([query], [videos[k] for k in chosen], [query_group.ids[row]], ids)
+                    if self.to_proposer_scale:
+                        compared = self.model.to_proposer_scale(compared)
+                    scores[row, some[1][at_columns][chosen]] = compared
 
 
 def _only(group: Group, places: Sequence[int] | np.ndarray) -> Group:

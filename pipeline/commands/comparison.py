@@ -38,8 +38,8 @@ config_option = click.option("--config", help="Configuration, when a library hol
 @click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
 @click.option("--propose", metavar="METHOD[:KEY=VALUE,...]", help="A fast method scores all pairs; --method the best.")
 @click.option("--best", metavar="N|P%", help="How many videos, or which share of them, --method compares a query with.")
-@click.option("--doubtful", metavar="N|P%", help="Instead of the best: those that DnS's selector doubts.")
-@click.option("--selector", metavar="WEIGHTS", help="Of DnS's selector. Default: as published for the student.")
+@click.option("--doubtful", metavar="N|P%", help="Instead of the best: those whose score the method's selector doubts.")
+@click.option("--selector", metavar="WEIGHTS", help="Of the method's selector. Default: as published for it.")
 @click.option(
     "--index",
     type=click.Choice(["flat", "ivf"]),

@@ -30,7 +30,7 @@ Urgency = Callable[[str, str, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Proposer:
-    """A method as it is named on the command line: dns:student=coarse,weights=random:1"""
+    """A method as it is named on the command line: tca:similarity=cosine,weights=tca.pth"""
 
     method: str
     weights: str | None = None

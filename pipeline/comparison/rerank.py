@@ -1,15 +1,15 @@
 """From coarse to fine: a fast method scores all pairs, a slower one those that matter.
 
-ndvr similarity QUERIES DATABASE SCORES --method s2vs --propose dns:student=coarse --best 5%
+ndvr similarity QUERIES DATABASE SCORES --method s2vs --propose tca:similarity=cosine --best 5%
 
 SCORES/proposed     score folder of the fast method
 SCORES/check        score folder of the slow method on all pairs of a few queries, when asked for
-SCORES/selector     what DnS's selector says of each video, when it chooses
+SCORES/selector     what the method's selector says of each video, when it chooses
 SCORES/parts        every pair once: compared by the slow method, or (*-rest-*) with the score of the fast one
 
 Scores of the two methods are on different scales. Where the best are chosen, all others are put below the slow
 method's range, at least 1 and at most 2 below, in their own order: whatever was compared ranks first, and it shows.
-Where DnS's selector chooses, both stay on the scale on which the coarse student learnt the fine one's scores, [0, 1].
+Where the method's selector chooses, both stand on the scale of the fast method, which learnt the slow one's scores.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def rerank(
 
     best      compare so many videos (250) or so large a share of the database ("5%") with each query: those that
               score highest
-    doubtful  instead, those of which DnS's selector (its weights: `selector`) doubts the coarse student's score
+    doubtful  instead, those of which the method's selector (its weights: `selector`) doubts the fast method's score
     index     do not score all pairs with the fast method, search its vectors or codes: "flat" exactly, "ivf" nearly.
               What is not proposed has no score at all
     check     compare so many queries with the whole database too, to say what was lost and what was saved
@@ -200,7 +200,7 @@ def rerank(
         videos={video.video_id for video in opened.videos["videos"]},
         urgency=choice.urgency(proposals, opened.videos, opened.folder.out / "selector", force),
     )
-    parts, computed, compare_s = _compare(opened, proposals, chosen, force, halved=choice.halved)
+    parts, computed, compare_s = _compare(opened, proposals, chosen, force, to_proposer_scale=choice.to_proposer_scale)
     parts += proposals.write_rest(opened.folder.parts, chosen, choice.rest)
     opened.folder.finish(parts, copy_ids(Path(proposed.scores), opened.folder.out), groups=opened.groups)
     seconds, n_compared = round(time.monotonic() - began, 3), sum(map(len, chosen.values()))
@@ -243,7 +243,7 @@ def _propose(
 
 
 def _compare(
-    opened: Opened, proposals: Proposals, chosen: Mapping[str, np.ndarray], workers: Workers, *, halved: bool
+    opened: Opened, proposals: Proposals, chosen: Mapping[str, np.ndarray], workers: Workers, *, to_proposer_scale: bool
 ) -> tuple[list[str], int, float]:
     """Write the parts of the chosen pairs: their names, how many pairs were compared for it, the seconds of work."""
     folder, sides, shrunk = opened.folder, opened.sides, opened.shrunk
@@ -264,7 +264,7 @@ def _compare(
                 tasks.append((cell, folder.parts / names[-1], (*pairs, *old)))
     if not tasks:
         return names, 0, 0.0
-    make = partial(_worker, halved=halved, **opened.worker(workers.memory_gb))
+    make = partial(_worker, to_proposer_scale=to_proposer_scale, **opened.worker(workers.memory_gb))
     return names, *grid.run(make, tasks, workers)
 
 

@@ -19,13 +19,14 @@ from ndvr.pipeline.comparison.inputs import Comparable
 from ndvr.pipeline.comparison.proposals import Proposals, Proposer, Urgency
 
 if TYPE_CHECKING:
+    from ndvr.models.method import Model
     from ndvr.operators.scores.cells import Scorer
 
 
 class Best:
     """The videos that the proposer scores highest."""
 
-    halved = False
+    to_proposer_scale = False
 
     def __init__(self, found: Comparable, proposer: Proposer, wanted: str | int):
         count_of(wanted, 1)  # ValueError now rather than later
@@ -44,19 +45,18 @@ class Best:
 
 
 class Doubtful:
-    """The videos of which DnS's selector doubts the coarse student's score, between its coarse and a fine student."""
+    """The videos of which the method's selector doubts the score that the method's own fast form gave."""
 
-    halved = True
+    to_proposer_scale = True
 
     def __init__(self, found: Comparable, proposer: Proposer, wanted: str | int, selector: str | None):
-        student = found.model.options.get("student", "")
-        if found.model.name != "dns" or proposer.method != "dns" or proposer.options.get("student") != "coarse":
-            raise ValueError(
-                "DnS's selector knows DnS's students only: --doubtful needs --method dns --propose dns:student=coarse"
-            )
+        model = found.model
+        offered = model.card.selector
+        if offered is None or proposer.method != model.name or not offered.knows(proposer.options):
+            raise ValueError(f"no selector knows both methods: --doubtful needs {_with_selectors()}")
         count_of(wanted, 1)
         self.wanted, self.about = wanted, {"doubtful": str(wanted), "selector": selector}
-        self._settings = {"student": student, "weights": selector, "cache": found.setting.options.get("cache")}
+        self._settings = {"method": model.name, "weights": selector, "options": model.options}
         self._found, self._model = found, _selector("cpu", **self._settings)
 
     def urgency(
@@ -77,22 +77,27 @@ class Doubtful:
                 path.unlink()
 
         def doubts(row: str, column: str, coarse: np.ndarray) -> np.ndarray:
-            from ndvr.models.methods.dns.search import doubts_of
-
-            ours, theirs = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in (row, column))
-            return doubts_of(self._model, ours, theirs, coarse)
+            stacked = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in (row, column))
+            return self._model.urgency(*map(self._model.unstack, stacked), coarse)
 
         return doubts
 
     def rest(self, scores: np.ndarray) -> np.ndarray:
-        """The coarse student's scores: it learnt those of the fine one, brought to [0, 1]."""
+        """Scores of the proposer as they are: the others are brought to its scale."""
         return scores
 
 
-def _selector(device: str, *, student: str, weights: str | None, cache: str | None) -> Any:
-    from ndvr.models.methods.dns.search import load_selector
+def _with_selectors() -> str:
+    """The methods that have a selector and their fast forms, as options of the command line."""
+    selectors = {name: selector for name in models.names() if (selector := models.card(name).selector)}
+    fast = {
+        name: ",".join(f"{key}={value}" for key, value in each.proposer.items()) for name, each in selectors.items()
+    }
+    return " or ".join(f"--method {name} --propose {name}:{options}" for name, options in fast.items())
 
-    return load_selector(student, weights, device, cache=cache)
+
+def _selector(device: str, *, method: str, weights: str | None, options: dict[str, Any]) -> Model:
+    return models.load_selector(method, weights, device, **options)
 
 
 def _worker(device: str, *, libraries: list[Store], folder: Path, memory_gb: float, **settings: Any) -> Scorer:

@@ -134,6 +134,14 @@ def test_a_method_that_says_so_is_symmetric_and_one_that_does_not_is_not(name, o
     assert (abs(model.similarity(a, b) - model.similarity(b, a)) < 1e-5) == model.symmetric
 
 
+def test_without_a_selector_high_scores_are_urgent_and_scores_keep_their_scale(model):
+    signatures = [signature_of(model, count, seed=count) for count in (4, 9)]
+    scores = model.score_matrix(signatures, signatures)
+    np.testing.assert_array_equal(model.urgency(signatures, signatures, scores), scores)
+    if model.card.selector is None:
+        np.testing.assert_array_equal(model.to_proposer_scale(scores), scores)
+
+
 def test_nothing_to_compare_with_gives_no_scores(model):
     assert model.similarities(signature_of(model, 4), []).shape == (0,)
 

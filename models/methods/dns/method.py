@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
+from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, Selector, View
 from ndvr.models.layers.regions import build_extractor
 from ndvr.models.method import Method, Network, Options, Part
 from ndvr.models.methods.dns import networks as dns_students
 from ndvr.models.methods.dns.networks import CoarseStudent
+from ndvr.models.methods.dns.selector import SelectorMethod
 
 CARD = Card(
     title="DnS",
@@ -70,6 +71,7 @@ CARD = Card(
         "pca": PCA,
         "cache": CACHE,
     },
+    selector=Selector(proposer={"student": "coarse"}),
 )
 
 _PUBLISHED = {"fine_binary": "dns_fg_bin_student", "coarse": "dns_cg_student"}  # of others: the card's first
@@ -101,6 +103,13 @@ class DnS(Method):
         student, network = dns_students.load(weights, options["student"], self.card, cache=options["cache"])
         options["student"] = student  # so that `symmetric` knows
         return network
+
+    def selector(self) -> Method:
+        return SelectorMethod(self.card)
+
+    def to_proposer_scale(self, scores: torch.Tensor) -> torch.Tensor:
+        """[-1, 1] -> [0, 1], the range in which the coarse student learnt the fine ones' scores."""
+        return scores / 2 + 0.5
 
     def score_matrix(
         self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]

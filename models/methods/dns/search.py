@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from ndvr import models
-from ndvr.models.method import Method, Model, Network, Options, Part, Signature
-from ndvr.models.methods.dns import networks as dns_students
+from ndvr.models.method import Part, Signature
+from ndvr.models.methods.dns.method import METHOD
+from ndvr.models.methods.dns.selector import check_student
 
-_SELECTORS = {"fine_attention": "dns_selector_cg-fg_att", "fine_binary": "dns_selector_cg-fg_bin"}
 _PARTS: tuple[Part, ...] = ("similarity",)
 
 
@@ -48,25 +48,19 @@ class Search:
         device: str = "cpu",
         cache: str | None = None,
     ):
-        _check_student(student)
+        check_student(student)
         self.fine = models.load("dns", fine, device, parts=_PARTS, student=student, cache=cache)
         self.coarse = models.load("dns", coarse, device, parts=_PARTS, student="coarse", cache=cache)
-        self.doubt = load_selector(student, selector, device, cache=cache)
-        self.selector = self.doubt.network("similarity")
-        self.trained = self.fine.trained and self.coarse.trained and self.doubt.trained
+        self.selector = models.load_selector("dns", selector, device, student=student, cache=cache)
+        self.trained = self.fine.trained and self.coarse.trained and self.selector.trained
 
-    @torch.inference_mode()
     def signature(self, features: np.ndarray) -> SearchSignature:
         """The signatures of one video's features (T, 9, 512), T >= 1, kept on the device."""
-        coarse, fine = self.coarse.signature(features), self.fine.signature(features)  # which check the features
-        own = self.selector.signature(torch.as_tensor(np.array(features), device=self.fine.device).float())
-        return SearchSignature(coarse, own, fine)
+        return SearchSignature(*(model.signature(features) for model in (self.coarse, self.selector, self.fine)))
 
-    @torch.inference_mode()
     def doubts(self, query: SearchSignature, targets: Sequence[SearchSignature], coarse: np.ndarray) -> np.ndarray:
         """How much each target calls for the fine student, (V,) float32 in (0, 1); `coarse` are its scores (V,)."""
-        own = torch.cat([target.selector for target in targets])
-        return self.selector(query.selector, own, torch.as_tensor(coarse, device=own.device)).cpu().numpy()
+        return self.selector.urgency([query.selector], [target.selector for target in targets], coarse[None])[0]
 
     def scores(
         self, query: SearchSignature, targets: Sequence[SearchSignature], *, percentage: float = 0.05
@@ -82,52 +76,6 @@ class Search:
         return merged(coarse, chosen, self.fine.similarities(query.fine, [targets[k].fine for k in chosen]))
 
 
-class _Doubt(Method):
-    """The selector by itself, for a `Model` that makes its signatures; it scores no pair."""
-
-    def compact(self, options: Options) -> bool:
-        return True
-
-    def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
-        name = _SELECTORS[options["student"]] if weights is None else weights
-        return dns_students.load(name, "selector", self.card, cache=options["cache"])[1]
-
-    def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        raise ValueError("the selector compares the features of dns; make them with that method")
-
-    def signature(self, network: Network, features: torch.Tensor) -> torch.Tensor:
-        """(T, 9, 512) -> (1,)."""
-        return network.signature(features)
-
-    def similarities(self, network: Network, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        raise ValueError("the selector says who should compare a pair, not how alike it is")
-
-
-def load_selector(student: str, weights: Any = None, device: str = "cpu", *, cache: str | None = None) -> Model:
-    """The selector between the coarse student and a fine one: signatures (1,) by `signature`, doubts by `doubts_of`."""
-    _check_student(student)
-    method = _Doubt(models.card("dns"))
-    options = {"student": student, "cache": cache}
-    network = method.build(weights, options, part="similarity", fetch=True)
-    label = str(_SELECTORS[student] if weights is None else weights)
-    return Model("dns_selector", method, {"similarity": network}, options=options, device=device, weights=label)
-
-
-@torch.inference_mode()
-def doubts_of(selector: Model, queries: np.ndarray, targets: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """(Q, V) float32 in (0, 1) from the selector's signatures (Q, 1), (V, 1) and the coarse scores (Q, V)."""
-    network = selector.network("similarity")
-    own, theirs, scores = (
-        torch.as_tensor(np.array(array), device=selector.device) for array in (queries, targets[:, 0], coarse)
-    )
-    return torch.stack([network(query, theirs, row) for query, row in zip(own, scores)]).cpu().numpy()
-
-
-def _check_student(student: str) -> None:
-    if student not in _SELECTORS:
-        raise ValueError(f"student {student!r}: choose one of {', '.join(_SELECTORS)}")
-
-
 def doubtful(doubts: np.ndarray, percentage: float) -> np.ndarray:
     """Where the int(percentage * V) largest of V doubts are, largest first; of equal ones those that come first."""
     if not 0 <= percentage <= 1:
@@ -136,10 +84,7 @@ def doubtful(doubts: np.ndarray, percentage: float) -> np.ndarray:
 
 
 def merged(coarse: np.ndarray, chosen: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """Coarse scores (V,) where those at `chosen` (P,) are replaced by their fine ones (P,), from [-1, 1] to [0, 1].
-
-    That is the range in which the coarse student learnt the fine scores.
-    """
+    """Coarse scores (V,) where those at `chosen` (P,) are replaced by their fine ones (P,), brought to their scale."""
     scores = coarse.copy()
-    scores[chosen] = fine / 2 + 0.5
+    scores[chosen] = METHOD.to_proposer_scale(torch.from_numpy(fine)).numpy()
     return scores

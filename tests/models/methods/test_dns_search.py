@@ -97,3 +97,19 @@ def test_a_search_with_seeded_noise_says_that_it_is_untrained(search):
     assert not noise.trained
     with pytest.raises(ValueError, match="student 'coarse': choose one of fine_attention, fine_binary"):
         dns_search.Search("coarse")
+
+
+def test_a_selector_is_loaded_by_the_name_of_its_method_and_tells_whom_to_compare(search, clips):
+    selector = models.load_selector("dns", golden_dns.state("selector"), student="fine_binary")
+    assert (selector.name, selector.trained, selector.compact) == ("dns_selector", True, True)
+    query, *targets = [search.signature(features) for features in clips.values()]
+    coarse = search.coarse.similarities(query.coarse, [target.coarse for target in targets])
+    stacked = selector.stack([selector.signature(features) for features in clips.values()])
+    (doubts,) = selector.urgency(*(selector.unstack(part) for part in (stacked[:1], stacked[1:])), coarse[None])
+    np.testing.assert_array_equal(doubts, search.doubts(query, targets, coarse))
+    assert ((doubts > 0) & (doubts < 1)).all()
+
+
+def test_a_method_without_a_selector_is_told_who_has_one():
+    with pytest.raises(ValueError, match="s2vs has no selector; methods that have one: dns"):
+        models.load_selector("s2vs")
