@@ -1,14 +1,14 @@
-"""What one method is run with: its configuration, as recorded beside the features it makes."""
+"""What one method is run with, and the configuration that is recorded beside the features it makes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ndvr import models
 from ndvr.models.card import Card, View
+from ndvr.operators.library.config import Config
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model, Part
@@ -37,6 +37,30 @@ class Setting:
     def load(self, device: str, *parts: Part) -> Model:
         """The model, with what `parts` ("embed", "similarity") need."""
         return models.load(self.method, self.weights, device, parts=parts, **self.options)
+
+    def config(
+        self,
+        *,
+        weights: str,
+        weights_digest: str,
+        decoder: str,
+        trained: bool,
+        features_version: int = FEATURES_VERSION,
+    ) -> Config:
+        """Describe features that are made with these options."""
+        return Config(
+            method=self.method,
+            weights=weights,
+            weights_digest=weights_digest,
+            options={key: self.options[key] for key, option in self.card.options.items() if option.part == "embed"},
+            view={"kind": type(self.view).__name__, **json.loads(json.dumps(asdict(self.view)))},
+            feature_shape=models.get(self.method).feature_shape(self.options),
+            feature_dtype=self.card.feature_dtype,
+            decoder=decoder,
+            features_version=features_version,
+            trained=trained,
+            windows_per_s=self.view.windows_per_s,
+        )
 
 
 def choose(
@@ -70,29 +94,9 @@ def choose_one(method: str, weights: str | None = None, options: dict[str, Any] 
     return choose((method,), {method: weights} if weights else None, options)[method]
 
 
-def describe(setting: Setting, model: Model, decoder: str) -> dict[str, Any]:
-    """The configuration: everything that decides the features, and `name`, which is a hash of it."""
-    card = setting.card
-    about = {
-        "method": setting.method,
-        "weights": model.weights,
-        "weights_digest": model.digest("embed"),
-        "options": {key: model.options[key] for key, option in card.options.items() if option.part == "embed"},
-        "view": {"kind": type(model.view).__name__, **asdict(model.view)},
-        "feature_shape": list(model.feature_shape),
-        "feature_dtype": card.feature_dtype,
-        "decoder": decoder,
-        "features_version": FEATURES_VERSION,
-    }
-    return about | {
-        "name": config_name(about),
-        "trained": model.trained,
-        "windows_per_s": model.view.windows_per_s,
-    }
-
-
-def config_name(about: dict[str, Any]) -> str:
-    """The method, and a hash of all that decides its features."""
-    # Paths and labels may change without the features changing; the digest is what counts.
-    decisive = {key: value for key, value in about.items() if key not in ("weights", "options")}
-    return f"{about['method']}-{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]}"
+def config_of(model: Model, decoder: str) -> Config:
+    """Describe the features that `model` makes of what `decoder` reads."""
+    setting = Setting(method=model.name, options=model.options)
+    return setting.config(
+        weights=model.weights, weights_digest=model.digest("embed"), decoder=decoder, trained=model.trained
+    )

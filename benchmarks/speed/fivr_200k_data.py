@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import numpy as np
 
 from ndvr import models
 from ndvr.benchmarks.evaluation.annotations import read_annotation, read_ids
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.operators.storage.store import write_text
-from ndvr.pipeline.settings import Setting, config_name
+from ndvr.pipeline.settings import Setting
 
 # --- FIVR-200K as a collection to be filled: its ids and labels, or made-up ones of the same numbers, and shares of it
 #
@@ -112,15 +113,21 @@ def write_library(
     path: Path, collection: Collection, videos: Sequence[str], *, setting: Setting, n_windows: int
 ) -> Library:
     """A new library with these videos, the first of the collection, in memory for one shard whatever their number."""
-    about = _describe(setting, n_windows)
+    config = setting.config(
+        weights="planted noise",
+        weights_digest=f"planted:{_SEED}:{n_windows}",
+        decoder="planted",
+        trained=False,
+        features_version=0,
+    )
     store = Library.create(path)
-    store.add_config(about)
-    write = Write(str(store), {about["name"]: about})
+    store.add_config(config)
+    write = Write(str(store), {config.name: config})
     rows: list[dict[str, Any]] = []
     n_bytes = 0
-    for video, features in _features(collection, videos, about, n_windows):
+    for video, features in _features(collection, videos, config, n_windows):
         data = features.tobytes()
-        rows += _rows(video, data, about, n_windows)
+        rows += _rows(video, data, config, n_windows)
         n_bytes += len(data)
         if n_bytes >= SHARD_BYTES:
             write(table(rows))
@@ -130,30 +137,13 @@ def write_library(
     return store
 
 
-def _describe(setting: Setting, n_windows: int) -> dict[str, Any]:
-    """The configuration, as `ndvr import` would record it."""
-    card, method = setting.card, models.get(setting.method)
-    about = {
-        "method": setting.method,
-        "weights": "planted noise",
-        "weights_digest": f"planted:{_SEED}:{n_windows}",
-        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
-        "view": {"kind": type(setting.view).__name__, **asdict(setting.view)},
-        "feature_shape": list(method.feature_shape(setting.options)),
-        "feature_dtype": card.feature_dtype,
-        "features_version": 0,
-        "decoder": "planted",
-    }
-    return about | {"name": config_name(about), "trained": False, "windows_per_s": setting.view.windows_per_s}
-
-
 def _features(
-    collection: Collection, videos: Sequence[str], about: dict[str, Any], n_windows: int
+    collection: Collection, videos: Sequence[str], config: Config, n_windows: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(id, (T, *feature_shape) as stored), T = n_windows, every vector of length one. The same video, the same numbers,
     however many follow it.
     """
-    shape = (n_windows, *about["feature_shape"])
+    shape = (n_windows, *config.feature_shape)
     queries = np.random.default_rng(_SEED).standard_normal((len(collection.queries), *shape), np.float32)
     per_block = max(1, _BLOCK_NUMBERS // int(np.prod(shape)))
     for start in range(0, len(videos), per_block):
@@ -165,7 +155,7 @@ def _features(
         found += s * queries[near]
         found[: max(0, len(queries) - start)] = queries[start : start + len(block)]  # they come first
         found /= np.sqrt(np.einsum("...d,...d->...", found, found))[..., None]
-        yield from zip(block, found.astype(about["feature_dtype"]))
+        yield from zip(block, found.astype(config.feature_dtype))
 
 
 def _near(
@@ -183,10 +173,10 @@ def _near(
     return near[: len(block)], np.clip(np.abs(strength[: len(block)]), 0, 0.95).astype(np.float32)
 
 
-def _rows(video: str, data: bytes, about: dict[str, Any], n_windows: int) -> list[dict[str, Any]]:
+def _rows(video: str, data: bytes, config: Config, n_windows: int) -> list[dict[str, Any]]:
     """One piece and the end of a video, see ndvr.operators.rows."""
-    rate = about["windows_per_s"]
-    key = {"video_id": video, "method": about["method"], "config": about["name"], "run": "planted", "attempt": 1}
+    rate = config.windows_per_s
+    key = {"video_id": video, "method": config.method, "config": config.name, "run": "planted", "attempt": 1}
     start_s = np.arange(n_windows) / rate if rate else np.zeros(n_windows)
     piece = {"kind": "piece", "piece": 0, "windows_count": n_windows, "start_s": start_s, "data": data}
     end = {"kind": "end", "piece": 1, "windows_count": n_windows, "status": "done", "decoder": "planted"}

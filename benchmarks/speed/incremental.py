@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ndvr.operators.library.receipt_files import COMMITS, LedgerFiles, fold
 from ndvr.operators.rows import LEDGER
 from ndvr.operators.storage.manifest import Manifest
 from ndvr.pipeline.extraction.plan import make_plan
+from ndvr.pipeline.settings import choose_one
 
 CONFIG = "s2vs-0000000"
 VIDEOS_PER_RUN = 6400
@@ -54,7 +56,8 @@ def main(sizes: str, repeat: int, out: Path | None) -> None:
 
 def _measure(folder: Path, size: int, repeat: int) -> dict[str, float]:
     library = Library.create(folder / "library")
-    library.add_config({"name": CONFIG, "method": "s2vs", "feature_shape": [9, 512], "feature_dtype": "float16"})
+    made_up = choose_one("s2vs").config(weights="none", weights_digest="none", decoder="none", trained=False)
+    library.add_config(replace(made_up, name=CONFIG))
     rng = np.random.default_rng(size)
     names = np.array([f"{number:07d}-{rng.integers(1 << 30):08x}" for number in rng.permutation(size)])
     for start in range(0, size, VIDEOS_PER_RUN):

@@ -1,6 +1,6 @@
 """Turn a file of features into the rows that `Write` takes: pieces, then the end of the video; never an exception.
 
-read = FeatureRows(about, run="r1")
+read = FeatureRows(method="tca", config="tca-1a2b3c4d", shape=(1024,), dtype="float16", windows_per_s=1.0, run="r1")
 for row in read(FeatureFile(video_id="a", path="a.npy")):
     ...
 """
@@ -20,17 +20,19 @@ PIECE_BYTES = 8 << 20  # read, checked and handed on together, whatever the leng
 
 
 class FeatureRows:
-    """Reads features of one configuration; `about` is what it says about itself, see ndvr.operators.library.library."""
+    """Read features of one configuration: (T, *shape) a video, kept as `dtype`."""
 
-    def __init__(self, about: dict[str, Any], *, run: str):
-        self.about, self.run = about, run
-        self.shape, self.dtype = tuple(about["feature_shape"]), np.dtype(about["feature_dtype"])
+    def __init__(
+        self, *, method: str, config: str, shape: tuple[int, ...], dtype: str, windows_per_s: float | None, run: str
+    ):
+        self.method, self.config, self.windows_per_s, self.run = method, config, windows_per_s, run
+        self.shape, self.dtype = shape, np.dtype(dtype)
         self._decimals = "u" if self.dtype == np.uint8 else "f"
 
     def __call__(self, file: FeatureFile) -> Iterator[dict[str, Any]]:
         """Rows of ndvr.operators.rows. The last is the end row; a file that is no good ends as failed."""
         digest, pieces, windows = hashlib.sha256(), 0, 0
-        rate = self.about["windows_per_s"]
+        rate = self.windows_per_s
         end: dict[str, Any] = {"mtime_ns": file.mtime_ns(), "status": "done", "decoder": "imported"}
         try:
             for stored, features in self._pieces(file):
@@ -66,7 +68,7 @@ class FeatureRows:
         return digest.hexdigest() == end["sha256"]
 
     def _row(self, file: FeatureFile, values: dict[str, Any]) -> dict[str, Any]:
-        key = {"video_id": file.video_id, "method": self.about["method"], "config": self.about["name"]}
+        key = {"video_id": file.video_id, "method": self.method, "config": self.config}
         return key | {"run": self.run, "attempt": 1} | values
 
     def _pieces(self, file: FeatureFile) -> Iterator[tuple[StoredArray, np.ndarray]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndvr.operators.library.cleanup import tidy
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.ledger import Entry
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import SHARDS, digest, features_of
@@ -73,7 +74,7 @@ def _by_shard(entries: Any) -> dict[str, list[tuple[Entry, Mapping[str, Any]]]]:
 
 def _check_shard(
     library: Library,
-    about: dict[str, Any],
+    config: Config,
     shard: str,
     pieces: list[tuple[Entry, Mapping[str, Any]]],
     found: Audit,
@@ -90,7 +91,7 @@ def _check_shard(
         found.problems.append(f"{SHARDS}/{shard} cannot be read: {str(error).splitlines()[0]}")
         return
     ids, content = rows["video_id"].to_pylist(), rows["content"].to_pylist()
-    start_s, features = rows["start_s"].to_numpy(), features_of(rows["feature"], about["feature_shape"])
+    start_s, features = rows["start_s"].to_numpy(), features_of(rows["feature"], config.feature_shape)
     found.bytes += features.nbytes
     for entry, piece in pieces:
         at = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import features_of
 from ndvr.operators.storage.store import Store
@@ -31,7 +31,7 @@ class FeatureReader:
         self._group: tuple[int, np.ndarray] = (-1, np.zeros(0))
 
     @cached_property
-    def _configs(self) -> dict[str, dict[str, Any]]:
+    def _configs(self) -> dict[str, Config]:
         return self.library.configs
 
     def __call__(self, pieces: Sequence[Piece]) -> np.ndarray:
@@ -65,7 +65,7 @@ class FeatureReader:
         """The features of a row group; none behind the last."""
         if self._group[0] != group:
             assert self._file is not None
-            shape = self._configs[self._shard.partition("/")[0]]["feature_shape"]
+            shape = self._configs[self._shard.partition("/")[0]].feature_shape
             if group >= self._file.metadata.num_row_groups:
                 return np.zeros((0, *shape))
             rows = self._file.read_row_group(group, columns=["feature"])

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.ledger import Entry, Words, latest
 from ndvr.operators.library.receipt_files import read_receipts
 from ndvr.operators.library.shards import SHARDS, features_of
@@ -34,7 +35,7 @@ from ndvr.operators.rows import EVERY_CONFIG
 from ndvr.operators.storage.store import Store
 
 FORMAT = "ndvr-library/2"
-ABOUT, CONFIGS, RUNS = "library.json", "configs", "runs"
+DESCRIPTION, CONFIGS, RUNS = "library.json", "configs", "runs"
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ class Library:
     def __init__(self, path: str | Path | Store):
         self.store = Store(path)
         try:
-            about = self.store.read_json(ABOUT)
+            written = self.store.read_json(DESCRIPTION).get("format")
         except FileNotFoundError:
             raise FileNotFoundError(f"no library at {self}; `ndvr extract VIDEOS {self}` makes one") from None
         except (NotADirectoryError, json.JSONDecodeError) as error:
             raise ValueError(f"{self} is not a library: {error}") from error
-        if (found := about.get("format")) != FORMAT:
+        if written != FORMAT:
             raise ValueError(
-                f"{self} has format {found!r}, this version reads {FORMAT!r}; extract into a new folder, or use the "
+                f"{self} has format {written!r}, this version reads {FORMAT!r}; extract into a new folder, or use the "
                 "version of ndvr that made it"
             )
 
@@ -83,49 +84,50 @@ class Library:
         store = Store(path)
         if not store.remote and store.folder.exists() and not store.folder.is_dir():
             raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
-        if not store.exists(ABOUT):
+        if not store.exists(DESCRIPTION):
             if not store.empty():
                 raise ValueError(f"{store} exists and is not a library; name a new folder for LIBRARY")
-            store.write_json(ABOUT, {"format": FORMAT})
+            store.write_json(DESCRIPTION, {"format": FORMAT})
         return cls(path)
 
     def __str__(self) -> str:
         return str(self.store)
 
     @property
-    def configs(self) -> dict[str, dict[str, Any]]:
-        """What each configuration in the library says about itself, by name."""
+    def configs(self) -> dict[str, Config]:
+        """Read all configurations of the library, by name."""
         return {
-            name.removesuffix(".json"): self.store.read_json(f"{CONFIGS}/{name}")
+            name.removesuffix(".json"): Config.from_json(self.store.read_json(f"{CONFIGS}/{name}"))
             for name in self.store.names(CONFIGS)
             if name.endswith(".json")
         }
 
-    def add_config(self, about: dict[str, Any]) -> None:
+    def add_config(self, config: Config) -> None:
         """Make a configuration known; what is known already stays as it is."""
-        name = f"{CONFIGS}/{about['name']}.json"
+        name = f"{CONFIGS}/{config.name}.json"
         if not self.store.exists(name):
-            self.store.write_json(name, about)
+            self.store.write_json(name, config.to_json())
 
     def config_of(self, method: str, config: str | None = None) -> str:
-        """The configuration of a method; an error when there is none, or several and none was named."""
-        every = self.configs
-        mine = [name for name, about in every.items() if about["method"] == method]
+        """Name the configuration of a method. ValueError when there is none, or several and `config` picks none."""
+        configs = self.configs
+        names = [name for name, each in configs.items() if each.method == method]
         if config is not None:
-            if config not in mine:
-                raise ValueError(f"{self} has no configuration {config!r} of {method}; it has: {', '.join(every)}")
+            if config not in names:
+                raise ValueError(f"{self} has no configuration {config!r} of {method}; it has: {', '.join(configs)}")
             return config
-        if not mine:
-            others = ", ".join(sorted({about["method"] for about in every.values()})) or "nothing yet"
+        if not names:
+            others = ", ".join(sorted({each.method for each in configs.values()})) or "nothing yet"
             raise ValueError(
                 f"{self} holds features of {others}, not of {method}; "
                 f"run `ndvr extract VIDEOS {self} --method {method}` first"
             )
-        if len(mine) > 1:
+        if len(names) > 1:
             raise ValueError(
-                f"{self} holds {method} features of several configurations; choose one with --config: {', '.join(mine)}"
+                f"{self} holds {method} features of several configurations; choose one with --config: "
+                f"{', '.join(names)}"
             )
-        return mine[0]
+        return names[0]
 
     @cached_property
     def ledger(self) -> pa.Table:
@@ -176,10 +178,10 @@ class Library:
             ) from None
 
     def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
-        about = self.configs[shard.partition("/")[0]]
+        config = self.configs[shard.partition("/")[0]]
         with self.open_shard(shard) as file:
             table = file.read(columns=["start_s", "feature"])
-        return table["start_s"].to_numpy(), features_of(table["feature"], about["feature_shape"])
+        return table["start_s"].to_numpy(), features_of(table["feature"], config.feature_shape)
 
 
 def of_config(receipts: pa.Table, config: str) -> pa.Table:

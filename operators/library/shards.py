@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.receipt_files import COMMITS
 from ndvr.operators.rows import LEDGER, table
 from ndvr.operators.storage.store import Store
@@ -20,29 +22,28 @@ SHARDS = "shards"
 ROW_GROUP_BYTES = 8 << 20
 
 
-def feature_type(about: dict[str, Any]) -> pa.DataType:
+def feature_type(config: Config) -> pa.DataType:
     """How one feature lies in a shard: a fixed-size list of floats, or fixed-size binary for codes.
 
     Parquet has no one-byte number, a uint8 in a list would take four.
     """
-    size = int(np.prod(about["feature_shape"]))
-    if about["feature_dtype"] == "uint8":
+    size = math.prod(config.feature_shape)
+    if config.feature_dtype == "uint8":
         return pa.binary(size)
-    return pa.list_(pa.from_numpy_dtype(np.dtype(about["feature_dtype"])), size)
+    return pa.list_(pa.from_numpy_dtype(np.dtype(config.feature_dtype)), size)
 
 
-def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features: pa.Array, about: dict) -> None:
-    """A row per window: video_id, content (SHA-256 of the file), start_s, feature; `about` goes into the metadata."""
+def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features: pa.Array, config: Config) -> None:
+    """A row per window: video_id, content (SHA-256 of the file), start_s, feature; `config` goes into the metadata."""
     rows = pa.table({**windows, "feature": features}).replace_schema_metadata(
-        {"ndvr": json.dumps(about, sort_keys=True)}
+        {"ndvr": json.dumps(config.to_json(), sort_keys=True)}
     )
-    size = int(np.prod(about["feature_shape"])) * np.dtype(about["feature_dtype"]).itemsize
     # Features are noise to a general compressor (half floats: 1 to 15 %), so only ids and times are compressed.
     codec = dict.fromkeys(windows, "zstd") | {"feature": "none"}
     store.write_parquet(
         f"{SHARDS}/{shard}",
         rows,
-        row_group_size=max(1, ROW_GROUP_BYTES // size),
+        row_group_size=max(1, ROW_GROUP_BYTES // config.window_bytes),
         compression=codec,
         use_dictionary=["video_id", "content"],
     )
@@ -55,12 +56,12 @@ def repeated(values: list, counts: list[int]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), coded.dictionary)
 
 
-def feature_column(about: dict[str, Any], data: pa.Buffer, count: int) -> pa.Array:
+def feature_column(config: Config, data: pa.Buffer, count: int) -> pa.Array:
     """`count` features as a Parquet column, straight from their bytes."""
-    kind = feature_type(about)
+    kind = feature_type(config)
     if pa.types.is_fixed_size_binary(kind):
         return pa.FixedSizeBinaryArray.from_buffers(kind, count, [None, data])
-    size = int(np.prod(about["feature_shape"]))
+    size = math.prod(config.feature_shape)
     values = pa.Array.from_buffers(kind.value_type, count * size, [None, data])
     return pa.FixedSizeListArray.from_arrays(values, size)
 
@@ -70,7 +71,7 @@ def digest(features: bytes | memoryview) -> str:
     return hashlib.sha256(features).hexdigest()[:32]
 
 
-def features_of(column: pa.ChunkedArray, feature_shape: list[int]) -> np.ndarray:
+def features_of(column: pa.ChunkedArray, feature_shape: Sequence[int]) -> np.ndarray:
     """(T, *feature_shape) of a feature column, in the stored dtype."""
     whole = column.combine_chunks()
     if pa.types.is_fixed_size_binary(whole.type):
@@ -88,10 +89,10 @@ class Write:
     """One Parquet shard per configuration and call, then one commit file that makes them visible.
 
     File names depend only on which rows are inside, so a call repeated by Ray overwrites its own files with the
-    same bytes. `configs` is what each configuration says about itself, see `ndvr.operators.library.library.Library`.
+    same bytes. `configs` are those of the rows that have features, by name.
     """
 
-    def __init__(self, library: str | Path | Store, configs: dict[str, dict]):
+    def __init__(self, library: str | Path | Store, configs: Mapping[str, Config]):
         self.store, self.configs = Store(library), configs
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
@@ -117,11 +118,11 @@ class Write:
             row |= {"shard": f"{config}/{name}", "shard_row": position, "digest": digest(row["data"])}
             position += row["windows_count"]
         counts = [row["windows_count"] for row in rows]
-        about = self.configs[config]
         data = pa.py_buffer(b"".join(row["data"] for row in rows))
+        features = feature_column(self.configs[config], data, position)
         windows = {key: repeated([row[of] for row in rows], counts) for key, of in _SAME.items()}
         windows["start_s"] = pa.array(np.concatenate([row["start_s"] for row in rows]), pa.float64())
-        write_shard(self.store, f"{config}/{name}", windows, feature_column(about, data, position), about)
+        write_shard(self.store, f"{config}/{name}", windows, features, self.configs[config])
 
 
 _SAME = {"video_id": "video_id", "content": "sha256"}  # columns of a shard that are the same in all rows of a piece

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import FORMAT
 from ndvr.operators.scores.groups import Group, Side, Video, videos_of
@@ -80,14 +81,14 @@ def comparable(
     setting = choose_one(method, weights, options)
     libraries = Library(queries), Library(database)
     configs = libraries[0].config_of(method, config), libraries[1].config_of(method, config)
-    abouts = libraries[0].configs[configs[0]], libraries[1].configs[configs[1]]
-    _check_features(libraries, abouts)
+    made_with = libraries[0].configs[configs[0]], libraries[1].configs[configs[1]]
+    _check_features(libraries, made_with)
     # What the features were made with holds, whatever this command's defaults are.
-    setting = replace(setting, options=setting.options | abouts[0]["options"])
+    setting = replace(setting, options=setting.options | made_with[0].options)
     model = setting.load("cpu", "similarity")
-    if list(model.feature_shape) != abouts[0]["feature_shape"]:
+    if model.feature_shape != made_with[0].feature_shape:
         raise ValueError(
-            f"features in {libraries[0]} have shape {abouts[0]['feature_shape']}, {model.name} under these "
+            f"features in {libraries[0]} have shape {list(made_with[0].feature_shape)}, {model.name} under these "
             f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
             f"(`ndvr methods {model.name}`)"
         )
@@ -97,8 +98,8 @@ def comparable(
         "format": FORMAT,
         "method": method,
         "weights": model.weights,
-        "features": abouts[0]["weights"],
-        "trained": model.trained and abouts[0]["trained"],
+        "features": made_with[0].weights,
+        "trained": model.trained and made_with[0].trained,
         "symmetric": model.symmetric,
         "options": setting.options,
         "config": configs[0],
@@ -116,13 +117,14 @@ def comparable(
     )
 
 
-def _check_features(libraries: tuple[Library, Library], abouts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def _check_features(libraries: tuple[Library, Library], configs: tuple[Config, Config]) -> None:
+    values = [config.to_json() for config in configs]
     for key in ("weights_digest", "view", "feature_shape", "features_version"):
-        if abouts[0][key] != abouts[1][key]:
-            first, second = (f"{library} ({about['name']})" for library, about in zip(libraries, abouts))
+        if values[0][key] != values[1][key]:
+            first, second = (f"{library} ({config.name})" for library, config in zip(libraries, configs))
             raise ValueError(
                 f"the features of {first} and {second} cannot be compared: their {key} differ "
-                f"({abouts[0][key]!r}, {abouts[1][key]!r}); extract both with the same settings"
+                f"({values[0][key]!r}, {values[1][key]!r}); extract both with the same settings"
             )
 
 

@@ -27,7 +27,7 @@ from ndvr.pipeline.estimate.wall_time import Machines
 from ndvr.pipeline.extraction.plan import make_plan
 from ndvr.pipeline.extraction.pools import Pools
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.settings import choose, describe
+from ndvr.pipeline.settings import choose, config_of
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model
@@ -67,8 +67,8 @@ def make_estimate(
     manifest = read_manifest(videos)
     machines = Machines.given(cpus=cpus, gpus=gpus, address=address, pools=pools or Pools())
     models, load_s = _load(chosen)
-    configs = {method: describe(setting, models[method], decoder) for method, setting in chosen.items()}
-    todo = _todo(manifest, library, {method: about["name"] for method, about in configs.items()})
+    configs = {method: config_of(model, decoder) for method, model in models.items()}
+    todo = _todo(manifest, library, {method: config.name for method, config in configs.items()})
     views = {method: setting.view for method, setting in chosen.items()}
     collection = look(todo, views, rng, sizes=_sizes(manifest, todo), progress=progress)
     collection.pick(sample, rng)
@@ -89,7 +89,7 @@ def make_estimate(
         source=str(videos),
         library=None if library is None else str(library),
         methods=list(chosen),
-        untrained=[method for method, about in configs.items() if not about["trained"]],
+        untrained=[method for method, config in configs.items() if not config.trained],
         machines=asdict(machines),
         videos=len(manifest),
         already=len(manifest) - len(todo),

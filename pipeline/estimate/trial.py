@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ndvr.operators.features.embed import Embed
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import Write
 from ndvr.operators.video.decode import Decode, Job, Limits
@@ -40,9 +41,9 @@ class Files:
     write_s: float = 0.0  # CPU seconds of one commit with its shards
 
 
-def write_out(tables: list[pa.Table], configs: dict[str, dict[str, Any]]) -> Files:
+def write_out(tables: list[pa.Table], configs: dict[str, Config]) -> Files:
     """Write everything as one commit, then a commit a video: what a file costs without rows, and what a row adds."""
-    about = {config["name"]: config for config in configs.values()}
+    by_name = {config.name: config for config in configs.values()}
     windows = {method: 0 for method in configs}
     for table in tables:
         for row in table.select(["method", "kind", "windows_count"]).to_pylist():
@@ -51,15 +52,15 @@ def write_out(tables: list[pa.Table], configs: dict[str, dict[str, Any]]) -> Fil
     folder = Path(tempfile.mkdtemp(prefix="ndvr-plan-"))
     try:
         (one, _), (many, seconds) = (
-            _written(folder / name, parts, about)
+            _written(folder / name, parts, by_name)
             for name, parts in (("one", [pa.concat_tables(tables)]), ("many", tables))
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    files = {name: max(1, sum(_has_windows(table, name) for table in tables)) for name in about}
-    shard = {name: _fixed(one.get(name, 0), many.get(name, 0), files[name]) for name in about}
+    files = {name: max(1, sum(_has_windows(table, name) for table in tables)) for name in by_name}
+    shard = {name: _fixed(one.get(name, 0), many.get(name, 0), files[name]) for name in by_name}
     commit = _fixed(one["commits"], many["commits"], len(tables))
-    names = {method: config["name"] for method, config in configs.items()}
+    names = {method: config.name for method, config in configs.items()}
     return Files(
         window_bytes={
             method: (one.get(name, 0) - shard[name]) / max(1, windows[method]) for method, name in names.items()
@@ -82,15 +83,15 @@ def _fixed(one: int, many: int, files: int) -> float:
     return max(0.0, (many - one) / (files - 1)) if files > 1 and one else 0.0
 
 
-def _written(folder: Path, parts: list[pa.Table], about: dict[str, dict[str, Any]]) -> tuple[dict[str, int], float]:
+def _written(folder: Path, parts: list[pa.Table], by_name: dict[str, Config]) -> tuple[dict[str, int], float]:
     """Bytes of shards by configuration and of "commits", and CPU seconds."""
     Library.create(folder)
-    write = Write(str(folder), about)
+    write = Write(str(folder), by_name)
     began = time.process_time()
     for part in parts:
         write(part)
     seconds = time.process_time() - began
-    sizes = {name: bytes_under(folder / "shards" / name) for name in about}
+    sizes = {name: bytes_under(folder / "shards" / name) for name in by_name}
     return {**sizes, "commits": bytes_under(folder / "commits")}, seconds
 
 
@@ -128,7 +129,7 @@ def try_out(
     rows: list[dict[str, Any]],
     chosen: dict[str, Setting],
     models: dict[str, Model],
-    configs: dict[str, dict[str, Any]],
+    configs: dict[str, Config],
     *,
     decoder: str,
     limits: Limits,
@@ -137,7 +138,7 @@ def try_out(
 ) -> Trial:
     """Decode `rows` (of the plan), embed their windows, write the features to a temporary library and drop it."""
     jobs = {
-        method: Job(view=setting.view, config=configs[method]["name"], min_windows=setting.card.min_windows)
+        method: Job(view=setting.view, config=configs[method].name, min_windows=setting.card.min_windows)
         for method, setting in chosen.items()
     }
     began, busy = time.monotonic(), _others_busy_s()

@@ -8,17 +8,16 @@ down with a worker -> the ledger is read back and must balance -> tidy up, fold 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.errors import RunStopped
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import COMMITS
@@ -33,7 +32,7 @@ from ndvr.pipeline.extraction.pools import Pools
 from ndvr.pipeline.extraction.receipts import Receipts
 from ndvr.pipeline.runs.record import RunRecord, Summary, recorded, recover_runs
 from ndvr.pipeline.runs.status import Status
-from ndvr.pipeline.settings import Setting, choose, describe
+from ndvr.pipeline.settings import Setting, choose, config_of
 
 PASSES = 3
 
@@ -70,15 +69,19 @@ def extract(
     configs = _configure(chosen, decoder)
     store = Library.create(library)
     with Lease(store.store, "ndvr extract"):
-        for about in configs.values():
-            store.add_config(about)
+        for config in configs.values():
+            store.add_config(config)
         recover_runs(store)
-        names = {method: about["name"] for method, about in configs.items()}
+        names = {method: config.name for method, config in configs.items()}
         plan = make_plan(manifest, store, names, retry=frozenset(retry))
         run = _Run(store, configs, plan, clustered=address is not None)
         summary = _opening(store, configs, manifest, plan)
         if plan.ids:
-            status = Status(len(plan.todo), window_bytes=_window_bytes(configs), show=progress)
+            status = Status(
+                len(plan.todo),
+                window_bytes={method: config.window_bytes for method, config in configs.items()},
+                show=progress,
+            )
             record = run.record(summary, {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)})
             graph = Graph(
                 store=store,
@@ -110,24 +113,17 @@ def extract(
     return summary
 
 
-def _window_bytes(configs: dict[str, dict[str, Any]]) -> dict[str, int]:
-    return {
-        method: math.prod(about["feature_shape"]) * np.dtype(about["feature_dtype"]).itemsize
-        for method, about in configs.items()
-    }
-
-
-def _configure(chosen: dict[str, Setting], decoder: str) -> dict[str, dict[str, Any]]:
+def _configure(chosen: dict[str, Setting], decoder: str) -> dict[str, Config]:
     """Load every model once here, so that a bad setting stops before the first video, and say what it is."""
-    return {method: describe(setting, setting.load("cpu", "embed"), decoder) for method, setting in chosen.items()}
+    return {method: config_of(setting.load("cpu", "embed"), decoder) for method, setting in chosen.items()}
 
 
-def _opening(store: Library, configs: dict[str, dict], manifest: Manifest, plan: Plan) -> Summary:
+def _opening(store: Library, configs: dict[str, Config], manifest: Manifest, plan: Plan) -> Summary:
     skipped = {"already done": len(plan.already), "removed": len(plan.removed)}
     return Summary(
         library=str(store),
         methods=list(configs),
-        untrained=[method for method, about in configs.items() if not about["trained"]],
+        untrained=[method for method, config in configs.items() if not config.trained],
         videos=len(manifest),
         skipped={why: count for why, count in skipped.items() if count},
         failed=count_failures([*plan.failed_before.values(), *("crash" for _ in plan.lost)]),
@@ -139,7 +135,7 @@ def _opening(store: Library, configs: dict[str, dict], manifest: Manifest, plan:
 class _Run:
     """The part of an extraction that writes."""
 
-    def __init__(self, store: Library, configs: dict[str, dict[str, Any]], plan: Plan, *, clustered: bool):
+    def __init__(self, store: Library, configs: dict[str, Config], plan: Plan, *, clustered: bool):
         self.id, self.store, self.configs, self.plan, self.clustered = new_run(), store, configs, plan, clustered
 
     def __call__(self, graph: Graph, summary: Summary, status: Status) -> None:
@@ -153,14 +149,14 @@ class _Run:
             reason = f"its worker was gone {PASSES} times; nothing is known of the video itself"
             receipts.take(self._fail([row], reason))
         self._check(receipts)
-        folders = [COMMITS, *(f"{SHARDS}/{about['name']}" for about in self.configs.values())]
+        folders = [COMMITS, *(f"{SHARDS}/{config.name}" for config in self.configs.values())]
         summary.bytes = sum(sum(self.store.store.sizes(folder, self.id).values()) for folder in folders)
         close_run(self.store, self.id, self.plan.ids)
         receipts.add_to(summary)
 
     def record(self, summary: Summary, settings: dict[str, Any]) -> RunRecord:
         """What is kept of this run."""
-        configs = {method: about["name"] for method, about in self.configs.items()}
+        configs = {method: config.name for method, config in self.configs.items()}
         return RunRecord(run=self.id, library=summary.library, settings=settings, configs=configs)
 
     def _passes(self, graph: Graph, receipts: Receipts) -> Iterator[pa.Table]:
@@ -177,7 +173,7 @@ class _Run:
         end |= {"status": "failed", "error_class": "crash", "message": reason, "quarantined": True}
         rows = [
             {**end, "video_id": video["video_id"], "uri": video["uri"], "bytes": video["bytes"]}
-            | {"mtime_ns": video["mtime_ns"], "method": method, "config": self.configs[method]["name"]}
+            | {"mtime_ns": video["mtime_ns"], "method": method, "config": self.configs[method].name}
             for video in videos
             for method in video["methods"]
         ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.runs import WorkNote
 from ndvr.operators.rows import PLANNED, table
@@ -45,7 +46,7 @@ class Graph:
     store: Library
     run: str
     chosen: dict[str, Setting]
-    configs: dict[str, dict[str, Any]]
+    configs: dict[str, Config]
     decoder: str
     limits: Limits
     pools: Pools
@@ -82,7 +83,7 @@ class Graph:
         from ndvr.operators.library.shards import CommitOrStop
 
         jobs = {
-            method: Job(view=setting.view, config=self.configs[method]["name"], min_windows=setting.card.min_windows)
+            method: Job(view=setting.view, config=self.configs[method].name, min_windows=setting.card.min_windows)
             for method, setting in self.chosen.items()
         }
         decode = {
@@ -94,7 +95,7 @@ class Graph:
             "limits": self.limits,
         }
         embed = {"settings": self.chosen, "threads": stages.embed.threads}
-        write = {"library": self.store.store, "configs": {about["name"]: about for about in self.configs.values()}}
+        write = {"library": self.store.store, "configs": {config.name: config for config in self.configs.values()}}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
             return (

@@ -6,7 +6,6 @@ ndvr import fivr_5k.hdf5 LIBRARY --method s2vs
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from ndvr import models
 from ndvr.operators.errors import ERROR_CLASSES, DecodeError
 from ndvr.operators.features.feature_files import FeatureFile, FeatureFiles, find_features
 from ndvr.operators.features.feature_rows import FeatureRows
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.runs import close_run, new_run, open_run
@@ -23,7 +23,7 @@ from ndvr.operators.rows import table
 from ndvr.pipeline.extraction.plan import count_failures
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import Summary, recover_runs
-from ndvr.pipeline.settings import Setting, choose_one, config_name
+from ndvr.pipeline.settings import Setting, choose_one
 
 SHARD_BYTES = 64 << 20
 LOOKED_AT = 16  # videos, before an import is refused because none has the method's shape
@@ -59,54 +59,50 @@ def import_features(
         raise ValueError("--like takes options, label and training from that library; leave out the others")
     if config is not None and like is None:
         raise ValueError("--config picks a configuration of --like; name that library too")
-    about = _describe(setting, label, untrained) if like is None else _as_in(Library(like), method, config)
-    about = _stored_as(about, dtype)
+    if like is None:
+        described = _published(setting, label, untrained=untrained)
+    else:
+        described = _as_in(Library(like), method, config)
+    stored = _stored_as(described, dtype)
     found = find_features(files)
-    _refuse_other_method(found, about)
+    _refuse_other_method(found, stored)
     store = Library.create(library)
     with Lease(store.store, "ndvr import"):
-        store.add_config(about)
+        store.add_config(stored)
         recover_runs(store)
-        return _import(found, store, about, frozenset(retry), progress)
+        return _import(found, store, stored, frozenset(retry), progress)
 
 
-def _describe(setting: Setting, label: str | None, untrained: bool) -> dict[str, Any]:
-    card, method = setting.card, models.get(setting.method)
-    digest = f"imported:{label or setting.method}{':untrained' if untrained else ''}"
-    return {
-        "method": setting.method,
-        "weights": f"imported: {label}" if label else "imported, as published",
-        "weights_digest": digest,
-        "options": {key: setting.options[key] for key, option in card.options.items() if option.part == "embed"},
-        "view": {"kind": type(setting.view).__name__, **asdict(setting.view)},
-        "feature_shape": list(method.feature_shape(setting.options)),
-        "feature_dtype": card.feature_dtype,
-        "features_version": 0,  # counts changes of our extraction, which had no part in these
-        "trained": not untrained,
-        "windows_per_s": setting.view.windows_per_s,
-    }
+def _published(setting: Setting, label: str | None, *, untrained: bool) -> Config:
+    """Describe features as their authors published them, or as `label` says."""
+    return setting.config(
+        weights=f"imported: {label}" if label else "imported, as published",
+        weights_digest=f"imported:{label or setting.method}{':untrained' if untrained else ''}",
+        decoder="imported",
+        trained=not untrained,
+        features_version=0,  # counts changes of our extraction, which had no part in these
+    )
 
 
-def _as_in(library: Library, method: str, config: str | None) -> dict[str, Any]:
-    name = library.config_of(method, config)
-    about = library.configs[name]
-    return about | {"weights": f"{about['weights']} (imported, by the user's word)", "like": f"{library} ({name})"}
+def _as_in(library: Library, method: str, config: str | None) -> Config:
+    """Describe features that are like those of a library."""
+    other = library.configs[library.config_of(method, config)]
+    return other.changed(
+        weights=f"{other.weights} (imported, by the user's word)", like=f"{library} ({other.name})", decoder="imported"
+    )
 
 
-def _stored_as(about: dict[str, Any], dtype: str | None) -> dict[str, Any]:
-    """The configuration with its name."""
+def _stored_as(config: Config, dtype: str | None) -> Config:
     if dtype not in (None, "float16", "float32"):
         raise ValueError(f"unknown dtype {dtype!r}; choose float16 or float32")
-    if dtype and about["feature_dtype"] == "uint8":
-        raise ValueError(f"features of {about['method']} are codes of uint8; leave out --dtype")
-    about = about | {"decoder": "imported", "feature_dtype": dtype or about["feature_dtype"]}
-    decisive = {key: value for key, value in about.items() if key not in ("name", "like", "trained", "windows_per_s")}
-    return about | {"name": config_name(decisive)}
+    if dtype and config.feature_dtype == "uint8":
+        raise ValueError(f"features of {config.method} are codes of uint8; leave out --dtype")
+    return config.changed(feature_dtype=dtype or config.feature_dtype)
 
 
-def _refuse_other_method(found: FeatureFiles, about: dict[str, Any]) -> None:
+def _refuse_other_method(found: FeatureFiles, config: Config) -> None:
     """One video of another shape is that video's failure; the first ones all are a wrong --method."""
-    wanted, misfit = tuple(about["feature_shape"]), None
+    wanted, misfit = config.feature_shape, None
     for file in islice(found.walk(), LOOKED_AT):
         shape: tuple[int, ...] = ()
         try:
@@ -120,7 +116,7 @@ def _refuse_other_method(found: FeatureFiles, about: dict[str, Any]) -> None:
         file, shape = misfit
         others = ", ".join(_made_by(shape))
         raise ValueError(
-            f"{file.uri} has shape {shape}, features of {about['method']} are (T, {', '.join(map(str, wanted))}); "
+            f"{file.uri} has shape {shape}, features of {config.method} are (T, {', '.join(map(str, wanted))}); "
             + (f"this shape is that of {others}" if others else "no method here has features of this shape")
         )
 
@@ -139,18 +135,23 @@ def _made_by(shape: tuple[int, ...]) -> list[str]:
     return fits
 
 
-def _import(
-    found: FeatureFiles, store: Library, about: dict[str, Any], retry: frozenset[str], progress: bool
-) -> Summary:
+def _import(found: FeatureFiles, store: Library, config: Config, retry: frozenset[str], progress: bool) -> Summary:
     began = time.monotonic()
-    entries = store.entries(about["name"])
+    entries = store.entries(config.name)
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
-    read = FeatureRows(about, run=new_run())
-    shards = _Shards(Write(str(store), {about["name"]: about}))
+    read = FeatureRows(
+        method=config.method,
+        config=config.name,
+        shape=config.feature_shape,
+        dtype=config.feature_dtype,
+        windows_per_s=config.windows_per_s,
+        run=new_run(),
+    )
+    shards = _Shards(Write(str(store), {config.name: config}))
     summary = Summary(
         library=str(store),
-        methods=[about["method"]],
-        untrained=[] if about["trained"] else [about["method"]],
+        methods=[config.method],
+        untrained=[] if config.trained else [config.method],
         videos=0,
         ignored=found.ignored,
     )

@@ -81,7 +81,7 @@ def fit_pca(
         pca=str(out),
         library=str(library),
         config=name,
-        trained=opened.configs[name]["trained"],
+        trained=opened.configs[name].trained,
         videos=len(entries),
         frames=points,
         dims=dims,
@@ -100,8 +100,8 @@ def _rows(library: Library, entries: list[Entry], count: int, seed: int, bar: Pr
 
 def _raw_config(library: Library, config: str | None) -> str:
     """The configuration that holds frame vectors before any PCA."""
-    abouts = library.configs
-    raw = [name for name, about in abouts.items() if about["method"] == METHOD and about["feature_shape"] == [SIZE]]
+    configs = library.configs
+    raw = [name for name, each in configs.items() if each.method == METHOD and each.feature_shape == (SIZE,)]
     if config is not None:
         raw = [name for name in raw if name == config]
     if len(raw) == 1:
@@ -110,7 +110,7 @@ def _raw_config(library: Library, config: str | None) -> str:
         raise ValueError(
             f"{library} holds raw vectors of several configurations; choose one with --config: {', '.join(raw)}"
         )
-    held = ", ".join(f"{name} {tuple(about['feature_shape'])}" for name, about in abouts.items()) or "nothing yet"
+    held = ", ".join(f"{name} {each.feature_shape}" for name, each in configs.items()) or "nothing yet"
     raise ValueError(
         f"{library} holds {held}; a PCA is learnt from raw vectors of {SIZE} numbers: "
         f"`ndvr extract VIDEOS RAW --method {METHOD} --option pca=none` makes them"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.shards import SHARDS
 from ndvr.pipeline.extraction.plan import count_failures
@@ -16,8 +17,7 @@ from ndvr.pipeline.extraction.plan import count_failures
 class ConfigView:
     """One configuration of a library and its videos."""
 
-    name: str
-    about: dict[str, Any] = field(repr=False)
+    config: Config = field(repr=False)
     entries: dict[str, Entry] = field(repr=False)
     bytes: int
 
@@ -33,10 +33,10 @@ class ConfigView:
     def to_json(self, *, failures: bool) -> dict[str, Any]:
         statuses = Counter(entry.status for entry in self.entries.values())
         found = {
-            "config": self.name,
-            "method": self.about["method"],
-            "weights": self.about["weights"],
-            "trained": self.about["trained"],
+            "config": self.config.name,
+            "method": self.config.method,
+            "weights": self.config.weights,
+            "trained": self.config.trained,
             "videos": len(self.entries),
             "done": statuses["done"],
             "skipped": statuses["skipped"],
@@ -73,7 +73,7 @@ class LibraryView:
         for view in self.configs:
             found = view.to_json(failures=False)
             mark = "" if found["trained"] else "  UNTRAINED"
-            lines.append(f"{view.name}  {found['method']}, weights {found['weights']}{mark}")
+            lines.append(f"{view.config.name}  {found['method']}, weights {found['weights']}{mark}")
             failed = ", ".join(f"{count:,} {kind}" for kind, count in found["failed"].items())
             lines.append(
                 f"  {found['done']:,} videos done ({found['partial']:,} partial), {found['hours']:.2f} h, "
@@ -104,7 +104,7 @@ def show(library: str | Path) -> LibraryView:
     """Read a library's ledger. FileNotFoundError when there is no library."""
     opened = Library(library)
     views = []
-    for name, about in opened.configs.items():
+    for name, config in opened.configs.items():
         size = sum(opened.store.sizes(f"{SHARDS}/{name}").values())
-        views.append(ConfigView(name=name, about=about, entries=opened.entries(name), bytes=size))
+        views.append(ConfigView(config=config, entries=opened.entries(name), bytes=size))
     return LibraryView(library=str(opened), configs=views)

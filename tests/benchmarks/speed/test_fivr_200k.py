@@ -67,8 +67,8 @@ def test_a_code_method_goes_from_features_to_map_with_nothing_missing(annotation
     mine = job(annotations, tmp_path)
     assert (mine.compact, mine.windows) == (True, 1)
     assert write(mine)["videos"] == 1200
-    about = next(iter(Library(mine.library).configs.values()))
-    assert (about["trained"], about["weights"]) == (False, "planted noise")
+    config = next(iter(Library(mine.library).configs.values()))
+    assert (config.trained, config.weights) == (False, "planted noise")
     compared = similarity(mine)
     assert (compared["pairs"], compared["missing_videos"]) == (4800, 0)
     found = evaluate(mine)

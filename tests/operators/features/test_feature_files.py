@@ -94,10 +94,9 @@ def test_an_option_that_changes_the_feature_is_asked_for_and_checked_before_comp
 def test_weights_of_another_width_are_refused_before_comparing(tmp_path):
     path = hdf5(tmp_path / "f.hdf5", {"v": features(5, 1, (512,))})
     imported(path, tmp_path / "lib", method="tca", options={"dims": "512"})
-    about = Library(tmp_path / "lib").configs
-    (name,) = about
-    changed = about[name] | {"options": about[name]["options"] | {"dims": None}}
-    write_json(tmp_path / "lib" / CONFIGS / f"{name}.json", changed)
+    (config,) = Library(tmp_path / "lib").configs.values()
+    changed = config.to_json() | {"options": config.options | {"dims": None}}
+    write_json(tmp_path / "lib" / CONFIGS / f"{config.name}.json", changed)
     with pytest.raises(ValueError, match=r"have shape \[512\], tca under these settings compares \[1024\]"):
         similarity(tmp_path / "lib", tmp_path / "lib", tmp_path / "scores", method="tca", weights="random")
 

@@ -34,16 +34,16 @@ def library(tmp_path_factory, ray_cluster):
 @pytest.mark.parametrize("name", METHODS)
 def test_features_of_every_video_are_in_shards_as_the_card_says(library, name):
     config = library.config_of(name)
-    about = library.configs[config]
+    recorded = library.configs[config]
     entries = library.entries(config)
     heard = name == "ausil"
     assert {video_id: entry.status for video_id, entry in entries.items()} == {
         "a.mp4": "done", "b.mp4": "done", "muted.mp4": "skipped" if heard else "done"
     }  # fmt: skip
     for _, start_s, features in library.read(entries.values()):
-        assert features.shape == (len(start_s), *about["feature_shape"]) and len(features) > 0
+        assert features.shape == (len(start_s), *recorded.feature_shape) and len(features) > 0
         assert features.dtype == np.dtype(models.card(name).feature_dtype)
-    assert not about["trained"] or not models.card(name).weights
+    assert not recorded.trained or not models.card(name).weights
 
 
 @pytest.mark.parametrize("name", METHODS)

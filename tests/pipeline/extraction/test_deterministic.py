@@ -37,10 +37,10 @@ def rows_of(videos, library, **workers) -> dict[tuple[str, str], tuple[int, str]
     weights = dict.fromkeys(METHODS, "random")
     extract(videos, library, methods=METHODS, weights=weights, pools=Pools(**workers), progress=False)
     opened, found = Library(library), {}
-    for config, about in opened.configs.items():
-        for video_id, start_s, features in opened.read(opened.entries(config).values()):
+    for name, config in opened.configs.items():
+        for video_id, start_s, features in opened.read(opened.entries(name).values()):
             digest = hashlib.sha256(start_s.tobytes() + features.tobytes()).hexdigest()
-            found[about["method"], video_id] = len(start_s), digest
+            found[config.method, video_id] = len(start_s), digest
     return found
 
 

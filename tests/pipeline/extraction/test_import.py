@@ -7,11 +7,13 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from made_configs import made_config
 from published_features import VIDEOS, features, hdf5, imported, ledger, run, stored
 
 from ndvr import models
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.operators.features import feature_rows
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction import import_features as importing
@@ -206,25 +208,24 @@ def test_one_odd_video_at_the_start_does_not_stop_the_rest(tmp_path):
     assert (summary.done, summary.failed) == (1, {"corrupt": 1})
 
 
-def extracted_library(path, about: dict) -> None:
+def extracted_library(path, config: Config) -> None:
     """A library as `ndvr extract` leaves it, before its first video."""
-    Library.create(path).add_config(about)
+    Library.create(path).add_config(config)
 
 
-OFFICIAL = {
-    "method": "s2vs", "name": "s2vs-12345678", "weights": "s2vs_dns", "weights_digest": "ab" * 32, "trained": True,
-    "options": {"sampler": "opencv"}, "view": {"kind": "Frames", "rule": "opencv"}, "feature_shape": [9, 512],
-    "feature_dtype": "float16", "decoder": "auto", "features_version": 1, "windows_per_s": 1.0,
-}  # fmt: skip
+OFFICIAL = made_config(
+    weights="s2vs_dns", weights_digest="ab" * 32, trained=True, options={"sampler": "opencv"},
+    view={"kind": "Frames", "rule": "opencv"}, feature_shape=(9, 512),
+)  # fmt: skip
 
 
 def test_on_the_users_word_features_are_comparable_with_a_librarys_own(authors, tmp_path):
     extracted_library(tmp_path / "own", OFFICIAL)
     imported(authors, tmp_path / "lib", like=tmp_path / "own")
-    (about,) = Library(tmp_path / "lib").configs.values()
+    (config,) = Library(tmp_path / "lib").configs.values()
     for key in ("weights_digest", "view", "feature_shape", "features_version", "options", "trained"):
-        assert about[key] == OFFICIAL[key]
-    assert about["weights"] == "s2vs_dns (imported, by the user's word)" and about["name"] != OFFICIAL["name"]
+        assert getattr(config, key) == getattr(OFFICIAL, key)
+    assert config.weights == "s2vs_dns (imported, by the user's word)" and config.name != OFFICIAL.name
     with pytest.raises(ValueError, match="--like takes options, label and training from that library"):
         imported(authors, tmp_path / "lib", like=tmp_path / "own", label="mine")
 

@@ -4,6 +4,7 @@ import os
 from datetime import datetime, timezone
 
 import pytest
+from made_configs import made_config
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.runs import WorkNote, new_run, open_run, recover
@@ -91,7 +92,7 @@ def test_a_quarantined_file_is_tried_again_only_by_that_word_or_when_it_changes(
 
 def test_removed_videos_stay_out_whatever_happens_to_their_files(library, videos):
     say(library, videos, "a.mp4")
-    library.add_config({"name": CONFIG, "method": "s2vs"})
+    library.add_config(made_config(name=CONFIG))
     remove(str(library), ["a.mp4"])
     (videos / "a.mp4").write_bytes(b"another size")
     plan = plan_of(library, videos, methods=("s2vs", "tca"))

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from made_configs import made_config
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import LedgerFiles
@@ -15,7 +16,7 @@ from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.cli import main
 
-ABOUT = {"name": "s2vs-0", "method": "s2vs", "feature_shape": [4], "feature_dtype": "float16"}
+CONFIG = made_config(name="s2vs-0")
 
 
 def run(*arguments, code=0):
@@ -53,12 +54,12 @@ def rows(video_id, *, run, content="x", windows=4, attempt=1, pieces=2, ends=Tru
 @pytest.fixture
 def library(tmp_path):
     made = Library.create(tmp_path / "lib")
-    made.add_config(ABOUT)
+    made.add_config(CONFIG)
     return made
 
 
 def commit(library, *found, run=None):
-    Write(str(library), {"s2vs-0": ABOUT})(table([row for some in found for row in some]))
+    Write(str(library), {"s2vs-0": CONFIG})(table([row for some in found for row in some]))
 
 
 def held(library) -> dict[str, np.ndarray]:
@@ -195,7 +196,7 @@ def test_one_digest_for_the_same_library_however_it_came_to_be(tmp_path):
     digests = set()
     for order in (["a", "b", "c"], ["c", "a", "b"]):
         made = Library.create(tmp_path / "".join(order))
-        made.add_config(ABOUT)
+        made.add_config(CONFIG)
         for number, video in enumerate(order):
             commit(made, rows(video, run=f"r{number}", ends=False), rows("z", run=f"r{number}", attempt=number + 1))
             commit(made, rows(video, run=f"s{number}"))
