@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ndvr.operators.library._ledger import Entry
 from ndvr.operators.library.cleanup import tidy
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.ledger import Entry
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import SHARDS, digest, features_of
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndvr.operators.library.ledger import Words
+from ndvr.operators.library._ledger import Words
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
 from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
 from ndvr.operators.library.shards import SHARDS, write_shard

@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ndvr.operators.library._ledger import Entry, Words, latest
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.ledger import Entry, Words, latest
 from ndvr.operators.library.receipt_files import read_receipts
 from ndvr.operators.library.shards import SHARDS, features_of
 from ndvr.operators.rows import EVERY_CONFIG
@@ -135,7 +135,7 @@ class Library:
         return read_receipts(self.store)
 
     def entries(self, config: str) -> dict[str, Entry]:
-        """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.library.ledger."""
+        """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.library._ledger."""
         return latest(of_config(self.ledger, config))
 
     def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Found:

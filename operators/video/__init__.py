@@ -1,1 +1,9 @@
-"""From a video file to windows, decoded in child processes that can be killed."""
+"""From a file to windows, where a bad file can be killed.
+
+decode    rows of videos -> rows of pieces, never an exception
+windows   cut one video through several views
+headers   what files say of themselves
+stills    a few small pictures of a video
+decoders  names of decoders, and opening a file with one
+sandbox   a child process with a deadline and a memory limit
+"""

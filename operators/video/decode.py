@@ -34,7 +34,7 @@ from ndvr.operators.video._attempts import (
     kills,
     next_attempts,
 )
-from ndvr.operators.video.decode_child import File, Seen, Verdict, serve
+from ndvr.operators.video._decode_child import File, Seen, Verdict, serve
 from ndvr.operators.video.sandbox import ChildKilled, Sandbox
 from ndvr.operators.video.windows import Piece
 

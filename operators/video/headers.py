@@ -10,18 +10,23 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from queue import SimpleQueue
 from typing import Any
 
 import av
 from av.stream import Disposition
 
+from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.storage.object_store import filesystem, is_remote
 from ndvr.operators.storage.video_files import local_path
-from ndvr.operators.video.pyav_decoder import best_video
+from ndvr.operators.video._frame_rules import opencv_step
+from ndvr.operators.video._pyav_decoder import best_video
+from ndvr.operators.video._sound import window_count
+from ndvr.operators.video._stream import check_readable
 from ndvr.operators.video.sandbox import Sandbox
-from ndvr.operators.video.stream import check_readable
 
 DEADLINE_S = 20.0
 MEMORY_GB = 2.0
@@ -77,6 +82,24 @@ def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     finally:
         for box in every:
             box.close()
+
+
+def windows_of(header: Header, view: View) -> int:
+    """Tell how many windows a video should give; close to what decoding finds, unless the header is wrong."""
+    if isinstance(view, Mel):
+        rows = floor(header.duration_s * view.rate_hz / view.hop) + 1
+        return window_count(view, rows) if header.sound and header.duration_s > 0 else 0
+    if header.codec is None or header.error_class:
+        return 0
+    if isinstance(view, Overview):
+        return 1
+    assert isinstance(view, Frames)
+    if view.rule == "ffmpeg":
+        pictures = max(1, floor(header.frames / header.rate * view.fps + 0.5))
+    else:
+        step = opencv_step(view.fps, Fraction(header.rate).limit_denominator(1001))
+        pictures = 2 + header.frames // step if view.rule == "tca" else -(-header.frames // step)
+    return max(1, floor(pictures / view.length + 0.5)) if isinstance(view, Clips) else pictures
 
 
 def size_of(path: str) -> int:

@@ -18,12 +18,12 @@ import numpy as np
 from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.rows import Status
+from ndvr.operators.video._frame_rules import OverviewSampler, sampler
+from ndvr.operators.video._picture import Picture, Upright
+from ndvr.operators.video._pyav_decoder import listen
+from ndvr.operators.video._sound import Sound
+from ndvr.operators.video._stream import Frame, Stream, check_readable
 from ndvr.operators.video.decoders import open_video
-from ndvr.operators.video.frame_rules import OverviewSampler, sampler
-from ndvr.operators.video.picture import Picture, Upright
-from ndvr.operators.video.pyav_decoder import listen
-from ndvr.operators.video.sound import Sound
-from ndvr.operators.video.stream import Frame, Stream, check_readable
 
 Pictures = Frames | Overview  # the views that are made of pictures; Clips are Frames
 PIECE_BYTES = 8 << 20  # windows handed on together; bounds memory whatever the length of a video
@@ -58,7 +58,7 @@ class _Cutter:
 
     def __init__(self, key: str, view: Pictures, stream: Stream, upright: Upright, total: int | None):
         self.key, self.view, self.sampler = key, view, sampler(view, stream.rate, total)
-        self.size = max(1, PIECE_BYTES // int(np.prod(view.window_shape)))
+        self.size = windows_per_piece(view)
         self.length = view.length if isinstance(view, Clips) else view.count if isinstance(view, Overview) else 0
         self.number = 0
         self.note: str | None = None
@@ -137,6 +137,15 @@ def cut(
             heard = _Ears(sounds)
             heard.stream = listen(path, heard.push, heartbeat)
         yield from _sounds(heard, heartbeat)
+
+
+def pieces_of(n_windows: int, view: View) -> int:
+    """Count the pieces, which are rows of the ledger, that so many windows of one video travel in."""
+    return -(-n_windows // windows_per_piece(view))
+
+
+def windows_per_piece(view: View) -> int:
+    return max(1, PIECE_BYTES // int(np.prod(view.window_shape)))
 
 
 def use_one_core(views: Iterable[View]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.models.card import Mel, View
-from ndvr.operators.video.headers import Header, read_headers
+from ndvr.operators.video.headers import Header, read_headers, windows_of
 from ndvr.pipeline.estimate import costs
 from ndvr.pipeline.progress import Progress
 
@@ -92,7 +92,7 @@ class Collection:
         self.decode_s = np.array([costs.decode_s(*pair) for pair in zip(self.headers, wanted)])
         self.windows = {
             method: np.array(
-                [costs.windows_of(header, view) if method in mine else 0 for header, mine in zip(self.headers, wanted)]
+                [windows_of(header, view) if method in mine else 0 for header, mine in zip(self.headers, wanted)]
             )
             for method, view in self.views.items()
         }

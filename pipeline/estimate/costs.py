@@ -7,16 +7,11 @@ a sample and corrects everything by measured / told. Constants of Ray and of sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
-from math import floor
 
 import numpy as np
 
-from ndvr.models.card import Clips, Frames, Mel, Overview, View
-from ndvr.operators.video.frame_rules import opencv_step
-from ndvr.operators.video.headers import Header
-from ndvr.operators.video.sound import window_count
-from ndvr.operators.video.windows import PIECE_BYTES
+from ndvr.models.card import Clips, Mel, Overview, View
+from ndvr.operators.video.headers import Header, windows_of
 
 # CPU seconds of one core of an AMD EPYC virtual machine, least squares over 40 files of `plan_videos`.
 OPEN_S = 0.003
@@ -69,29 +64,6 @@ def _pictures(view: View) -> int:
     return view.window_shape[0] if isinstance(view, Clips | Overview) else 1
 
 
-def windows_of(header: Header, view: View) -> int:
-    """How many windows a video should give; close to what decoding finds, unless the header is wrong."""
-    if isinstance(view, Mel):
-        rows = floor(header.duration_s * view.rate_hz / view.hop) + 1
-        return window_count(view, rows) if header.sound and header.duration_s > 0 else 0
-    if header.codec is None or header.error_class:
-        return 0
-    if isinstance(view, Overview):
-        return 1
-    assert isinstance(view, Frames)
-    if view.rule == "ffmpeg":
-        pictures = max(1, floor(header.frames / header.rate * view.fps + 0.5))
-    else:
-        step = opencv_step(view.fps, Fraction(header.rate).limit_denominator(1001))
-        pictures = 2 + header.frames // step if view.rule == "tca" else -(-header.frames // step)
-    return max(1, floor(pictures / view.length + 0.5)) if isinstance(view, Clips) else pictures
-
-
 def window_bytes(view: View) -> int:
     """Of one window before it is embedded."""
     return int(np.prod(view.window_shape)) * np.dtype(view.window_dtype).itemsize
-
-
-def pieces_of(windows: int, view: View) -> int:
-    """Pieces, which are rows of the ledger, that so many windows of one video travel in."""
-    return -(-windows // max(1, PIECE_BYTES // int(np.prod(view.window_shape))))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.library.receipt_files import FEWEST_COMMITS
+from ndvr.operators.video.windows import pieces_of
 from ndvr.pipeline.estimate import costs
 from ndvr.pipeline.estimate.collection import Collection, ratio, resampled_ratios
 from ndvr.pipeline.estimate.result import Estimate
@@ -162,7 +163,7 @@ def extrapolate(
 def _receipts(collection: Collection, methods: list[str]) -> float:
     """Rows of the ledger: one a piece, and the end of every video for every method."""
     pieces = sum(
-        collection.total(np.array([costs.pieces_of(int(n), collection.views[method]) for n in told]))
+        collection.total(np.array([pieces_of(int(n), collection.views[method]) for n in told]))
         for method, told in collection.windows.items()
     )
     return pieces + collection.n_all * len(methods)

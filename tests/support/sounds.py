@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from ndvr.models.card import Mel
-from ndvr.operators.video.sound import Sound
+from ndvr.operators.video._sound import Sound
 
 
 def frames(samples: np.ndarray, *, rate: int = 44100, layout: str = "mono", per_frame: int = 1024) -> Iterator:

@@ -14,7 +14,7 @@ from places import GOLDEN_FOLDER
 from ndvr import models
 from ndvr.models import weights as files
 from ndvr.models.methods.c3dhash import HashLayer, ResNet18, distances
-from ndvr.operators.video.picture import Picture
+from ndvr.operators.video._picture import Picture
 
 GOLDEN = np.load(GOLDEN_FOLDER / "c3dhash.npz")
 ATOL = 2e-5  # what separates two float32 implementations of the same network; values reach 9

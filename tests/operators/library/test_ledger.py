@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from published_features import imported
 
-from ndvr.operators.library.ledger import latest
+from ndvr.operators.library._ledger import latest
 from ndvr.operators.library.library import Library
 from ndvr.operators.rows import LEDGER, table
 

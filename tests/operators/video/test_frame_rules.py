@@ -7,7 +7,7 @@ import pytest
 from places import GOLDEN_FOLDER
 
 from ndvr.models.card import Frames
-from ndvr.operators.video.frame_rules import LONGEST_STILL_S, FfmpegSampler, OpencvSampler, sampler
+from ndvr.operators.video._frame_rules import LONGEST_STILL_S, FfmpegSampler, OpencvSampler, sampler
 
 RULES = json.loads((GOLDEN_FOLDER / "frame_rules.json").read_text())["sampling"]
 

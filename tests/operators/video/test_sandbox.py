@@ -195,7 +195,7 @@ def test_a_killed_worker_leaves_no_temporary_file(tmp_path):
 import os, signal
 from sounds import frames, noise
 from ndvr.models.card import Mel
-from ndvr.operators.video import sound
+from ndvr.operators.video import _sound as sound
 sound.SPOOL_BYTES = 1 << 20
 ears = sound.Sound(Mel())
 for frame in frames(noise(44100 * 30), per_frame=44100):

@@ -17,7 +17,7 @@ from sounds import frames, heard, noise
 
 from ndvr.models.card import Mel
 from ndvr.models.layers.mel import filterbank
-from ndvr.operators.video.sound import Sound, best_sound, window_count
+from ndvr.operators.video._sound import Sound, best_sound, window_count
 
 GOLDEN = np.load(GOLDEN_FOLDER / "ausil.npz")
 CASES = ("short_0s5", "impulse_1s", "tiny_3samples", "tiny_512", "tiny_513")
@@ -145,7 +145,7 @@ import resource, sys
 import numpy as np
 from sounds import frames, noise
 from ndvr.models.card import Mel
-from ndvr.operators.video import sound
+from ndvr.operators.video import _sound as sound
 sound.SPOOL_BYTES = 1 << 20
 minute = noise(44100 * 60)
 for minutes in (2, 15):

@@ -12,7 +12,7 @@ from places import GOLDEN_FOLDER
 from ndvr.models import card
 from ndvr.models.card import Clips, Frames, Mel, Overview
 from ndvr.operators.media.encode import tone, write_video
-from ndvr.operators.video.frame_rules import OverviewSampler, TcaSampler
+from ndvr.operators.video._frame_rules import OverviewSampler, TcaSampler
 from ndvr.operators.video.windows import End, Piece, cut
 
 RULES = json.loads((GOLDEN_FOLDER / "view_rules.json").read_text())

@@ -15,7 +15,7 @@ from places import GOLDEN_FOLDER
 from ndvr.models.card import Frames
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.video import decoders
-from ndvr.operators.video.picture import Picture
+from ndvr.operators.video._picture import Picture
 from ndvr.operators.video.windows import End, Piece, cut
 
 # 64 x 48 in: the whole picture squashed, so that the number stays readable.

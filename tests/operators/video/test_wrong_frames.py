@@ -13,8 +13,8 @@ from bad_decoders import misbehaving, rows_of  # noqa: F401 (a fixture)
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.media.encode import write_video
 from ndvr.operators.video import decoders
-from ndvr.operators.video.stream import Frame, Stream
-from ndvr.operators.video.wrong_frames import LENIENT, STRICT, watched
+from ndvr.operators.video._stream import Frame, Stream
+from ndvr.operators.video.decoders import LENIENT, STRICT, watched
 
 
 def pictures(count: int, *, still: bool = False) -> Iterator[np.ndarray]:

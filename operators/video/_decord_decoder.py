@@ -11,7 +11,7 @@ from typing import NamedTuple
 import av
 
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.video.stream import Frame, Stream
+from ndvr.operators.video._stream import Frame, Stream
 
 _UNUSABLE = 1e9  # seconds; decord gives 7.7e12 for a frame without a time
 

@@ -12,7 +12,7 @@ from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import FileFacts
 from ndvr.operators.video._attempts import Outcome
-from ndvr.operators.video.stream import Stream, check_readable, sha256_of
+from ndvr.operators.video._stream import Stream, check_readable, sha256_of
 from ndvr.operators.video.windows import End, Piece, cut, use_one_core
 
 

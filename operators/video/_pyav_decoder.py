@@ -12,8 +12,8 @@ from typing import Any
 import av
 
 from ndvr.operators.errors import DecodeError, NoPicture, NoSound
-from ndvr.operators.video.sound import best_sound
-from ndvr.operators.video.stream import Frame, Hear, Stream
+from ndvr.operators.video._sound import best_sound
+from ndvr.operators.video._stream import Frame, Hear, Stream
 
 # --- Decode sound with PyAV: packet by packet beside the pictures, or on its own -------------------------------------
 

@@ -1,0 +1,103 @@
+"""A few small pictures of a video, evenly spaced, decoded in a child that can be killed.
+
+with new_sandbox() as sandbox:
+    pictures = stills("a.mp4", 6, 72, sandbox=sandbox)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ndvr.operators.storage.video_files import local_path
+from ndvr.operators.video._picture import Turn, display_turn
+from ndvr.operators.video._pyav_decoder import best_video
+from ndvr.operators.video._stream import check_readable
+from ndvr.operators.video.decoders import open_video
+from ndvr.operators.video.sandbox import Sandbox
+
+# Below this, reading through is as quick as seeking and finds frames in files that cannot be sought.
+_READ_THROUGH_S = 8.0
+_AFTER_SEEK = 60  # frames decoded towards a target before the nearest one is taken: groups of pictures can be long
+
+
+def new_sandbox() -> Sandbox:
+    """Make a decoder process for `stills`; a picture is worth ten seconds, no more."""
+    return Sandbox(serve, memory_gb=4.0, stall_s=10.0, total_s=30.0)
+
+
+def stills(uri: str, count: int, height: int, *, sandbox: Sandbox) -> list[np.ndarray]:
+    """Decode at most `count` pictures (height, width, 3) uint8 RGB, as displayed.
+
+    Raises DecodeError or NoPicture when there is none.
+    """
+    path = local_path(uri)
+    check_readable(path)
+    return list(sandbox.stream(path, count, height))
+
+
+def serve(beat: Callable[[], None], path: str, count: int, height: int) -> Iterator[np.ndarray]:
+    """Decode the pictures; runs in the child."""
+    duration_s = open_video(path, "pyav").duration_s or 0.0
+    pictures: list[np.ndarray] = []
+    if duration_s > _READ_THROUGH_S:
+        pictures = _by_seeking(beat, path, count, height, duration_s)
+    yield from pictures or _reading_through(beat, path, count, height)
+
+
+def _reading_through(beat: Callable[[], None], path: str, count: int, height: int) -> list[np.ndarray]:
+    """Keep every k-th frame, and let k grow with the video, so that its length need not be known."""
+    shrink, every, kept = _Shrink(height), 1, []
+    for frame in open_video(path, "pyav").frames:
+        beat()
+        if frame.number % every:
+            continue
+        kept.append(shrink(frame.picture))
+        if len(kept) > 8 * count:
+            kept, every = kept[::2], 2 * every
+    places = [int((i + 0.5) * len(kept) / count) for i in range(count)]
+    return [kept[i] for i in places] if len(kept) > count else kept
+
+
+def _by_seeking(beat: Callable[[], None], path: str, count: int, height: int, duration_s: float) -> list[np.ndarray]:
+    """One frame near each of the evenly spaced times; an empty list where the file cannot be sought."""
+    shrink, pictures = _Shrink(height), []
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            video = best_video(container)
+            start_s = Fraction(container.start_time or 0, av.time_base)
+            for i in range(count):
+                target_s = start_s + Fraction((i + 0.5) * duration_s / count)
+                container.seek(int(target_s * av.time_base))
+                picture = None
+                for n, picture in enumerate(container.decode(video)):
+                    beat()
+                    if n >= _AFTER_SEEK or picture.time is None or picture.time >= target_s:
+                        break
+                if picture is not None:
+                    pictures.append(shrink(picture))
+    except av.FFmpegError:
+        return pictures
+    return pictures
+
+
+class _Shrink:
+    """Callable: frame -> (height, width, 3) uint8 RGB, upright and with square pixels, at most 2.4 times as wide."""
+
+    def __init__(self, height: int):
+        self.height = height
+        self._scale = VideoReformatter()
+        self._turn: Turn | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        turn = self._turn = self._turn or display_turn(frame)
+        width, height = (frame.height, frame.width) if turn.transpose else (frame.width, frame.height)
+        shown = int(np.clip(round(self.height * width / height), self.height // 3, 2.4 * self.height))
+        size = (self.height, shown) if turn.transpose else (shown, self.height)
+        rgb = self._scale.reformat(frame, format="rgb24").to_ndarray()
+        return turn.upright(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
