@@ -5,10 +5,10 @@ Colours are classes r0, r1, ... of the page, one a run, so that they follow its 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from ndvr.benchmarks.evaluation.result import Evaluation, TaskResult
 
@@ -17,11 +17,12 @@ _RECALLS = np.linspace(0, 1, 21)
 
 
 def colour(run: int) -> str:
+    """Return the class of a run's colour."""
     return f"r{run % COLOURS}" + (" dashed" if run >= COLOURS else "")
 
 
-def means(task: str, runs: Mapping[str, Evaluation]) -> str:
-    """mAP of each run: a dot, its 95 % interval as a line, what ties and missing videos allow as a pale bar."""
+def means(task: str, runs: Mapping[str, Evaluation]) -> Markup:
+    """Draw the mAP of each run as a dot, its 95 % interval as a line, what ties and lost videos allow as a pale bar."""
     height, width, left = 20 * len(runs) + 22, 460, 8
     across = width - 2 * left
 
@@ -46,8 +47,8 @@ def means(task: str, runs: Mapping[str, Evaluation]) -> str:
     return _svg(width, height, f"mAP of {len(runs)} runs", parts)
 
 
-def curves(task: str, runs: Mapping[str, Evaluation]) -> str:
-    """Precision over recall at 21 points, the mean over queries."""
+def curves(task: str, runs: Mapping[str, Evaluation]) -> Markup:
+    """Draw precision over recall at 21 points, the mean over queries."""
     width, height, left, bottom = 460, 300, 34, 32
 
     def x(value: float) -> str:
@@ -65,8 +66,8 @@ def curves(task: str, runs: Mapping[str, Evaluation]) -> str:
     return _svg(width, height, "precision over recall", parts)
 
 
-def of_queries(order: Sequence[str], results: Sequence[TaskResult]) -> str:
-    """AP of every query, one dot a run, queries in this order."""
+def of_queries(order: Sequence[str], results: Sequence[TaskResult]) -> Markup:
+    """Draw the AP of every query, one dot a run, queries in this order."""
     width, height, left, bottom = 940, 220, 34, 26
     step = (width - left - 10) / max(1, len(order))
 
@@ -90,14 +91,13 @@ def of_queries(order: Sequence[str], results: Sequence[TaskResult]) -> str:
     return _svg(width, height, "average precision of every query", parts)
 
 
-def query_values(order: Sequence[str], results: Sequence[TaskResult]) -> str:
-    """The same as JSON for the page's pointer: ids, and for each run the AP or null."""
+def query_values(order: Sequence[str], results: Sequence[TaskResult]) -> dict[str, list]:
+    """Return the same for the page's pointer: the ids, and for each run the AP of each query or None."""
     values = [
         [round(result.per_query[query].ap, 4) if query in result.per_query else None for query in order]
         for result in results
     ]
-    # A video id must not end the script that it stands in.
-    return json.dumps({"queries": list(order), "ap": values}).replace("<", "\\u003c")
+    return {"queries": list(order), "ap": values}
 
 
 def _axes(x, y, across: str, up: str, size: tuple[int, int]) -> list[str]:
@@ -115,5 +115,6 @@ def _axes(x, y, across: str, up: str, size: tuple[int, int]) -> list[str]:
     return parts
 
 
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    return f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+    attributes = f'class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}"'
+    return Markup(f"<svg {attributes}>{''.join(parts)}</svg>")

@@ -6,7 +6,6 @@ write_page("page.html", compare(["a", "b"], truth="truth.csv"))
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from typing import Any
 from ndvr.benchmarks.evaluation.comparison import Comparison, compared, different_ids, gain
 from ndvr.benchmarks.evaluation.result import TIES, Evaluation, TaskResult, notes, number, part, span, ties, warnings
 from ndvr.benchmarks.report import charts
-from ndvr.benchmarks.report.evaluation_template import SCRIPT, STYLE, TEMPLATE
-from ndvr.benchmarks.report.parts import coverage_cells, missing_lines, provenance_lines
-from ndvr.benchmarks.report.templates import STYLE as REPORT_STYLE
+from ndvr.benchmarks.report._page import render
+from ndvr.benchmarks.report.parts import coverage_rows, missing_lines, provenance_lines
 from ndvr.operators.storage.store import write_text
 
 _MOST_DOTS = 60_000  # of the charts of single queries: a page of some MB
@@ -34,53 +32,49 @@ def write_page(path: str | Path, result: Evaluation | Comparison) -> Path:
 
 
 def _page(comparison: Comparison) -> str:
-    import jinja2
-
-    first = next(iter(comparison.runs.values()))
-    names = list(comparison.runs)
-    shown = _with_query_charts(comparison.common)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(TEMPLATE).render(
-        title=first.benchmark if len(names) > 1 else f"{first.benchmark}: {names[0]}",
+    runs, first = comparison.runs, next(iter(comparison.runs.values()))
+    charted = _tasks_with_query_charts(comparison.common)
+    common_ids = _common_ids(comparison)
+    return render(
+        "evaluation.html",
+        title=first.benchmark if len(runs) > 1 else f"{first.benchmark}: {next(iter(runs))}",
         lead=f"{first.convention}.",
         warnings=_warnings(comparison),
         runs=[
             {"name": name, "colour": charts.colour(i), "made_by": _made_by(run)}
-            for i, (name, run) in enumerate(comparison.runs.items())
+            for i, (name, run) in enumerate(runs.items())
         ],
-        names=json.dumps(names).replace("<", "\\u003c"),
-        reading=_READING + _on(comparison),
-        on=_on(comparison),
-        tasks=[_task(task, comparison.common, with_queries=task in shown) for task in first.tasks],
-        left_out="" if len(shown) == len(first.tasks) else f"Queries are drawn of {', '.join(shown)} only.",
+        run_names=list(runs),
+        reading=f"{_READING} {common_ids}".strip(),
+        common_ids=common_ids,
+        tasks=[_task(task, comparison.common, with_queries=task in charted) for task in first.tasks],
+        left_out="" if len(charted) == len(first.tasks) else f"Queries are drawn of {', '.join(charted)} only.",
         blocks=_blocks(comparison),
-        coverage=[{"name": name, "parts": coverage_cells(run)} for name, run in comparison.runs.items()],
-        missing=[line for name, run in comparison.runs.items() for line in missing_lines(name, run)],
-        notes=list(dict.fromkeys(note for run in comparison.runs.values() for note in notes(run))),
-        provenance=[line for name, run in comparison.runs.items() for line in provenance_lines(name, run)],
-        style=REPORT_STYLE + STYLE,
-        script=SCRIPT,
+        coverage=coverage_rows(runs),
+        missing=missing_lines(runs),
+        notes=list(dict.fromkeys(note for run in runs.values() for note in notes(run))),
+        provenance=provenance_lines(runs),
     )
 
 
 def _warnings(comparison: Comparison) -> list[str]:
     lines = [f"{name}: {line}" for name, run in comparison.runs.items() for line in warnings(run) if line]
-    return lines if comparison.same_ids else lines + ["; ".join(line.strip() for line in different_ids(comparison))]
+    return lines if comparison.same_ids else [*lines, *(line.strip() for line in different_ids(comparison))]
 
 
 def _made_by(run: Evaluation) -> str:
     return f"{run.method}, weights {run.weights}" if run.method else ""
 
 
-def _on(comparison: Comparison) -> str:
+def _common_ids(comparison: Comparison) -> str:
     if comparison.same_ids:
         return ""
     queries, videos = len(comparison.common_queries), len(comparison.common_videos)
-    return f" Drawn on what all runs have: {queries:,} queries, {videos:,} videos."
+    return f"Drawn on what all runs have: {queries:,} queries, {videos:,} videos."
 
 
-def _with_query_charts(runs: Mapping[str, Evaluation]) -> list[str]:
-    """Tasks whose queries are drawn one by one: the first, and more while the page stays small."""
+def _tasks_with_query_charts(runs: Mapping[str, Evaluation]) -> list[str]:
+    """Return the tasks whose queries are drawn one by one: the first, and more while the page stays small."""
     shown: list[str] = []
     dots = 0
     for name in next(iter(runs.values())).tasks:
@@ -91,7 +85,7 @@ def _with_query_charts(runs: Mapping[str, Evaluation]) -> list[str]:
 
 
 def _task(name: str, runs: Mapping[str, Evaluation], *, with_queries: bool) -> dict[str, Any]:
-    task = {"name": name, "means": charts.means(name, runs), "curves": charts.curves(name, runs), "queries": ""}
+    task = {"name": name, "means": charts.means(name, runs), "curves": charts.curves(name, runs), "query_chart": ""}
     results = [run.tasks[name] for run in runs.values()]
     order = _hardest_first(results)
     if not with_queries or not order:
@@ -99,29 +93,30 @@ def _task(name: str, runs: Mapping[str, Evaluation], *, with_queries: bool) -> d
     listed = order[:_MOST_ROWS]
     count = f"All {len(order):,}" if len(listed) == len(order) else f"The {len(listed):,} hardest of {len(order):,}"
     return task | {
-        "queries": charts.of_queries(order, results),
-        "json": charts.query_values(order, results),
+        "query_chart": charts.of_queries(order, results),
+        "query_values": charts.query_values(order, results),
         "listed": f"{count} queries as a table",
-        "rows": [_query_row(query, results) for query in listed],
+        "query_rows": [_query_row(query, results) for query in listed],
     }
 
 
 def _hardest_first(results: list[TaskResult]) -> list[str]:
-    """By the AP of the first run that has the query."""
+    """Return the queries by their AP in the first run that has them, lowest first."""
     aps: dict[str, float] = {}
     for result in results:
-        aps = {query: found.ap for query, found in result.per_query.items()} | aps
+        aps = {query: evaluated.ap for query, evaluated in result.per_query.items()} | aps
     return sorted(aps, key=lambda query: (aps[query], query))
 
 
 def _query_row(query: str, results: list[TaskResult]) -> list[str]:
-    found = [result.per_query.get(query) for result in results]
-    some = next(one for one in found if one is not None)
-    return [query, f"{some.relevant:,}", f"{some.found:,}"] + [number(one.ap if one else None) for one in found]
+    by_run = [result.per_query.get(query) for result in results]
+    first = next(evaluated for evaluated in by_run if evaluated is not None)
+    aps = [number(evaluated.ap if evaluated else None) for evaluated in by_run]
+    return [query, f"{first.relevant:,}", f"{first.found:,}", *aps]
 
 
 def _blocks(comparison: Comparison) -> list[dict[str, Any]]:
-    """Tables: what each run has, what all have where that differs, and the differences to the first run."""
+    """Return the tables: what each run has, what all have where that differs, and the differences to the first run."""
     if comparison.same_ids:
         blocks = [_numbers("All numbers", "", comparison.runs)]
     else:
@@ -131,7 +126,8 @@ def _blocks(comparison: Comparison) -> list[dict[str, Any]]:
         ]
     if comparison.differences:
         tasks = next(iter(comparison.runs.values())).tasks
-        rows = [{"cells": [task, *(gain(mine[task]) for mine in comparison.differences.values())]} for task in tasks]
+        by_run = comparison.differences.values()
+        rows = [{"cells": [task, *(gain(differences[task]) for differences in by_run)]} for task in tasks]
         title = f"mAP less that of {next(iter(comparison.runs))}"
         text = "With its 95 % interval, the same resampled queries for both; queries on which it is higher, lower."
         blocks.append(_block(title, text, ["task", *comparison.differences], rows))

@@ -1,10 +1,9 @@
-"""Matrices as pictures inside a page: one pixel a value, PNG in a data URI."""
+"""The parts of a page: matrices as pictures (one pixel a value, PNG in a data URI), tables and lines of evaluations."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ _COLOURS = "viridis"  # both of its ends can be told from a light and from a dar
 
 
 def heat_map(name: str, matrix: Matrix, *, n_queries: int) -> dict[str, Any]:
-    """The matrix as a picture with one pixel a pair, an outline for each right pair, and its values for a pointer."""
+    """Draw a matrix with one pixel a pair, outline the right pairs, and add the values for a pointer."""
     finite = matrix.values[np.isfinite(matrix.values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     scaled = (matrix.values - low) / ((high - low) or 1.0)
@@ -44,11 +43,12 @@ def heat_map(name: str, matrix: Matrix, *, n_queries: int) -> dict[str, Any]:
         "height": height,
         "path": "".join(f"M{column} {row}h1v1h-1z" for row, column in matrix.right),
         "caption": f"rows: {rows} queries; columns: {columns} videos; related ones side by side",
-        "json": json.dumps(data).replace("<", "\\u003c"),  # a file name must not end the script
+        "data": data,
     }
 
 
 def pair_pictures(matrices: Mapping[tuple[str, str], np.ndarray]) -> list[dict[str, str]]:
+    """Draw each matrix as a picture, its lowest value dark and its highest bright."""
     out = []
     for (query, video), values in matrices.items():
         low, high = float(np.min(values)), float(np.max(values))
@@ -57,7 +57,7 @@ def pair_pictures(matrices: Mapping[tuple[str, str], np.ndarray]) -> list[dict[s
 
 
 def _png(values: np.ndarray) -> str:
-    """Values in [0, 1] (H, W) as a data URI, one pixel each; NaN is transparent."""
+    """Return values in [0, 1] (H, W) as a data URI, one pixel each; NaN is transparent."""
     from matplotlib import colormaps
     from matplotlib.image import imsave
 
@@ -68,18 +68,15 @@ def _png(values: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-# --- The tables and lines of a report, from evaluations by name ------------------------------------------------------
-
-
-def map_table(named: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
-    """One line a task, the overall one first, then from easy to hard."""
-    names = dict.fromkeys(task for evaluation in named.values() for task in evaluation.tasks)
+def map_rows(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Return one row a task, the overall one first, then from easy to hard."""
+    names = dict.fromkeys(task for evaluation in evaluations.values() for task in evaluation.tasks)
     rows: list[tuple[float, dict[str, Any]]] = []
     for task_name in names:
-        tasks = [evaluation.tasks.get(task_name) for evaluation in named.values()]
-        asked = [(task.map, str(task.queries)) for task in tasks if task is not None and task.map is not None]
-        if asked:
-            maps, counts = zip(*asked)
+        tasks = [evaluation.tasks.get(task_name) for evaluation in evaluations.values()]
+        evaluated = [(task.map, str(task.queries)) for task in tasks if task is not None and task.map is not None]
+        if evaluated:
+            maps, counts = zip(*evaluated)
             row = {
                 "name": task_name,
                 "queries": " / ".join(dict.fromkeys(counts)),
@@ -90,7 +87,7 @@ def map_table(named: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
 
 
 def _map_cell(task: TaskResult | None) -> dict[str, str] | None:
-    """A bar in percent, None where nothing was evaluated."""
+    """Return a bar in percent, None where nothing was evaluated."""
     if task is None or task.map is None or task.map_low is None or task.map_high is None:
         return None
     micro = "none" if task.micro_ap is None else f"{task.micro_ap:.4f}"
@@ -102,30 +99,41 @@ def _map_cell(task: TaskResult | None) -> dict[str, str] | None:
     }
 
 
-def coverage_cells(evaluation: Evaluation) -> list[str]:
-    coverage = evaluation.coverage
+def coverage_rows(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Return one row a run: its queries, right pairs, videos and pairs, scored of expected."""
 
-    def text(share: Share) -> str:
+    def cell(share: Share) -> str:
         return f"{share.scored:,}" if share.scored == share.expected else f"{share.scored:,} of {share.expected:,}"
 
-    return [text(share) for share in (coverage.queries, coverage.positives, coverage.videos, coverage.pairs)]
+    rows = []
+    for name, evaluation in evaluations.items():
+        coverage = evaluation.coverage
+        shares = (coverage.queries, coverage.positives, coverage.videos, coverage.pairs)
+        rows.append({"name": name, "cells": [cell(share) for share in shares]})
+    return rows
 
 
-def missing_lines(name: str, evaluation: Evaluation, shown: int = 12) -> list[str]:
-    coverage, lines = evaluation.coverage, []
-    for what, share in (
-        ("queries", coverage.queries),
-        ("right pairs", coverage.positives),
-        ("videos", coverage.videos),
-    ):
-        if share.missing:
-            lines.append(f"{name}: {what} without a score: {share.some_missing(shown)}")
+def missing_lines(evaluations: Mapping[str, Evaluation], shown: int = 12) -> list[str]:
+    """Name the first ids without a score, and why they have none."""
+    lines = []
+    for name, evaluation in evaluations.items():
+        coverage = evaluation.coverage
+        shares = {"queries": coverage.queries, "right pairs": coverage.positives, "videos": coverage.videos}
+        lines += [
+            f"{name}: {what} without a score: {share.some_missing(shown)}"
+            for what, share in shares.items()
+            if share.missing
+        ]
     return lines
 
 
-def provenance_lines(name: str, evaluation: Evaluation) -> list[str]:
-    weights = f"weights {evaluation.weights}" if evaluation.weights else "weights not recorded"
-    return [
-        f"{name}: {weights}; {evaluation.n_pairs:,} pairs; database ids sha256 {evaluation.database_sha256}; "
-        f"queries sha256 {evaluation.queries_sha256}"
-    ]
+def provenance_lines(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Say what each run's numbers stand on."""
+    lines = []
+    for name, evaluation in evaluations.items():
+        weights = f"weights {evaluation.weights}" if evaluation.weights else "weights not recorded"
+        lines.append(
+            f"{name}: {weights}; {evaluation.n_pairs:,} pairs; database ids sha256 {evaluation.database_sha256}; "
+            f"queries sha256 {evaluation.queries_sha256}"
+        )
+    return lines

@@ -12,21 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from ndvr.benchmarks.evaluation.result import Evaluation
-from ndvr.benchmarks.report.data import Results, matrix_of, read_rows, results_of
+from ndvr.benchmarks.evaluation.result import Evaluation, TaskResult
+from ndvr.benchmarks.report._page import render
+from ndvr.benchmarks.report.data import Results, Rows, matrix_of, read_rows, results_of
 from ndvr.benchmarks.report.parts import (
-    coverage_cells,
+    coverage_rows,
     heat_map,
-    map_table,
+    map_rows,
     missing_lines,
     pair_pictures,
     provenance_lines,
 )
-from ndvr.benchmarks.report.templates import SCRIPT, STYLE, TEMPLATE
+from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.store import write_text
 
 _SYMBOLS = {"right": "✓", "wrong": "✗", "neither": "–"}
-_SAYS = {"right": "right", "wrong": "wrong", "neither": "neither right nor wrong: not ranked"}
+_TITLES = {"right": "right", "wrong": "wrong", "neither": "neither right nor wrong: not ranked"}
+_READING = (
+    "The mean over queries of the average precision, 1 is best; equal scores in the order of their ids. A pale end of "
+    "a bar spans the best and the worst order of equal scores."
+)
 _MAP_SIDE = 400  # most queries and videos of a heat map: more are smaller than a pixel
 
 
@@ -54,46 +59,58 @@ def write_report(
     summary      tiles at the top: counts, times; `notes`: paragraphs at the end
     matches      best matches to show of each query; with more than `max_queries`, the hardest ones are shown
     """
-    named = {evaluations.method or "scores": evaluations} if isinstance(evaluations, Evaluation) else evaluations
-    if not named:
+    if isinstance(evaluations, Evaluation):
+        name = evaluations.method or "scores"
+        evaluations, scores = {name: evaluations}, None if scores is None else {name: scores}
+    if not evaluations:
         raise ValueError("a report needs at least one evaluation")
-    sources: Mapping[str, Any]  # of what `evaluate` takes, which a mapping by name cannot be told from by its type
-    if scores is None:
-        sources = {name: evaluation.scores for name, evaluation in named.items()}
-    else:
-        sources = scores if isinstance(evaluations, Mapping) else {name: scores for name in named}
-    hardest = _hardest(named)
-    results, maps = {}, []
-    for name, evaluation in named.items():
-        task = evaluation.protocol.tasks[0]
-        asked = [query for query in hardest if query in evaluation.tasks[task.name].per_query]
-        rows = read_rows(evaluation, sources[name], asked[: max(max_queries, _MAP_SIDE)])
-        maps.append(heat_map(name, matrix_of(task, rows, max_videos=_MAP_SIDE), n_queries=len(asked)))
-        shown = {query: rows[query] for query in hardest[:max_queries] if query in rows}
-        results[name] = results_of(evaluation, task, shown, shown=matches)
-    listed, hardest = _listed(len(hardest), max_queries), hardest[:max_queries]
-    strips = _strips(_shown_ids(hardest, results), videos or {})
-    page = _page(
-        title=title,
-        summary=summary or {},
-        named=named,
-        maps=maps,
+    sources = scores or {name: evaluation.scores for name, evaluation in evaluations.items()}
+    order = _hardest_first(evaluations)
+    n_read = max(max_queries, _MAP_SIDE)
+    rows = {name: _read(evaluation, sources[name], order, n_read) for name, evaluation in evaluations.items()}
+    results = {name: _results(evaluations[name], rows[name], order[:max_queries], matches) for name in evaluations}
+    strips = _strips(_shown_ids(order[:max_queries], results), videos or {})
+    page = render(
+        "report.html",
+        **_facts(title, evaluations, summary or {}, notes),
+        maps=[_map(name, evaluation, rows[name]) for name, evaluation in evaluations.items()],
         pairs=pair_pictures(matrices or {}),
-        queries=_queries(hardest, results, truth_rows),
-        listed=listed,
-        notes=notes,
+        listed=_listed(len(order), max_queries),
+        queries=_queries(order[:max_queries], results, truth_rows),
+        mark_symbols=_SYMBOLS,
+        mark_titles=_TITLES,
         strips=list(strips.values()),
-        number={video: i for i, video in enumerate(strips)},
+        strip_number={video: i for i, video in enumerate(strips)},
     )
     write_text(Path(out_html), page)
     return Path(out_html)
 
 
-def _hardest(named: Mapping[str, Evaluation]) -> list[str]:
-    """Evaluated queries, lowest AP of any method first."""
+def _read(evaluation: Evaluation, scores: Any, order: Sequence[str], n_queries: int) -> Rows:
+    """Read the scores of the first evaluated queries."""
+    evaluated = [query for query in order if query in _first_task(evaluation).per_query]
+    return read_rows(evaluation, scores, evaluated[:n_queries])
+
+
+def _results(evaluation: Evaluation, rows: Rows, queries: Sequence[str], matches: int) -> dict[str, Results]:
+    listed = {query: rows[query] for query in queries if query in rows}
+    return results_of(evaluation, evaluation.protocol.tasks[0], listed, shown=matches)
+
+
+def _map(name: str, evaluation: Evaluation, rows: Rows) -> dict[str, Any]:
+    matrix = matrix_of(evaluation.protocol.tasks[0], rows, max_videos=_MAP_SIDE)
+    return heat_map(name, matrix, n_queries=len(_first_task(evaluation).per_query))
+
+
+def _first_task(evaluation: Evaluation) -> TaskResult:
+    return evaluation.tasks[evaluation.protocol.tasks[0].name]
+
+
+def _hardest_first(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Return the evaluated queries, lowest AP of any method first."""
     lowest: dict[str, float] = {}
-    for evaluation in named.values():
-        for query, result in evaluation.tasks[evaluation.protocol.tasks[0].name].per_query.items():
+    for evaluation in evaluations.values():
+        for query, result in _first_task(evaluation).per_query.items():
             lowest[query] = min(result.ap, lowest.get(query, 1.0))
     return sorted(lowest, key=lambda query: (lowest[query], query))
 
@@ -106,15 +123,13 @@ def _listed(n_queries: int, shown: int) -> str:
 def _shown_ids(queries: Sequence[str], results: Mapping[str, Mapping[str, Results]]) -> list[str]:
     ids = dict.fromkeys(queries)
     for by_query in results.values():
-        for found in by_query.values():
-            ids |= dict.fromkeys(match.video_id for match in (*found.best, *found.missed))
+        for result in by_query.values():
+            ids |= dict.fromkeys(match.video_id for match in (*result.best, *result.missed))
     return list(ids)
 
 
 def _strips(ids: Sequence[str], videos: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Each video once, whatever the number of places it is shown in."""
-    from ndvr.operators.media.film_strip import film_strips, picture_size
-
+    """Draw the film strip of each video once, whatever the number of places it is shown in."""
     known = [video for video in ids if video in videos]
     out = {}
     for video, (_, jpeg) in zip(known, film_strips(videos[video] for video in known)):
@@ -132,45 +147,40 @@ def _queries(
         tags.setdefault(row["query_id"], {}).update(dict.fromkeys(filter(None, labels)))
     out = []
     for query in order:
-        columns = [{"name": name, "results": found[query]} for name, found in results.items() if query in found]
+        columns = [{"name": name, "results": of[query]} for name, of in results.items() if query in of]
         out.append(
             {
                 "id": query,
                 "tags": list(tags.get(query, ())),
                 "text": " ".join([query, *tags.get(query, ())]).lower(),
-                "ap": min(found[query].ap for found in results.values() if query in found),
+                "ap": min(of[query].ap for of in results.values() if query in of),
                 "columns": columns,
             }
         )
     return out
 
 
-def _page(*, title: str, summary: Mapping[str, Any], named: Mapping[str, Evaluation], **parts: Any) -> str:
-    import jinja2
-
-    first = next(iter(named.values()))
-    headline = {
-        f"mAP, {name}": f"{value:.3f}"
-        for name, evaluation in named.items()
-        if (value := evaluation.tasks[evaluation.protocol.tasks[0].name].map) is not None
+def _facts(
+    title: str, evaluations: Mapping[str, Evaluation], summary: Mapping[str, Any], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the page says about all queries together, by the names that its template uses."""
+    first = next(iter(evaluations.values()))
+    maps = {f"mAP, {name}": _first_task(evaluation).map for name, evaluation in evaluations.items()}
+    tiles = {label: f"{value:.3f}" for label, value in maps.items() if value is not None} | dict(summary)
+    return {
+        "title": title,
+        "lead": f"{first.benchmark}: {first.convention}.",
+        "warnings": [
+            f"{name} ran with untrained (random) weights: its numbers say nothing about the method."
+            for name, evaluation in evaluations.items()
+            if evaluation.untrained
+        ],
+        "tiles": list(tiles.items()),
+        "methods": list(evaluations),
+        "map_rows": map_rows(evaluations),
+        "reading": _READING,
+        "coverage": coverage_rows(evaluations),
+        "missing": missing_lines(evaluations),
+        "notes": [*notes, *(note for evaluation in evaluations.values() for note in evaluation.notes)],
+        "provenance": provenance_lines(evaluations),
     }
-    parts["notes"] = [*parts["notes"], *(note for evaluation in named.values() for note in evaluation.notes)]
-    environment = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined)
-    return environment.from_string(TEMPLATE).render(
-        title=title,
-        lead=f"{first.benchmark}: {first.convention}.",
-        untrained=[name for name, evaluation in named.items() if evaluation.untrained],
-        tiles=[*headline.items(), *summary.items()],
-        methods=list(named),
-        table=map_table(named),
-        reading="The mean over queries of the average precision, 1 is best; equal scores in the order of their ids. "
-        "A pale end of a bar spans the best and the worst order of equal scores.",
-        coverage=[{"name": name, "parts": coverage_cells(evaluation)} for name, evaluation in named.items()],
-        missing=[line for name, evaluation in named.items() for line in missing_lines(name, evaluation)],
-        provenance=[line for name, evaluation in named.items() for line in provenance_lines(name, evaluation)],
-        symbol=_SYMBOLS,
-        says=_SAYS,
-        style=STYLE,
-        script=SCRIPT,
-        **parts,
-    )
