@@ -17,7 +17,7 @@ import ndvr
 # As one uses them, not as the alphabet has them: heading -> command -> "module:function".
 COMMANDS = {
     "Main job": {
-        "demo": "ndvr.benchmarks.demo.demo:command",
+        "demo": "ndvr.benchmarks.commands:demo",
         "extract": "ndvr.pipeline.commands.extraction:extract",
         "similarity": "ndvr.pipeline.commands.comparison:similarity",
         "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
@@ -33,7 +33,7 @@ COMMANDS = {
         "fit-pca": "ndvr.pipeline.commands.extraction:fit_pca",
     },
     "Evaluation": {
-        "evaluate": "ndvr.benchmarks.evaluate:command",
+        "evaluate": "ndvr.benchmarks.commands:evaluate",
     },
     "Before you start": {
         "methods": "ndvr.pipeline.commands.extraction:methods",

@@ -25,8 +25,8 @@ operators:   media -> video -> storage;  features -> storage
 pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction
 pipeline:    commands -> training -> cluster, runs
-benchmarks:  chaos, demo -> evaluate -> report -> evaluation -> record;  datasets -> evaluation
-benchmarks:  speed -> demo
+benchmarks:  commands -> demo -> evaluate -> report -> evaluation -> record;  datasets -> evaluation
+benchmarks:  chaos, speed -> evaluate
 """
 FACE = ROOT / "pipeline" / "face"  # installed as `ndvr` itself: it stands above all layers and names what lies in them
 

@@ -77,9 +77,8 @@ class Comparison:
         return out
 
     def table(self) -> str:
-        """For people."""
-
-        return table(self)
+        """Return plain text, about 25 characters a run wide: a line a task, a column a run, then the differences."""
+        return _table(self)
 
 
 def compare_runs(
@@ -156,11 +155,7 @@ def names_of(runs: Sequence[str | Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-# --- A comparison as text: one line a task, one column a run; then how sure the differences are ----------------------
-
-
-def table(comparison: Comparison) -> str:
-    """Lines of plain text; about 25 characters a run wide."""
+def _table(comparison: Comparison) -> str:
     first = next(iter(comparison.runs.values()))
     lines = []
     for name, run in comparison.runs.items():

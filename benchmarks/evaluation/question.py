@@ -1,4 +1,4 @@
-"""What is asked of scores: the protocol that the settings of `ndvr evaluate` stand for."""
+"""From the settings of `ndvr evaluate` to the protocol they stand for, and the order that equal scores take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ndvr.benchmarks.evaluation.annotations import read_ids
 from ndvr.benchmarks.evaluation.protocol import Protocol, datasets, load_protocol
 
 
-def asked(
+def choose_protocol(
     *,
     truth: str | Path | None = None,
     dataset: str | None = None,
@@ -21,15 +21,18 @@ def asked(
     ids: str | Path | Iterable[str] | None = None,
     **settings: Any,
 ) -> Protocol:
-    """See `evaluate` for the settings. ValueError or FileNotFoundError in one sentence when they do not fit."""
-    found = _protocol(truth, dataset, annotations, **settings)
+    """Read the truth table or the dataset, keep the listed ids and the named tasks; `evaluate` explains the settings.
+
+    ValueError or FileNotFoundError in one sentence when the settings do not fit each other.
+    """
+    protocol = _protocol(truth, dataset, annotations, **settings)
     if ids is not None:
-        found = found.restricted_to(read_id_list(ids))
-    return _only_tasks(found, tasks)
+        protocol = protocol.restricted_to(read_id_list(ids))
+    return _only_tasks(protocol, tasks)
 
 
 def _protocol(truth: Any, dataset: Any, annotations: Any, **settings: Any) -> Protocol:
-    of_truth = {key: settings.pop(key, None) for key in ("by", "where", "symmetric", "siblings", "families")}
+    truth_settings = {key: settings.pop(key, None) for key in ("by", "where", "symmetric", "siblings", "families")}
     convention, hard = settings.pop("convention", None), settings.pop("hard", False)
     if settings:
         raise TypeError(f"evaluate has no setting {', '.join(settings)}")
@@ -43,10 +46,10 @@ def _protocol(truth: Any, dataset: Any, annotations: Any, **settings: Any) -> Pr
     if truth is not None:
         if convention or hard or annotations is not None:
             raise ValueError("--annotations, --convention and --hard belong to --dataset: leave them out with --truth")
-        given = {key: value for key, value in of_truth.items() if value is not None}
+        given = {key: value for key, value in truth_settings.items() if value is not None}
         return truth_table.protocol(truth_table.read_truth(truth), **given)
-    if any(of_truth.values()):
-        name = next(key for key, value in of_truth.items() if value)
+    if any(truth_settings.values()):
+        name = next(key for key, value in truth_settings.items() if value)
         raise ValueError(f"--{name} belongs to --truth: a dataset fixes its own tasks")
     if annotations is None:
         raise ValueError(f"--dataset {dataset} needs --annotations FOLDER: the folder with its official files")
@@ -62,10 +65,18 @@ def _only_tasks(protocol: Protocol, names: Sequence[str]) -> Protocol:
 
 
 def read_id_list(ids: str | Path | Iterable[str]) -> frozenset[str]:
-    """The ids themselves, or the first word of every line of a file."""
+    """Return the ids themselves, or the first word of every line of a file."""
+    return read_ids(_id_file(ids)) if isinstance(ids, (str, Path)) else frozenset(ids)
+
+
+def read_tie_order(ids: str | Path | Sequence[str] | None) -> Sequence[str] | None:
+    """Return the ids themselves, or the first word of every line of a file, in order; None for None."""
     if not isinstance(ids, (str, Path)):
-        return frozenset(ids)
-    path = Path(ids)
-    if not path.is_file():
+        return ids
+    return [line.split()[0] for line in _id_file(ids).read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _id_file(path: str | Path) -> Path:
+    if not Path(path).is_file():
         raise FileNotFoundError(f"no id list {path}: give a text file with one id a line")
-    return read_ids(path)
+    return Path(path)

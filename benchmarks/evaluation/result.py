@@ -163,19 +163,16 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """For people: a few lines, then one line a task."""
+        """Return plain text at most about 120 wide: a few lines, one line a task, then what was missing."""
+        return _table(self)
 
-        return table(self)
 
-
-# --- An evaluation as text: what was asked, one line for each task, and what was missing -----------------------------
-
+# The text of an evaluation. Comparisons and pages use the pieces that have no underscore.
 
 TIES = "ties: worst, mean, best"
 
 
-def table(evaluation: Evaluation) -> str:
-    """Lines of plain text, at most about 120 wide."""
+def _table(evaluation: Evaluation) -> str:
     made_by = f"{evaluation.method}, weights {evaluation.weights}" if evaluation.method else "method not recorded"
     coverage = evaluation.coverage
     lines = [

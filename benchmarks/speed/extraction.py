@@ -1,6 +1,6 @@
 """How fast extraction is, against its slowest stage alone:
 
-    python -m ndvr.benchmarks.speed.extraction [--videos FOLDER] [--repeat 8] [--method thumbprint]
+    python -m ndvr.benchmarks.speed.extraction --videos demo/videos [--repeat 8] [--method thumbprint]
 
 Decode alone: as many decoders as cores over the same files, windows thrown away. Embed alone: the model over the
 same windows from memory, all cores. End to end: `extract` on a Ray that is already running, shards written.
@@ -101,21 +101,19 @@ def end_to_end(videos: list[str], method: str, weights: str | None, folder: Path
 
 
 @click.command()
-@click.option("--videos", type=click.Path(exists=True, file_okay=False), help="Folder; default: makes demo videos.")
+@click.option("--videos", required=True, type=click.Path(exists=True, file_okay=False), help="As `ndvr demo` makes.")
 @click.option("--repeat", default=8, show_default=True, help="Use every file so often, to outlast the start.")
 @click.option("--method", default="thumbprint", show_default=True)
 @click.option("--weights", help="Default: seeded random ones, which are as fast.")
-def main(videos: str | None, repeat: int, method: str, weights: str | None) -> None:
+def main(videos: str, repeat: int, method: str, weights: str | None) -> None:
     """Print one line and write JSON."""
-    from ndvr.benchmarks.demo.videos import make_videos
     from ndvr.benchmarks.record import record
     from ndvr.operators.storage.manifest import read_manifest
     from ndvr.pipeline.settings import choose_one
 
     folder = Path(tempfile.mkdtemp(prefix="ndvr-"))
     try:
-        source = Path(videos) if videos else make_videos(folder / "videos").parent
-        files = list(read_manifest(source).uris.values()) * repeat
+        files = list(read_manifest(videos).uris.values()) * repeat
         weights = weights or ("random" if choose_one(method).card.weights else None)
         setting = choose_one(method, weights)
         decode = decode_alone(files, setting)

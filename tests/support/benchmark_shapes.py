@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from click.testing import CliRunner
 from places import GOLDEN_FOLDER
 
-from ndvr.benchmarks.evaluate import command
+from ndvr.benchmarks.commands import evaluate
 from ndvr.pipeline.cli import Commands
 
 GOLDEN = GOLDEN_FOLDER
@@ -88,7 +88,7 @@ class Evaluate(Commands):
     """`ndvr` with this one command, whether or not the package's entry points are installed."""
 
     def get_command(self, context, name):
-        return command
+        return evaluate
 
 
 def evaluate_command(*args):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.benchmarks.evaluation.counting import evaluate_protocol
-from ndvr.benchmarks.evaluation.question import asked
+from ndvr.benchmarks.evaluation.question import choose_protocol
 from ndvr.operators.metrics.rank_counts import Thresholds
 from ndvr.operators.scores.files import Scores, open_scores
 from ndvr.pipeline.cluster.score_walks import HERE, Walks
@@ -39,7 +39,7 @@ def in_parts(order):
 @pytest.mark.parametrize("convention", ["s2vs", "fivr"])
 def test_parts_in_any_order_add_up_to_the_same_bits(fivr, order, convention):
     scores, where = fivr
-    protocol = asked(**where, convention=convention)
+    protocol = choose_protocol(**where, convention=convention)
     here = evaluate_protocol(open_scores(scores), protocol)
     apart = evaluate_protocol(open_scores(scores), protocol, walks=in_parts(order))
     assert apart == here
@@ -65,7 +65,7 @@ def test_a_bad_pair_is_one_sentence_from_ray_as_well(tmp_path, ray_cluster):
 def test_a_pair_scored_in_two_parts_is_found_where_the_parts_meet(tmp_path):
     twice = [{"q": {"a": 1.0, "b": 0.5}}, {"q": {"b": 0.4}}]
     scores = Scores(name="two", sources=tuple(twice))
-    protocol = asked(truth=truth_file(tmp_path / "truth.csv", "q,a,copy,x"))
+    protocol = choose_protocol(truth=truth_file(tmp_path / "truth.csv", "q,a,copy,x"))
     with pytest.raises(ValueError, match="query 'q' and video 'b' have two scores"):
         evaluate_protocol(scores, protocol, walks=in_parts(0))
 
