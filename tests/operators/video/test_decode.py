@@ -1,8 +1,10 @@
 """Videos in, rows out: what a file is known by, what is seen again, how real odd and broken files end."""
 
+import ast
 import csv
 import hashlib
 import os
+import re
 import shutil
 import socket
 from datetime import datetime, timedelta, timezone
@@ -11,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from clips import numbered_clip, read_number
-from places import GOLDEN_FOLDER
+from places import GOLDEN_FOLDER, ROOT
 
 from ndvr.models.card import Frames
 from ndvr.operators.video.decode import Decode, Job, Limits
@@ -211,3 +213,13 @@ def _frames_by_ffmpeg(spec) -> dict[str, int]:
             first = frames.split()[0]
             found[name] = 0 if first == "None" else int(first)
     return found
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    numbered_clip(tmp_path / "a.mp4", n_frames=80, fps=25)
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "operators" / "README.md").read_text(), re.DOTALL)
+    exec(example, {})
+    piece, end = map(ast.literal_eval, capsys.readouterr().out.splitlines())
+    assert (piece[0]["kind"], piece[0]["windows_count"]) == ("piece", 3)
+    assert (end[0]["kind"], end[0]["status"], end[0]["message"]) == ("end", "done", None)
