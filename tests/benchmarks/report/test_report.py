@@ -3,16 +3,13 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from benchmark_shapes import ranking, truth_file, write_parts
 from clips import numbered_clip
-from places import ROOT
+from installed_copy import build_package
 
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.benchmarks.report.data import matrix_of, read_rows, results_of
@@ -136,14 +133,6 @@ def test_a_report_without_evaluations_is_refused(tmp_path):
 
 
 def test_what_pip_installs_has_the_templates(tmp_path):
-    """`build_py` gathers what goes into a wheel."""
-    source, built = tmp_path / "source", tmp_path / "built"
-    for name in ("benchmarks", "models", "operators", "pipeline"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("results", "__pycache__"))
-    for name in ("README.md", "pyproject.toml", "setup.cfg"):
-        shutil.copy(ROOT / name, source)
-    setup = [sys.executable, "-c", "import setuptools; setuptools.setup()", "-q"]
-    done = subprocess.run([*setup, "build_py", "--build-lib", str(built)], cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
     names = {"page.html", "report.html", "evaluation.html", "style.css", "report.js", "evaluation.js"}
-    assert {path.name for path in (built / "ndvr/benchmarks/report/templates").iterdir()} == names
+    templates = build_package(tmp_path) / "ndvr" / "benchmarks" / "report" / "templates"
+    assert {path.name for path in templates.iterdir()} == names
