@@ -19,7 +19,7 @@ BATCH_BYTES = {"cpu": 8 * 224 * 224 * 3, "cuda": 256 * 224 * 224 * 3}
 
 
 def windows_per_batch(model: Model) -> int:
-    """How many windows of a piece are embedded together; the last bits of features change with it."""
+    """Count the windows of a piece that are embedded together; the last bits of features change with it."""
     each = math.prod(model.view.window_shape) * np.dtype(model.view.window_dtype).itemsize
     return max(1, BATCH_BYTES.get(model.device.type, BATCH_BYTES["cuda"]) // each)
 
@@ -70,18 +70,19 @@ def _embed(model: Model, windows: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _features(model: Model, futures: list[Future]) -> dict[str, Any]:
-    """What becomes of a piece's row: its features, or why there are none."""
+    """Make the columns of a piece's row: its features, or why there are none."""
     try:
-        found = [future.result() for future in futures]
+        batches = [future.result() for future in futures]
     except Exception as error:
         oom = isinstance(error, MemoryError) or "out of memory" in str(error)
         reason = f"embedding: {type(error).__name__}: {error}"
         return {"status": "failed", "error_class": "oom" if oom else "crash", "message": reason, "data": b""}
-    return {"data": b"".join(some.tobytes() for some, _ in found), "embed_s": sum(seconds for _, seconds in found)}
+    data = b"".join(features.tobytes() for features, _ in batches)
+    return {"data": data, "embed_s": sum(seconds for _, seconds in batches)}
 
 
 def _stored(features: np.ndarray, model: Model) -> np.ndarray:
-    """As shards keep them. ValueError where the stored type cannot hold a value."""
+    """Convert features to the type that shards keep. ValueError where it cannot hold a value."""
     with np.errstate(over="ignore"):
         narrow = features.astype(model.card.feature_dtype, copy=False)
     if narrow.dtype.kind == "f" and not np.isfinite(narrow).all():

@@ -26,11 +26,11 @@ class Columns(dict[str, list[Any]]):
         if pa.types.is_string(column.type):  # the same few words in every row are one object each
             coded = column.dictionary_encode()
             words = [*coded.dictionary.to_pylist(), None]
-            found = [words[code] for code in coded.indices.fill_null(-1).to_numpy()]
+            values = [words[code] for code in coded.indices.fill_null(-1).to_numpy()]
         else:
-            found = column.to_pylist()
-        self[name] = found
-        return found
+            values = column.to_pylist()
+        self[name] = values
+        return values
 
 
 class Row(Mapping[str, Any]):
@@ -104,16 +104,16 @@ class Entry:
 
 
 def latest(rows: pa.Table) -> dict[str, Entry]:
-    """The latest word on every video, by id, sorted; `rows` (ndvr.operators.rows.LEDGER) are of one configuration.
+    """Find the latest word on every video, by id, sorted; `rows` (ndvr.operators.rows.LEDGER) are of one configuration.
 
     An end row counts only with all its pieces, of the same run and attempt: a run killed between the two has said
     nothing about that video. A failed piece makes a failed video.
     """
-    return Words(rows).entries()
+    return History(rows).entries()
 
 
-class Words:
-    """The rows of one configuration in the order in which they were said, with the pieces that belong to each."""
+class History:
+    """The rows of one configuration that settle videos, in order of time, with the pieces that belong to each."""
 
     def __init__(self, rows: pa.Table):
         self.columns = Columns(rows)
@@ -133,17 +133,17 @@ class Words:
         dropped = np.zeros(self.attempt.max(initial=-1) + 1, bool)
         dropped[self.attempt[_is(rows["kind"], "dropped")]] = True
         whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number) & ~dropped[self.attempt]
-        said = np.flatnonzero(whole & (kinds["end"] | kinds["seen"] | kinds["removed"] | kinds["restored"]))
+        settling = np.flatnonzero(whole & (kinds["end"] | kinds["seen"] | kinds["removed"] | kinds["restored"]))
         # Rows of equal time stay in their order.
-        self.said = said[np.lexsort((run[said], finished[said], self.video[said]))]
+        self.settling = settling[np.lexsort((run[settling], finished[settling], self.video[settling]))]
         self.done = is_done & kinds["end"]
 
     def entries(self) -> dict[str, Entry]:
         """See `latest`."""
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         removed: dict[str, Entry] = {}
         for entry, kind in self._entries():
-            before = found.get(entry.video_id)
+            before = entries.get(entry.video_id)
             if kind == "seen":
                 if before is not None and before.end["sha256"] == entry.end["sha256"]:
                     before._seen = entry._at
@@ -152,37 +152,36 @@ class Words:
             elif kind == "restored":
                 removed.pop(entry.video_id, None)
             elif before is None or not _stands(before, entry):
-                found[entry.video_id] = entry
-        return dict(sorted((found | removed).items())) if removed else found
+                entries[entry.video_id] = entry
+        return dict(sorted((entries | removed).items())) if removed else entries
 
     def versions(self) -> dict[tuple[str, str | None], Entry]:
-        """What was done and is still kept, by video and content: features of older content stay until removed."""
-        kept: dict[tuple[str, str | None], Entry] = {}
+        """Find what was done and is still kept, by video and content: features of older content stay until removed."""
+        versions: dict[tuple[str, str | None], Entry] = {}
         for entry, kind in self._entries():
             if kind == "end" and entry.status == "done":
-                kept[entry.video_id, entry.end["sha256"]] = entry
+                versions[entry.video_id, entry.end["sha256"]] = entry
         gone = {name for name, entry in self.entries().items() if entry.removed}
-        return {key: entry for key, entry in kept.items() if key[0] not in gone}
+        return {key: entry for key, entry in versions.items() if key[0] not in gone}
 
     def live(self, *, old_versions: bool = True) -> np.ndarray:
-        """(N,) bool: the rows of pieces that some version needs. The others take up room and nothing else."""
-        found = np.zeros(len(self.video), bool)
+        """Mark the rows, (N,) bool, of pieces that some version needs. The others take up room and nothing else."""
+        is_live = np.zeros(len(self.video), bool)
         for entry in self.versions().values() if old_versions else self.entries().values():
-            found[list(entry._pieces)] = True
-        return found
+            is_live[list(entry._pieces)] = True
+        return is_live
 
     def _entries(self) -> Iterator[tuple[Entry, str]]:
-        """Everything said, video by video in order of time, with its kind."""
-        kinds, said = self.columns["kind"], self.said
-        for at, of, mine, done in zip(
-            *(x.tolist() for x in (said, self.video[said], self.attempt[said], self.done[said]))
-        ):
+        """Yield everything that settles a video, video by video in order of time, with its kind."""
+        kinds, rows = self.columns["kind"], self.settling
+        columns = (rows, self.video[rows], self.attempt[rows], self.done[rows])
+        for at, video, attempt, done in zip(*(column.tolist() for column in columns)):
             if not done:
-                yield Entry(self.names[of], self.columns, at), kinds[at]
-            elif mine in self.broken:
-                yield Entry(self.names[of], self.columns, at, broken=self.broken[mine]), "end"
+                yield Entry(self.names[video], self.columns, at), kinds[at]
+            elif attempt in self.broken:
+                yield Entry(self.names[video], self.columns, at, broken=self.broken[attempt]), "end"
             else:
-                yield Entry(self.names[of], self.columns, at, self.pieces.of(mine)), "end"
+                yield Entry(self.names[video], self.columns, at, self.pieces.of(attempt)), "end"
 
 
 class _Pieces:
@@ -197,12 +196,12 @@ class _Pieces:
         self._starts, self._order = [0, *np.cumsum(self.counts).tolist()], tuple(self.rows.tolist())
 
     def of(self, attempt: int) -> tuple[int, ...]:
-        """In order of their numbers."""
+        """List the rows of an attempt's pieces, in order of their numbers."""
         return self._order[self._starts[attempt] : self._starts[attempt + 1]]
 
 
 def _stands(before: Entry, after: Entry) -> bool:
-    """Whether what was done stays done in spite of a later word: the file was gone, or nothing about it had changed."""
+    """Tell whether what was done stays done in spite of a later word: the file was gone, or had not changed."""
     if before.status != "done" or after.status == "done":
         return False
     old, new = before.end, after.end
@@ -216,7 +215,7 @@ def _is(column: pa.ChunkedArray, word: str) -> np.ndarray:
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """The place (N,) int64 of every row's word among all words, and these, sorted."""
+    """Find the place (N,) int64 of every row's word among all words, and these, sorted."""
     coded = column.combine_chunks().dictionary_encode()
     words = coded.dictionary.to_pylist()
     order = np.array(sorted(range(len(words)), key=words.__getitem__), np.int64)

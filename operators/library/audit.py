@@ -40,36 +40,38 @@ def audit(library: Library, progress: Callable[[int, int], None] = lambda done, 
 
     The digest depends on what the library holds and on nothing else: not on runs, workers, shards or their order.
     """
-    found, total = Audit(str(library)), hashlib.sha256()
+    report, total = Audit(str(library)), hashlib.sha256()
     configs = library.configs
     entries = {config: library.entries(config) for config in configs}
-    kept = {config: library.versions(config) for config in configs}
-    n_shards = sum(len(_by_shard(versions.values())) for versions in kept.values())
+    versions_of = {config: library.versions(config) for config in configs}
+    n_shards = sum(len(_by_shard(versions.values())) for versions in versions_of.values())
     for config in sorted(configs):
         of_video: dict[tuple[str, int], bytes] = {}
-        for shard, pieces in sorted(_by_shard(kept[config].values()).items()):
-            _check_shard(library, configs[config], shard, pieces, found, of_video)
-            found.shards += 1
-            progress(found.shards, n_shards)
+        for shard, pieces in sorted(_by_shard(versions_of[config].values()).items()):
+            _check_shard(library, configs[config], shard, pieces, report, of_video)
+            report.shards += 1
+            progress(report.shards, n_shards)
         for video_id, entry in entries[config].items():
-            found.videos += 1
+            report.videos += 1
             line = [config, video_id, entry.status, entry.end["error_class"], entry.end["sha256"]]
             rows = [of_video.get((piece["shard"], piece["shard_row"]), b"") for piece in entry.pieces]
             total.update(repr(line).encode() + hashlib.sha256(b"".join(rows)).digest())
     stray = tidy(library, dry=True)
-    found.leftovers += [f"{name}: no receipt names it" for name in stray.orphans]
+    report.leftovers += [f"{name}: no receipt names it" for name in stray.orphans]
     if stray.rows:
-        found.leftovers.append(f"{stray.rows:,} rows in {len(stray.dropped) + len(stray.rewritten)} shards: not needed")
-    found.digest = total.hexdigest()
-    return found
+        report.leftovers.append(
+            f"{stray.rows:,} rows in {len(stray.dropped) + len(stray.rewritten)} shards: not needed"
+        )
+    report.digest = total.hexdigest()
+    return report
 
 
 def _by_shard(entries: Any) -> dict[str, list[tuple[Entry, Mapping[str, Any]]]]:
-    found = defaultdict(list)
+    pieces_of = defaultdict(list)
     for entry in entries:
         for piece in entry.pieces:
-            found[piece["shard"]].append((entry, piece))
-    return found
+            pieces_of[piece["shard"]].append((entry, piece))
+    return pieces_of
 
 
 def _check_shard(
@@ -77,7 +79,7 @@ def _check_shard(
     config: Config,
     shard: str,
     pieces: list[tuple[Entry, Mapping[str, Any]]],
-    found: Audit,
+    report: Audit,
     of_video: dict[tuple[str, int], bytes],
 ) -> None:
     """Check what the ledger says of one shard, and note in `of_video` the rows of each piece as a hash."""
@@ -85,23 +87,23 @@ def _check_shard(
         with library.open_shard(shard) as file:
             rows = file.read()
     except FileNotFoundError:
-        found.problems.append(f"{SHARDS}/{shard} is missing; {len(pieces)} pieces were in it")
+        report.problems.append(f"{SHARDS}/{shard} is missing; {len(pieces)} pieces were in it")
         return
     except (OSError, pa.ArrowInvalid) as error:
-        found.problems.append(f"{SHARDS}/{shard} cannot be read: {str(error).splitlines()[0]}")
+        report.problems.append(f"{SHARDS}/{shard} cannot be read: {str(error).splitlines()[0]}")
         return
     ids, content = rows["video_id"].to_pylist(), rows["content"].to_pylist()
     start_s, features = rows["start_s"].to_numpy(), features_of(rows["feature"], config.feature_shape)
-    found.bytes += features.nbytes
+    report.bytes += features.nbytes
     for entry, piece in pieces:
         at = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
         name = f"piece {piece['piece']} of {entry.video_id!r} in {SHARDS}/{shard}"
-        mine = features[at]
-        found.rows += len(mine)
-        if len(mine) != piece["windows_count"]:
-            found.problems.append(f"{name} has {len(mine)} rows of {piece['windows_count']}")
+        stored = features[at]
+        report.rows += len(stored)
+        if len(stored) != piece["windows_count"]:
+            report.problems.append(f"{name} has {len(stored)} rows of {piece['windows_count']}")
         elif set(ids[at]) != {entry.video_id} or set(content[at]) not in ({entry.end["sha256"]}, {None}):
-            found.problems.append(f"{name} holds rows of another video or content")
-        elif digest(mine.tobytes()) != piece["digest"]:
-            found.problems.append(f"{name} has other features than were written")
-        of_video[shard, piece["shard_row"]] = hashlib.sha256(start_s[at].tobytes() + mine.tobytes()).digest()
+            report.problems.append(f"{name} holds rows of another video or content")
+        elif digest(stored.tobytes()) != piece["digest"]:
+            report.problems.append(f"{name} has other features than were written")
+        of_video[shard, piece["shard_row"]] = hashlib.sha256(start_s[at].tobytes() + stored.tobytes()).digest()

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndvr.operators.library._ledger import Words
+from ndvr.operators.library._ledger import History
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
 from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
 from ndvr.operators.library.shards import SHARDS, write_shard
@@ -58,9 +58,10 @@ def tidy(
     done.orphans += [f"{folder}/{name}" for folder in folders for name in store.unfinished(folder)]
     receipts = read_receipts(store, ids)
     for config in sorted({shard.partition("/")[0] for shard in sizes}):
-        mine = of_config(receipts, config)
-        mine = mine.append_column("live", pa.array(Words(mine).live(old_versions=not old_versions)))
-        named = mine.filter(pc.is_in(mine["shard"], pa.array(list(sizes))))
+        receipts_of_config = of_config(receipts, config)
+        is_live = History(receipts_of_config).live(old_versions=not old_versions)
+        receipts_of_config = receipts_of_config.append_column("live", pa.array(is_live))
+        named = receipts_of_config.filter(pc.is_in(receipts_of_config["shard"], pa.array(list(sizes))))
         groups = named.group_by("shard").aggregate([("live", "min"), ("live", "max")]).to_pydict()
         wanted = {shard: pair for shard, *pair in zip(groups["shard"], groups["live_min"], groups["live_max"])}
         for shard in sorted(shard for shard in sizes if shard.startswith(f"{config}/")):
@@ -70,9 +71,10 @@ def tidy(
                 rows = named.filter(pc.equal(named["shard"], shard))
                 alive = rows.filter(rows["live"]).sort_by("shard_row")
                 done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
-                (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
+                shards = done.rewritten if len(alive) else done.dropped
+                shards.append(f"{SHARDS}/{shard}")
                 if not dry:
-                    _clear(library, config, shard, alive, _given_up(rows, mine))
+                    _clear(library, config, shard, alive, _given_up(rows, receipts_of_config))
     if not dry:
         for name in done.orphans:
             store.remove(name)
@@ -82,7 +84,7 @@ def tidy(
 
 
 def _given_up(rows: pa.Table, every: pa.Table) -> list[dict[str, Any]]:
-    """The attempts in `rows` that have no live piece in `every`; a piece may also lie in two shards."""
+    """List the attempts in `rows` that have no live piece in `every`; a piece may also lie in two shards."""
     keys = ["video_id", "config", "method", "run", "attempt"]
     living = {tuple(row.values()) for row in every.filter(every["live"]).select(keys).to_pylist()}
     dead = {tuple(row.values()) for row in rows.filter(pc.invert(rows["live"])).select(keys).to_pylist()}
@@ -108,13 +110,13 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
 
 
 def _rows_of(pieces: pa.Table) -> np.ndarray:
-    """Which rows of their shard they are, (N,) int64."""
+    """Number the rows of their shard that pieces take up, (N,) int64."""
     counts, starts = (pieces[name].to_numpy() for name in ("windows_count", "shard_row"))
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(at, at + n) for at, n in zip(starts, counts))])
 
 
 def _moved(pieces: pa.Table, shard: str, now: datetime) -> pa.Table:
-    """The receipts of pieces that now lie in `shard`, one behind the other."""
+    """Make the receipts of pieces that now lie in `shard`, one behind the other."""
     counts = pieces["windows_count"].to_numpy()
     changed = {
         "shard": pa.array([shard] * len(pieces)),

@@ -1,7 +1,7 @@
 """Read the features of one video at a time: memory for that video and one row group, whatever the size of its shards.
 
-read = FeatureReader("library")
-features = read(video.pieces)      # (T, *feature_shape) as stored
+reader = FeatureReader("library")
+features = reader.read(video.pieces)      # (T, *feature_shape) as stored
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class FeatureReader:
     def _configs(self) -> dict[str, Config]:
         return self.library.configs
 
-    def __call__(self, pieces: Sequence[Piece]) -> np.ndarray:
-        """(T, *feature_shape), T >= 1, in the order of the pieces."""
+    def read(self, pieces: Sequence[Piece]) -> np.ndarray:
+        """Read the features of one video: (T, *feature_shape), T >= 1, in the order of the pieces."""
         parts = [part for piece in pieces for part in self._of_piece(*piece)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _of_piece(self, shard: str, first: int, count: int) -> list[np.ndarray]:
         self._open(shard)
-        found = []
+        parts = []
         group = int(np.searchsorted(self._starts, first, side="right")) - 1
         while count:
-            features = self._read(group)
+            features = self._read_group(group)
             part = features[first - self._starts[group] :][:count]
             if not len(part):
                 raise ValueError(f"{shard} in {self.library} ends before row {first}, which its ledger names")
-            found.append(part)
+            parts.append(part)
             first, count, group = first + len(part), count - len(part), group + 1
-        return found
+        return parts
 
     def _open(self, shard: str) -> None:
         if shard == self._shard:
@@ -61,7 +61,7 @@ class FeatureReader:
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._shard, self._group = shard, (-1, np.zeros(0))
 
-    def _read(self, group: int) -> np.ndarray:
+    def _read_group(self, group: int) -> np.ndarray:
         """The features of a row group; none behind the last."""
         if self._group[0] != group:
             assert self._file is not None

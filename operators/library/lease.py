@@ -1,4 +1,4 @@
-"""One writer at a time: a lease on a library that says who has it, and that nobody holds from beyond the grave.
+"""One writer at a time: a lease on a library that says who has it, and that nobody holds once its process is gone.
 
 with Lease(store, "ndvr extract"):
     ...
@@ -46,13 +46,13 @@ class Lease:
         self._since = time.time()
 
     def __enter__(self) -> Lease:
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             self._write()
             others = [holder for name, holder in holders(self.store).items() if name != self.name]
             if not others:
                 break
             self.store.remove(self.name)
-            if not left:
+            if not tries_left:
                 raise Locked(f"{self.store} is being written to by {_described(others[0])}; wait for it to end")
             time.sleep(random.uniform(0.05, 0.4))  # two that met each other must not meet again
         self._beats = threading.Thread(target=self._beat, name="lease", daemon=True)

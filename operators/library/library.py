@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.library._ledger import Entry, Words, latest
+from ndvr.operators.library._ledger import Entry, History, latest
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.receipt_files import read_receipts
 from ndvr.operators.library.shards import SHARDS, features_of
@@ -39,7 +39,7 @@ DESCRIPTION, CONFIGS, RUNS = "library.json", "configs", "runs"
 
 
 @dataclass(frozen=True)
-class Found:
+class Lookup:
     """What was looked up: `receipts` of every kind, and by configuration the latest word on every video."""
 
     receipts: pa.Table
@@ -58,7 +58,7 @@ class Found:
 
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
         """See Library.versions."""
-        return Words(of_config(self.receipts, config)).versions()
+        return History(of_config(self.receipts, config)).versions()
 
 
 class Library:
@@ -138,17 +138,17 @@ class Library:
         """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.library._ledger."""
         return latest(of_config(self.ledger, config))
 
-    def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Found:
-        """What the ledger says of some videos, as of now, without reading the whole of it."""
+    def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Lookup:
+        """Read what the ledger says of some videos, as of now, without reading the whole of it."""
         receipts = read_receipts(self.store, ids)
-        return Found(receipts, {config: latest(of_config(receipts, config)) for config in configs})
+        return Lookup(receipts, {config: latest(of_config(receipts, config)) for config in configs})
 
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
-        """What is kept of every video, by id and content (SHA-256): of a file that changed the older features too."""
-        return Words(of_config(self.ledger, config)).versions()
+        """Find what is kept of every video, by id and content (SHA-256): of a changed file the older features too."""
+        return History(of_config(self.ledger, config)).versions()
 
     def read(self, entries: Iterable[Entry]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """(video_id, start_s (T,), features (T, *feature_shape)) of the entries that have features, shard by shard.
+        """Yield (video_id, start_s (T,), features (T, *feature_shape)) of entries that have features, shard by shard.
 
         Videos whose pieces lie in several shards come last. The order depends on the entries only.
         """
@@ -158,17 +158,20 @@ class Library:
             if not entry.pieces:
                 continue
             shards = {piece["shard"] for piece in entry.pieces}
-            by_shard.setdefault(shards.pop(), []).append(entry) if len(shards) == 1 else scattered.append(entry)
-        for shard, mine in sorted(by_shard.items()):
+            if len(shards) == 1:
+                by_shard.setdefault(shards.pop(), []).append(entry)
+            else:
+                scattered.append(entry)
+        for shard, entries_in_it in sorted(by_shard.items()):
             columns = self._shard(shard)
-            for entry in mine:
+            for entry in entries_in_it:
                 yield entry.video_id, *_join([_slice(columns, piece) for piece in entry.pieces])
         for entry in scattered:
             read = {shard: self._shard(shard) for shard in sorted({piece["shard"] for piece in entry.pieces})}
             yield entry.video_id, *_join([_slice(read[piece["shard"]], piece) for piece in entry.pieces])
 
     def open_shard(self, shard: str) -> pq.ParquetFile:
-        """`shard` as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
+        """Open a shard as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
         try:
             # Of an object store the columns of several row groups come in one request, where they would be one each.
             return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"), pre_buffer=self.store.remote)
@@ -185,10 +188,10 @@ class Library:
 
 
 def of_config(receipts: pa.Table, config: str) -> pa.Table:
-    """Its rows, and those that hold for every configuration."""
-    mine = pc.is_in(receipts["config"], pa.array([config, EVERY_CONFIG]))
+    """Filter the receipts of a configuration, and those that hold for every one."""
+    belongs = pc.is_in(receipts["config"], pa.array([config, EVERY_CONFIG]))
     # Most libraries have one configuration; a copy of its rows would cost as much memory again.
-    return receipts if pc.all(mine).as_py() else receipts.filter(mine)
+    return receipts if pc.all(belongs).as_py() else receipts.filter(belongs)
 
 
 def _slice(columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def read_snapshot(store: Store) -> Snapshot:
-    """The one that holds now."""
+    """Read the snapshot that holds now."""
     names = store.names(SNAPSHOTS)
     return Snapshot(**store.read_json(f"{SNAPSHOTS}/{names[-1]}")) if names else Snapshot()
 
@@ -66,55 +66,57 @@ class LedgerFiles:
 
 
 def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
-    """All receipts, or those of some videos, which costs by the number of these and not by the size of the library."""
-    asked = None if ids is None else sorted(ids)
-    return _retried(lambda: _receipts(store, LedgerFiles.now(store), asked))
+    """Read all receipts, or those of some videos, at a cost that goes by their number and not by the library's size."""
+    ids_wanted = None if ids is None else sorted(ids)
+    return _retried(lambda: _receipts(store, LedgerFiles.now(store), ids_wanted))
 
 
 def read_commits(store: Store, names: Sequence[str]) -> pa.Table:
-    """The receipts of some commits."""
+    """Read the receipts of some commits."""
     return _joined(_mapped(partial(_commit, store, None), names))
 
 
-def _receipts(store: Store, files: LedgerFiles, asked: list[str] | None) -> pa.Table:
+def _receipts(store: Store, files: LedgerFiles, ids: list[str] | None) -> pa.Table:
     folded = [f"{FOLDED}/{part['name']}" for part in files.snapshot.ledger]
-    parts = _mapped(partial(_folded, store, asked), folded)
-    return _joined([*parts, *_mapped(partial(_commit, store, asked), files.commits)])
+    parts = _mapped(partial(_folded, store, ids), folded)
+    return _joined([*parts, *_mapped(partial(_commit, store, ids), files.commits)])
 
 
-def _folded(store: Store, asked: list[str] | None, name: str) -> pa.Table:
+def _folded(store: Store, ids: list[str] | None, name: str) -> pa.Table:
     with store.open(name) as source:
         file = pq.ParquetFile(source, memory_map=True)
-        if asked is None:
+        if ids is None:
             return _as_ledger(file.read())
-        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata, number, asked)]
-        return _only(_as_ledger(file.read_row_groups(groups)), asked) if groups else LEDGER.empty_table()
+        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata, number, ids)]
+        return _only(_as_ledger(file.read_row_groups(groups)), ids) if groups else LEDGER.empty_table()
 
 
-def _commit(store: Store, asked: list[str] | None, name: str) -> pa.Table:
-    found = _as_ledger(pq.ParquetFile(pa.BufferReader(store.read(f"{COMMITS}/{name}"))).read())
-    return found if asked is None else _only(found, asked)
+def _commit(store: Store, ids: list[str] | None, name: str) -> pa.Table:
+    receipts = _as_ledger(pq.ParquetFile(pa.BufferReader(store.read(f"{COMMITS}/{name}"))).read())
+    return receipts if ids is None else _only(receipts, ids)
 
 
-def _may_hold(metadata: pq.FileMetaData, group: int, asked: list[str]) -> bool:
-    """Whether any of the ids can be in this row group, by the smallest and largest that are."""
+def _may_hold(metadata: pq.FileMetaData, group: int, ids: list[str]) -> bool:
+    """Tell whether any of the ids, sorted, can be in a row group, by the smallest and largest that are."""
     statistics = metadata.row_group(group).column(0).statistics  # video_id
     if statistics is None or not statistics.has_min_max:
         return True
-    at = bisect_left(asked, statistics.min)
-    return at < len(asked) and asked[at] <= statistics.max
+    at = bisect_left(ids, statistics.min)
+    return at < len(ids) and ids[at] <= statistics.max
 
 
-def _only(rows: pa.Table, asked: list[str]) -> pa.Table:
-    return rows.filter(pc.is_in(rows["video_id"], pa.array(asked, pa.string())))
+def _only(rows: pa.Table, ids: list[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows["video_id"], pa.array(ids, pa.string())))
 
 
-def _as_ledger(found: pa.Table) -> pa.Table:
-    """In the columns of today: one that came later is null."""
-    if found.schema.equals(LEDGER):
-        return found
+def _as_ledger(receipts: pa.Table) -> pa.Table:
+    """Bring receipts into the columns of today: one that came later is null."""
+    names = set(receipts.column_names)
+    if receipts.schema.equals(LEDGER):
+        return receipts
     columns = [
-        found[f.name].cast(f.type) if f.name in found.column_names else pa.nulls(len(found), f.type) for f in LEDGER
+        receipts[field.name].cast(field.type) if field.name in names else pa.nulls(len(receipts), field.type)
+        for field in LEDGER
     ]
     return pa.Table.from_arrays(columns, schema=LEDGER)
 
@@ -140,7 +142,7 @@ def _retried(read: Callable[[], T]) -> T:
     return read()
 
 
-# --- Fold commits into few, sorted files, so that deciding what is new stays cheap however often a library grew ------
+# --- Fold commits into few, sorted files, so that deciding what is new stays cheap however often a library grew
 #
 # Files grow as in a log-structured merge: new receipts take in the latest files that are not more than twice their
 # size, so that every receipt is rewritten a number of times that grows with the logarithm of the library.

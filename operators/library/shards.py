@@ -82,7 +82,7 @@ def features_of(column: pa.ChunkedArray, feature_shape: Sequence[int]) -> np.nda
     return flat.reshape(len(whole), *feature_shape)
 
 
-# --- Write features into a library: rows with features in, committed shards and a receipt for every row out ----------
+# --- Write features into a library: rows with features in, committed shards and a receipt for every row out
 
 
 class Write:
@@ -99,12 +99,12 @@ class Write:
         rows = sorted(pieces.to_pylist(), key=_key)
         name = hashlib.sha256(repr([_key(row) for row in rows]).encode()).hexdigest()[:16]
         for config in sorted({row["config"] for row in rows}):
-            mine = [row for row in rows if row["config"] == config and row["kind"] == "piece" and row["data"]]
-            if mine:
+            stored = [row for row in rows if row["config"] == config and row["kind"] == "piece" and row["data"]]
+            if stored:
                 began = time.monotonic()
-                self._shard(config, f"{rows[0]['run']}-{name}.parquet", mine)
-                for row in mine:
-                    row["write_s"] = (time.monotonic() - began) / len(mine)
+                self._shard(config, f"{rows[0]['run']}-{name}.parquet", stored)
+                for row in stored:
+                    row["write_s"] = (time.monotonic() - began) / len(stored)
         now = datetime.now(timezone.utc)
         for row in rows:
             row["finished"] = now

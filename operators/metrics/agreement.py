@@ -37,8 +37,8 @@ def agreement(
             right = best[:depth]
             if right:
                 recalls[depth].append(sum(video in close.get(query, ()) for video in right) / len(right))
-                found = np.sort([place[video] for video in right if video in place])
-                aps[depth].append(average_precision(found - np.arange(len(found)), len(right)))
+                places = np.sort([place[video] for video in right if video in place])
+                aps[depth].append(average_precision(places - np.arange(len(places)), len(right)))
     mean = {depth: float(np.mean(values)) if values else 0.0 for depth, values in recalls.items()}
     return Agreement(
         queries=len(whole),

@@ -98,7 +98,7 @@ def precision_recall_curve(right_at_least: np.ndarray, wrong_at_least: np.ndarra
     return curve
 
 
-# --- Average precision of the k best only, divided by the right videos among them: class retrieval's top-k mAP -------
+# --- Average precision of the k best only, divided by the right videos among them: class retrieval's top-k mAP
 #
 # From counts, as in metrics: `wrong_before` (n,) belongs to the n right videos of a query, best first. A query
 # without a right video among its k best has 0. Where k exceeds what was ranked, the whole ranking counts.

@@ -20,7 +20,7 @@ from ndvr.operators.metrics.rows_by_query import runs, sorted_rows
 from ndvr.operators.metrics.survey import Survey
 from ndvr.operators.scores.files import Scores
 
-# --- Where scores lie among a sorted list of thresholds, several times as fast as a binary search for each -----------
+# --- Where scores lie among a sorted list of thresholds, several times as fast as a binary search for each
 #
 # The scores of an evaluation outnumber its thresholds (those of the right videos) a thousand times, so most of them
 # fall into a stretch without any threshold. A score is mapped to one of many equal buckets, floor((score - low) *
@@ -136,14 +136,14 @@ class Counter:
             self.tie_counts[int(surveyed.queries.of([query])[0])] = ties
             values.append(ties.thresholds.values)
         self.pooled = Thresholds(np.unique(np.concatenate([np.zeros(0), *values])))
-        asked = list(self.tie_counts)
-        self.row = np.full(len(surveyed.queries), -1, np.int64)  # of the queries asked about in `by_level`
-        self.row[asked] = np.arange(len(asked))
+        with_truth = list(self.tie_counts)
+        self.row = np.full(len(surveyed.queries), -1, np.int64)  # in `by_level`, of each query that a truth speaks of
+        self.row[with_truth] = np.arange(len(with_truth))
         step = max(1, -(-len(self.pooled.values) // LEVELS))
         self.levels = self.pooled.values[::step]
         # Bin -> level, the number of levels that a score in it reaches.
         self.level_of = ((np.arange(self.pooled.n_bins) + 1) // 2 + step - 1) // step
-        self.by_level = np.zeros((len(asked), len(self.levels) + 1), np.int64)
+        self.by_level = np.zeros((len(with_truth), len(self.levels) + 1), np.int64)
         self.member = [np.isin(np.arange(len(surveyed.queries)), surveyed.queries.of(group)) for group in plan.groups]
         self.histograms = [np.zeros(self.pooled.n_bins, np.int64) for _ in plan.groups]
 
@@ -164,8 +164,8 @@ class Counter:
 
     def add(self, counts: list[np.ndarray]) -> None:
         """Take in what another one of the same plan counted elsewhere."""
-        for mine, theirs in zip(self.counts(), counts):
-            mine += theirs
+        for own_counts, new_counts in zip(self.counts(), counts):
+            own_counts += new_counts
 
     def counted(self) -> Counted:
         """Once, at the end."""
@@ -199,15 +199,15 @@ class Counter:
         for q, rows in runs(query):
             if q in self.tie_counts:
                 self.tie_counts[q].count(score[rows], video[rows], sign)
-        asked = self.row[query]
-        if asked.min() < 0:
-            keep = asked >= 0
-            query, score, asked = query[keep], score[keep], asked[keep]
+        rows_of_query = self.row[query]
+        if rows_of_query.min() < 0:
+            keep = rows_of_query >= 0
+            query, score, rows_of_query = query[keep], score[keep], rows_of_query[keep]
         bins = self.pooled.bins(score)
         for histogram, inside in zip(self.histograms, self.member):
-            mine = inside[query]
-            histogram += sign * np.bincount(bins if mine.all() else bins[mine], minlength=len(histogram))
-        cells = asked * self.by_level.shape[1] + self.level_of[bins]
+            is_inside = inside[query]
+            histogram += sign * np.bincount(bins if is_inside.all() else bins[is_inside], minlength=len(histogram))
+        cells = rows_of_query * self.by_level.shape[1] + self.level_of[bins]
         self.by_level += sign * np.bincount(cells, minlength=self.by_level.size).reshape(self.by_level.shape)
 
 

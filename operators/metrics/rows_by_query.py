@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ndvr.operators.scores.files import BATCH_ROWS, Scores
 
-# --- Consecutive integers for ids, so that millions of them are counted as arrays ------------------------------------
+# --- Consecutive integers for ids, so that millions of them are counted as arrays
 
 
 _KEPT_IDS = 1 << 22  # of dictionaries met before: some 100 MB
@@ -35,13 +35,13 @@ class Codes:
     def of(self, ids: Set[str] | list[str]) -> np.ndarray:
         """Codes of ids, (N,) int64; ids never seen get the next ones."""
         code = self._code
-        found = list(map(code.get, ids))
-        for at, i in enumerate(ids) if None in found else ():
+        codes = list(map(code.get, ids))
+        for at, i in enumerate(ids) if None in codes else ():
             if i not in code:
                 self.ids.append(i)
                 code[i] = len(code)
-            found[at] = code[i]
-        return np.array(found, np.int64)
+            codes[at] = code[i]
+        return np.array(codes, np.int64)
 
     def of_array(self, ids: pa.Array) -> np.ndarray:
         """The same for an arrow array; row groups and cells of a grid share dictionaries, so codes are kept."""

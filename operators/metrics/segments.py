@@ -157,16 +157,16 @@ class _Pair:
     def true_s(self) -> np.ndarray:
         return np.array([length_s(union(spans)) for spans in _by_axis(self.truth)])
 
-    def add(self, found: list[Match]) -> None:
+    def add(self, matches: list[Match]) -> None:
         hit: list[Match] = []
         missed: list[Match] = []
         for true in self.truth if self.missed is None else self.missed:
-            (hit if any(true.overlaps(match) for match in found) else missed).append(true)
+            (hit if any(true.overlaps(match) for match in matches) else missed).append(true)
         self.missed = missed
         self.reached = _joined(self.reached, hit)
-        self.spans = _joined(self.spans, found)
+        self.spans = _joined(self.spans, matches)
         self.covered = np.array([length_s(spans) for spans in self.spans])
-        self.shared = np.array([shared_s(mine, true) for mine, true in zip(self.spans, self.reached)])
+        self.shared = np.array([shared_s(found_spans, true) for found_spans, true in zip(self.spans, self.reached)])
 
 
 def _by_axis(matches: list[Match]) -> tuple[Spans, Spans]:

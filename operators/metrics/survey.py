@@ -15,7 +15,7 @@ import numpy as np
 from ndvr.operators.metrics.rows_by_query import Codes, runs, sorted_rows
 from ndvr.operators.scores.files import Scores
 
-# --- Which (query, video) pairs were seen, one bit a pair: finds repeats, counts rows, knows who was scored ----------
+# --- Which (query, video) pairs were seen, one bit a pair: finds repeats, counts rows, knows who was scored
 
 
 class PairSet:
@@ -42,10 +42,10 @@ class PairSet:
     def add_all(self, other: PairSet, queries: np.ndarray, videos: np.ndarray, n_videos: int) -> None:
         """Take in another set, whose code q is queries[q] here, and v is videos[v]; repeats in it stay repeats."""
         for q, bits in other._bits.items():
-            mine = int(queries[q])
-            found = videos[np.flatnonzero(np.unpackbits(bits, bitorder="little"))]
-            self.add(mine, found, n_videos)
-            self._rows[mine] += other._rows[q] - len(found)
+            query = int(queries[q])
+            videos_seen = videos[np.flatnonzero(np.unpackbits(bits, bitorder="little"))]
+            self.add(query, videos_seen, n_videos)
+            self._rows[query] += other._rows[q] - len(videos_seen)
 
     def queries_with_repeats(self) -> list[int]:
         return [q for q, bits in self._bits.items() if int(np.unpackbits(bits).sum()) != self._rows[q]]
@@ -98,8 +98,8 @@ class Surveyor:
     def add(self, other: Surveyor) -> None:
         """Take in what another one found elsewhere; both know the same labels, in the same order of queries."""
         queries, videos = self.queries.of(other.queries.ids), self.videos.of(other.videos.ids)
-        for mine, theirs in zip(self.kept, other.kept):
-            mine += [(videos[codes], values) for codes, values in theirs]
+        for kept, new in zip(self.kept, other.kept):
+            kept += [(videos[codes], values) for codes, values in new]
         self.pairs.add_all(other.pairs, queries, videos, len(self.videos))
 
     def survey(self, scores: Scores) -> Survey:
@@ -134,8 +134,8 @@ def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
     return surveyor.survey(scores)
 
 
-def _end_to_end(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    codes, values = zip((np.zeros(0, np.int64), np.zeros(0)), *found)
+def _end_to_end(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    codes, values = zip((np.zeros(0, np.int64), np.zeros(0)), *parts)
     return np.concatenate(codes), np.concatenate(values)
 
 
@@ -143,8 +143,8 @@ def _name_repeat(scores: Scores, query: str) -> str:
     seen: dict[str, str] = {}
     for part in scores.parts():
         for batch in part.batches():
-            mine = [q == query for q in batch.queries.to_pylist()]
-            for video in batch.video[np.array(mine, bool)[batch.query]]:
+            is_query = [q == query for q in batch.queries.to_pylist()]
+            for video in batch.video[np.array(is_query, bool)[batch.query]]:
                 video_id = batch.videos[video].as_py()
                 if video_id in seen:
                     where = dict.fromkeys((seen[video_id], part.name))

@@ -16,7 +16,7 @@ from ndvr.operators.scores.groups import Group
 from ndvr.operators.scores.signatures import Signatures
 from ndvr.operators.storage.store import Store, write_whole
 
-# --- One cell of the score grid as a Parquet file: query_id, video_id, score -----------------------------------------
+# --- One cell of the score grid as a Parquet file: query_id, video_id, score
 
 
 def write_part(path: Path, query_ids: Sequence[str], video_ids: Sequence[str], scores: np.ndarray) -> int:
@@ -56,6 +56,9 @@ def keep_rows(old: Path, new: Path, ids: Mapping[str, Collection[str]]) -> None:
     for column, wanted in ids.items():
         cell = cell.filter(pc.is_in(cell[column], value_set=pa.array(wanted, pa.string())))
     write_whole(new, lambda name: pq.write_table(cell, name, compression="zstd"))
+
+
+# --- Score groups of videos with one model
 
 
 # Of a worker's memory: what is being compared, each side, and what is kept for the next cells.
@@ -175,7 +178,7 @@ def write_pairs(path: Path, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
     write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
 
 
-# --- One cell of the grid of which only some pairs are compared: those that a faster method proposed -----------------
+# --- One cell of the grid of which only some pairs are compared: those that a faster method proposed
 
 
 class ChosenCell(Scorer):

@@ -57,8 +57,8 @@ def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, d
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found else at
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
 def _unique(path: Path, items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def _read_json(path: Path) -> Iterator[ScoreBatch]:
 _READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".json": _read_json}
 
 
-# --- Write scores as the JSON that AuSiL and 3D-CSL exchange: {query: {video: score}} --------------------------------
+# --- Write scores as the JSON that AuSiL and 3D-CSL exchange: {query: {video: score}}
 
 
 def write_similarities_json(scores: Path, path: Path) -> None:

@@ -34,8 +34,8 @@ class Video(NamedTuple):
 
 def videos_of(entries: Iterable[Entry], config: str) -> list[Video]:
     """Those of the entries that have features, in the order in which their features lie."""
-    found = [_video(entry, config) for entry in entries if entry.pieces]
-    return sorted(found, key=lambda video: (video.pieces[0], video.video_id))
+    videos = [_video(entry, config) for entry in entries if entry.pieces]
+    return sorted(videos, key=lambda video: (video.pieces[0], video.video_id))
 
 
 def _video(entry: Entry, config: str) -> Video:

@@ -22,6 +22,10 @@ class Highest:
 
     def add(self, scores: np.ndarray, places: np.ndarray) -> None:
         """Scores (Q, V) float32 of the videos at `places` (V,)."""
+        # A score and its place become one number that sorts as they do, so that one partition keeps the highest. The
+        # upper 32 bits are the float's own, with all of them turned round if it is negative and the sign set if it is
+        # not: unsigned, they then rise with the score. The lower 32 are the place counted down, so that of equal
+        # scores the video that comes first is the higher one.
         bits = (scores.astype(np.float32) + 0.0).view(np.uint32)  # + 0: no negative zeros
         rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
         keys = (rising.astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - places.astype(np.uint64))
@@ -58,14 +62,14 @@ def nearest(queries: np.ndarray, videos: np.ndarray, n: int) -> np.ndarray:
     float32 vectors by dot product, uint8 codes by Hamming distance. The lists are those of 4 sqrt(V) centres; a
     sixteenth of them is looked through, or as many as hold twice the videos asked for. Learning them is seeded.
     """
-    ours, theirs = (np.ascontiguousarray(side.reshape(len(side), -1)) for side in (queries, videos))
-    n_lists = min(int(4 * math.sqrt(len(theirs))), len(theirs) // _PER_LIST)
-    index = _index(theirs, n_lists)
+    query_vectors, video_vectors = (np.ascontiguousarray(side.reshape(len(side), -1)) for side in (queries, videos))
+    n_lists = min(int(4 * math.sqrt(len(video_vectors))), len(video_vectors) // _PER_LIST)
+    index = _index(video_vectors, n_lists)
     if n_lists > 1:
-        index.nprobe = min(n_lists, max(1, n_lists // 16, math.ceil(2 * n / len(theirs) * n_lists)))
-    index.train(theirs)
-    index.add(theirs)
-    return index.search(ours, min(n, len(theirs)))[1]
+        index.nprobe = min(n_lists, max(1, n_lists // 16, math.ceil(2 * n / len(video_vectors) * n_lists)))
+    index.train(video_vectors)
+    index.add(video_vectors)
+    return index.search(query_vectors, min(n, len(video_vectors)))[1]
 
 
 def _index(videos: np.ndarray, n_lists: int) -> Any:

@@ -34,7 +34,7 @@ class Signatures:
 
     def __init__(self, model: Model, library: str | Path | Store, *, block_bytes: int, kept_bytes: int, folder: Path):
         self.model, self.folder = model, folder
-        self._read = FeatureReader(library)
+        self._reader = FeatureReader(library)
         self._block_windows = max(1, int(block_bytes / bytes_per_window(model)))
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[tuple[str, int], tuple[list[Any], int]] = OrderedDict()
@@ -68,10 +68,10 @@ class Signatures:
         if key not in self._kept:
             if self.model.compact:
                 self.keep(group)
-                found = self.model.unstack(np.load(self._path(group), allow_pickle=False))
+                signatures = self.model.unstack(np.load(self._path(group), allow_pickle=False))
             else:
-                found = self._compute(group.videos[block])
-            self._kept[key] = found, n_bytes(found)
+                signatures = self._compute(group.videos[block])
+            self._kept[key] = signatures, n_bytes(signatures)
         self._kept.move_to_end(key)
         total = sum(size for _, size in self._kept.values())
         while total > self._kept_bytes and len(self._kept) > 1:
@@ -82,7 +82,7 @@ class Signatures:
         found = {}
         for video in sorted(videos, key=lambda video: video.pieces[0]):  # as they lie in the shards
             try:
-                features = self._read(video.pieces)
+                features = self._reader.read(video.pieces)
                 found[video.video_id] = self.model.signature(features)
             except ValueError as error:
                 raise ValueError(f"video {video.video_id!r}: {error}") from error

@@ -1,7 +1,7 @@
 """Bring a video here: an object is downloaded to a temporary file and hashed on the way; a local path is left alone.
 
-fetch = Fetch(Access.here())
-with fetch("s3://bucket/a.mp4") as file:
+fetcher = Fetcher(Access.here())
+with fetcher.fetch("s3://bucket/a.mp4") as file:
     file.path, file.facts      # bytes, mtime_ns, sha256; the file itself has this time as well
 
 A worker keeps one such file at a time, in a folder of its own that is locked while it lives: the next one to start on
@@ -32,11 +32,11 @@ from ndvr.operators.storage.object_store import (
     Access,
     Unreachable,
     bucket_of,
+    errors_explained,
     filesystem,
     is_remote,
     path_of,
     stat_of,
-    told,
 )
 from ndvr.operators.storage.video_files import local_path
 
@@ -51,8 +51,8 @@ class Fetched(NamedTuple):
     facts: FileFacts
 
 
-class Fetch:
-    """Called with a URI, gives a context with the file; DecodeError(io, empty or timeout) when it cannot be had.
+class Fetcher:
+    """Brings videos here, one at a time.
 
     total_s  longest time one video may take to download
     """
@@ -60,21 +60,22 @@ class Fetch:
     def __init__(self, access: Access | None = None, *, total_s: float = 3600.0):
         self.access, self.total_s = access or Access.here(), total_s
         self._stores: dict[str, pafs.FileSystem] = {}
-        self._room: _Room | None = None
+        self._folder: _OwnFolder | None = None
 
     @contextlib.contextmanager
-    def __call__(self, uri: str) -> Iterator[Fetched]:
+    def fetch(self, uri: str) -> Iterator[Fetched]:
+        """Keep a video here while the context lasts. DecodeError(io, empty or timeout) when it cannot be had."""
         if not is_remote(uri):
             yield Fetched(local_path(uri), FileFacts())
             return
         try:
-            self._room = self._room or _Room()
-            self._room.folder.mkdir(exist_ok=True)  # temporary folders are cleared up behind our back
+            self._folder = self._folder or _OwnFolder()
+            self._folder.path.mkdir(exist_ok=True)  # temporary folders are cleared up behind our back
         except OSError as error:
             raise DecodeError("io", f"no place for a copy of {uri}: {error}; TMPDIR names another folder") from error
         # Decoders look at the extension too.
         suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(uri).suffix, re.ASCII)
-        path = self._room.folder / f"video{suffix[0] if suffix else ''}"
+        path = self._folder.path / f"video{suffix[0] if suffix else ''}"
         try:
             facts = self._download(uri, path)
             assert facts.mtime_ns is not None
@@ -122,7 +123,7 @@ class Fetch:
         return answer[0]
 
     def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> FileFacts:
-        with told(uri, self.access):
+        with errors_explained(uri, self.access):
             source = self._store(uri).open_input_file(path_of(uri))
             size, metadata = source.size(), source.metadata()
         if size == 0:
@@ -134,7 +135,7 @@ class Fetch:
             )
         digest, done = hashlib.sha256(), 0
         while done < size and not given_up.is_set():
-            with told(uri, self.access):
+            with errors_explained(uri, self.access):
                 block = source.read_at(min(BLOCK_BYTES, size - done), done)
             if not block:
                 raise Unreachable(f"{uri} ended after {done:,} of {size:,} bytes", passing=True)
@@ -142,7 +143,7 @@ class Fetch:
             digest.update(block)
             done += len(block)
         # Blocks are requests: another object may have taken this one's place between them.
-        with told(uri, self.access):
+        with errors_explained(uri, self.access):
             if self._store(uri).open_input_file(path_of(uri)).metadata() != metadata:
                 raise Unreachable(f"{uri} was changed while it was read", passing=True)
             mtime_ns = self._mtime_ns(uri, metadata)
@@ -161,7 +162,7 @@ class Fetch:
         return self._stores[bucket]
 
 
-class _Room:
+class _OwnFolder:
     """A folder for temporary files that is ours as long as this process lives."""
 
     def __init__(self) -> None:
@@ -172,8 +173,8 @@ class _Room:
             for other in base.iterdir():
                 if other.is_dir() and _abandoned(other):
                     shutil.rmtree(other, ignore_errors=True)
-            self.folder = Path(tempfile.mkdtemp(dir=base))
-            self._lock = (self.folder / "lock").open("w")  # let go of when the process ends, however it ends
+            self.path = Path(tempfile.mkdtemp(dir=base))
+            self._lock = (self.path / "lock").open("w")  # let go of when the process ends, however it ends
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
 

@@ -1,7 +1,7 @@
 """Object stores (S3 and what speaks its language, Google's): how they are reached, and their errors in one sentence.
 
 files, path = filesystem("s3://bucket/key with spaces #1.mp4")     # what follows s3:// is taken as it is
-with told("s3://bucket"):
+with errors_explained("s3://bucket"):
     files.get_file_info(path)                                      # Unreachable says what, where, what to do
 
 Credentials are the environment's, on every machine: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, the role
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 SCHEMES = ("s3", "gs")
-# Of one try, and there are three: a server that is not there is told within seconds. The SDK's own second is short
+# Of one try, and there are three: a server that is not there is found out within seconds. The SDK's own second is short
 # for another continent, and its three seconds of silence for a busy server.
 CONNECT_S, SILENT_S = 3.0, 6.0
 _AT_ONCE = 32  # requests; a store answers after tens of milliseconds
@@ -103,7 +103,7 @@ def filesystem(uri: str, access: Access | None = None) -> tuple[pafs.FileSystem,
 
 
 def _region(uri: str) -> str:
-    with told(uri):
+    with errors_explained(uri):
         return pafs.resolve_s3_region(path_of(bucket_of(uri)))
 
 
@@ -126,7 +126,7 @@ def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
 def kind_of(uri: str, access: Access | None = None) -> str | None:
     """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
     files, path = filesystem(uri, access)
-    with told(uri, access):
+    with errors_explained(uri, access):
         # A slash at the end says that the folder is meant, should there be an object of the same name.
         kind = files.get_file_info(f"{path}/" if uri.endswith("/") and "/" in path else path).type
         if kind == pafs.FileType.NotFound and files.get_file_info(path.partition("/")[0]).type == kind:
@@ -135,16 +135,16 @@ def kind_of(uri: str, access: Access | None = None) -> str | None:
 
 
 def list_objects(uri: str, access: Access | None = None) -> dict[str, Stat]:
-    """Bytes and time of every object below a folder, by its URI, in no order; a thousand a request."""
+    """List bytes and time of every object below a folder, by its URI, in no order; a thousand a request."""
     files, path = filesystem(uri, access)
-    with told(uri, access):
-        found = files.get_file_info(pafs.FileSelector(path, recursive=True))
+    with errors_explained(uri, access):
+        files_found = files.get_file_info(pafs.FileSelector(path, recursive=True))
     root = uri.rstrip("/")
-    return {root + about.path[len(path) :]: stat for about in found if (stat := stat_of(about))}
+    return {root + info.path[len(path) :]: stat for info in files_found if (stat := stat_of(info))}
 
 
 def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat | None]:
-    """Bytes and time of every object; None for one that is not there or may not be asked after.
+    """Read bytes and time of every object; None for one that is not there or may not be asked after.
 
     Unreachable when that holds for all, and not because they are not there.
     """
@@ -153,28 +153,28 @@ def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat
 
     def stat(uri: str) -> Stat | None:
         try:
-            with told(uri, access):
+            with errors_explained(uri, access):
                 return stat_of(stores[bucket_of(uri)].get_file_info(path_of(uri)))
         except Unreachable as error:
             errors.append(error)
             return None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(stat, uris))
+        stats = list(pool.map(stat, uris))
     if errors and len(errors) == len(uris):
         raise errors[0]
-    return found
+    return stats
 
 
-def stat_of(about: pafs.FileInfo) -> Stat | None:
-    """In whole seconds: lists of objects may have fractions where answers about one have none."""
-    if about.type != pafs.FileType.File:
+def stat_of(info: pafs.FileInfo) -> Stat | None:
+    """Read bytes and time in whole seconds: lists of objects may have fractions where answers about one have none."""
+    if info.type != pafs.FileType.File:
         return None
-    return about.size, (about.mtime_ns or 0) // 10**9 * 10**9
+    return info.size, (info.mtime_ns or 0) // 10**9 * 10**9
 
 
 @contextmanager
-def told(uri: str, access: Access | None = None) -> Iterator[None]:
+def errors_explained(uri: str, access: Access | None = None) -> Iterator[None]:
     """Turn the store's errors into Unreachable, but for FileNotFoundError."""
     try:
         yield
@@ -191,22 +191,22 @@ _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the role of
 _GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@bucket for what everybody may read"
 
 
-def _reason(said: str, uri: str, access: Access) -> tuple[str, bool]:
-    """What is wrong, where, what to do; and whether it may be otherwise in a moment."""
+def _reason(message: str, uri: str, access: Access) -> tuple[str, bool]:
+    """Say what is wrong, where and what to do; and tell whether it may be otherwise in a moment."""
     google = uri.startswith("gs:")
     where = "Google" if google else access.endpoint or "Amazon S3 (AWS_ENDPOINT_URL is not set)"
     keys = _GOOGLE if google else _KEYS
-    found = _AWS.search(said)
-    what, details = found.groups() if found else ("", said)
+    match = _AWS.search(message)
+    what, details = match.groups() if match else ("", message)
     details = details.partition("(Request ID")[0].partition("; Details")[0].replace("No response body.", "")
     short = " ".join(f"{what}: {details}".split()).strip(": .")[:300]
-    if "NO_SUCH_BUCKET" in said:
+    if "NO_SUCH_BUCKET" in message:
         return f"there is no bucket {path_of(bucket_of(uri))!r} at {where}; check its name, or make it", False
     if "NETWORK_CONNECTION" in what:
         return f"{where} does not answer ({short}); check the address and the network", True
-    if re.search(_REFUSED, what or said):
+    if re.search(_REFUSED, what or message):
         return f"{where} refuses access ({short}); check the credentials: {keys}", False
     if "301" in what or "PERMANENT" in what.upper():
         return f"the bucket is in another region than {access.region}; set AWS_REGION to its own", False
     alone = not google and "AWS_ACCESS_KEY_ID" not in os.environ
-    return f"{where} says: {short}" + (f"; no AWS_ACCESS_KEY_ID is set here: {keys}" if alone else ""), bool(found)
+    return f"{where} says: {short}" + (f"; no AWS_ACCESS_KEY_ID is set here: {keys}" if alone else ""), bool(match)

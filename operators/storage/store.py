@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ndvr.operators.storage.object_store import Access, check_served, filesystem, is_remote, put, told
+from ndvr.operators.storage.object_store import Access, check_served, errors_explained, filesystem, is_remote, put
 
 TEMPORARY = ".tmp"
 _AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
@@ -74,15 +74,15 @@ class Store:
             return filesystem(self.root, self.access)
         return pafs.LocalFileSystem(), os.path.abspath(self.root)
 
-    def _told(self) -> AbstractContextManager[None]:
-        return told(self.root, self.access) if self.remote else nullcontext()
+    def _errors_explained(self) -> AbstractContextManager[None]:
+        return errors_explained(self.root, self.access) if self.remote else nullcontext()
 
     def _at(self, name: str) -> str:
         return f"{self._fs[1]}/{name}" if name else self._fs[1]
 
     def read(self, name: str) -> bytes:
         """FileNotFoundError when it is not there."""
-        with self._told(), self._fs[0].open_input_file(self._at(name)) as file:
+        with self._errors_explained(), self._fs[0].open_input_file(self._at(name)) as file:
             return file.read()
 
     def read_json(self, name: str) -> Any:
@@ -90,13 +90,13 @@ class Store:
 
     def open(self, name: str) -> pa.NativeFile:
         """For reading here and there, as Parquet does."""
-        with self._told():
+        with self._errors_explained():
             return self._fs[0].open_input_file(self._at(name))
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Whole or not at all; replaces what was there."""
         if self.remote:
-            with self._told():
+            with self._errors_explained():
                 put(self._fs[0], self._at(name), data)
         else:
             write_whole(self.folder / name, lambda path: Path(path).write_bytes(data))
@@ -119,26 +119,26 @@ class Store:
 
     def sizes(self, folder: str, prefix: str = "") -> dict[str, int]:
         """Bytes of the files directly in `folder`, by name."""
-        return {name: about.size for name, about in self._files(folder).items() if name.startswith(prefix)}
+        return {name: info.size for name, info in self._files(folder).items() if name.startswith(prefix)}
 
     def age_s(self, folder: str) -> dict[str, float]:
         """Seconds since the files directly in `folder` were written, by name."""
         now = time.time()
-        return {name: now - (about.mtime_ns or 0) / 1e9 for name, about in self._files(folder).items()}
+        return {name: now - (info.mtime_ns or 0) / 1e9 for name, info in self._files(folder).items()}
 
     def _files(self, folder: str) -> dict[str, pafs.FileInfo]:
-        with self._told():
-            found = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
-        files = (about for about in found if about.type == pafs.FileType.File)
-        return {about.base_name: about for about in files if not about.base_name.endswith(TEMPORARY)}
+        with self._errors_explained():
+            infos = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
+        files = (info for info in infos if info.type == pafs.FileType.File)
+        return {info.base_name: info for info in files if not info.base_name.endswith(TEMPORARY)}
 
     def exists(self, name: str) -> bool:
-        with self._told():
+        with self._errors_explained():
             return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
 
     def empty(self) -> bool:
         """Whether nothing lies under the root, or it does not exist."""
-        with self._told():
+        with self._errors_explained():
             return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
 
     def remove(self, *names: str) -> None:
@@ -152,7 +152,7 @@ class Store:
 
     def _remove(self, name: str) -> None:
         try:
-            with self._told():
+            with self._errors_explained():
                 self._fs[0].delete_file(self._at(name))
         except FileNotFoundError:
             pass

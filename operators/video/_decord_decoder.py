@@ -49,7 +49,7 @@ class _Packets(NamedTuple):
 
 
 def _packets(path: str) -> _Packets:
-    found: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             video = container.streams.best("video") or container.streams.video[0]
@@ -60,12 +60,12 @@ def _packets(path: str) -> _Packets:
                 for packet in container.demux(video):
                     if packet.size and not packet.is_discard:
                         size = 0 if packet.is_keyframe or whole else packet.size
-                        found.append((len(found) if packet.pts is None else packet.pts, size))
+                        sizes.append((len(sizes) if packet.pts is None else packet.pts, size))
             except av.FFmpegError:
                 pass  # breaks off: decord does as well
     except (av.FFmpegError, IndexError):
         return _Packets([], "?", None)
-    return _Packets([size for _, size in sorted(found, key=lambda at: at[0])], codec, duration_s)
+    return _Packets([size for _, size in sorted(sizes, key=lambda at: at[0])], codec, duration_s)
 
 
 def _decord_reason(error: Exception) -> str:

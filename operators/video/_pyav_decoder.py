@@ -15,7 +15,7 @@ from ndvr.operators.errors import DecodeError, NoPicture, NoSound
 from ndvr.operators.video._sound import best_sound
 from ndvr.operators.video._stream import Frame, Hear, Stream
 
-# --- Decode sound with PyAV: packet by packet beside the pictures, or on its own -------------------------------------
+# --- Decode sound with PyAV: packet by packet beside the pictures, or on its own
 
 
 class Track:
@@ -86,6 +86,9 @@ def listen(path: str, hear: Hear, heartbeat: Callable[[], None] = lambda: None) 
         if container.duration:
             track.stream.duration_s = container.duration / av.time_base
         return track.close()
+
+
+# --- Decode pictures: all of them in order, without those that nothing needs
 
 
 def open_pyav(path: str) -> Stream:

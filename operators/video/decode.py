@@ -21,7 +21,7 @@ import pyarrow as pa
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import FileFacts, Kind, table
-from ndvr.operators.storage.fetch import Fetch
+from ndvr.operators.storage.fetch import Fetcher
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video import decoders
 from ndvr.operators.video._attempts import (
@@ -93,7 +93,7 @@ class Decode:
         self.sounds = {method for method, job in jobs.items() if isinstance(job.view, Mel)}
         self.host = socket.gethostname().split(".")[0]
         limits = limits or Limits()
-        self.fetch = Fetch(access, total_s=limits.total_s)
+        self.fetcher = Fetcher(access, total_s=limits.total_s)
         self.sandbox = Sandbox(
             serve,
             needs=("ndvr.models.layers.mel",) if self.sounds else (),
@@ -123,7 +123,7 @@ class Decode:
         """Bring the file here and decode it; when that is impossible, every method fails."""
         started, began = datetime.now(timezone.utc), time.monotonic()
         try:
-            with self.fetch(video.uri) as (video.path, video.facts):
+            with self.fetcher.fetch(video.uri) as (video.path, video.facts):
                 yield from self._attempts(video)
         except DecodeError as error:
             failure = replace(_failure(error), decode_s=time.monotonic() - began)

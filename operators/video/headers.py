@@ -69,8 +69,8 @@ def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     def read(path: str) -> Header:
         box = boxes.get()
         try:
-            (found,) = box.stream(path)
-            return Header(**found)
+            (fields,) = box.stream(path)
+            return Header(**fields)
         except DecodeError as error:
             return Header(bytes=size_of(path), error_class=error.kind, message=error.message)
         finally:
@@ -119,19 +119,19 @@ def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         raise DecodeError("corrupt", f"cannot open: {reason}") from error
     with container:
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "bytes": n_bytes,
             "container": container.format.name,
             "duration_s": (container.duration or 0) / av.time_base,
         }
         sounds = [stream for stream in container.streams.audio if stream.codec_context is not None]
         if sounds:
-            found["sound"] = sounds[0].codec_context.name
+            fields["sound"] = sounds[0].codec_context.name
         try:
-            found |= _picture(best_video(container), found["duration_s"], n_bytes)
+            fields |= _picture(best_video(container), fields["duration_s"], n_bytes)
         except NoPicture as error:
-            found["message"] = str(error)
-        yield found
+            fields["message"] = str(error)
+        yield fields
 
 
 def _opened(path: str) -> tuple[Any, int]:

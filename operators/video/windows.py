@@ -123,9 +123,9 @@ def cut(
     check_readable(path)
     pictures = {key: view for key, view in views.items() if isinstance(view, Frames | Overview)}
     sounds = {key: view for key, view in views.items() if isinstance(view, Mel)}
-    heard: _Ears | None = None
+    heard: _SoundViews | None = None
     if pictures:
-        heard = _Ears(sounds) if sounds else None
+        heard = _SoundViews(sounds) if sounds else None
         try:
             yield from _pictures(path, pictures, decoder, heard, heartbeat)
         except (NoPicture, DecodeError) as error:
@@ -134,7 +134,7 @@ def cut(
             yield from (End(key=key, **how) for key in pictures)
     if sounds:
         if heard is None or heard.stream is None:
-            heard = _Ears(sounds)
+            heard = _SoundViews(sounds)
             heard.stream = listen(path, heard.push, heartbeat)
         yield from _sounds(heard, heartbeat)
 
@@ -166,16 +166,16 @@ def _failed(error: DecodeError) -> dict[str, Any]:
 
 
 def _pictures(
-    path: str, views: dict[str, Pictures], decoder: str, ears: _Ears | None, heartbeat: Callable[[], None]
+    path: str, views: dict[str, Pictures], decoder: str, sound_views: _SoundViews | None, heartbeat: Callable[[], None]
 ) -> Iterator[Piece | End]:
     stream = open_video(path, decoder)
-    if ears is not None and stream.can_hear:
-        stream.hear = ears.push
+    if sound_views is not None and stream.can_hear:
+        stream.hear = sound_views.push
     overviews = {key: view for key, view in views.items() if isinstance(view, Overview)}
     total = stream.count() if overviews else None
     cutters = yield from _run(stream, views, total, heartbeat)
-    if ears is not None and stream.hear is not None:
-        ears.stream = stream.sound
+    if sound_views is not None and stream.hear is not None:
+        sound_views.stream = stream.sound
     again = {key: view for key, view in overviews.items() if stream.decoded != total}
     for cutter in cutters:
         if cutter.key not in again:
@@ -203,7 +203,7 @@ def _run(stream: Stream, views: dict[str, Any], total: int | None, heartbeat: Ca
     return cutters
 
 
-class _Ears:
+class _SoundViews:
     """All views of sound, fed with the same frames; `stream` says what was heard, once all of it was."""
 
     def __init__(self, views: dict[str, Mel]):
@@ -215,10 +215,10 @@ class _Ears:
             sound.push(frame, origin_s)
 
 
-def _sounds(ears: _Ears, heartbeat: Callable[[], None]) -> Iterator[Piece | End]:
-    stream = ears.stream
+def _sounds(sound_views: _SoundViews, heartbeat: Callable[[], None]) -> Iterator[Piece | End]:
+    stream = sound_views.stream
     assert stream is not None
-    for key, sound in ears.sounds.items():
+    for key, sound in sound_views.sounds.items():
         if stream.failure is not None:
             failure = stream.failure
             how = _failed(failure) if isinstance(failure, DecodeError) else _skipped("no sound", failure)

@@ -15,7 +15,7 @@ from ndvr.models.card import Frames
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import PLANNED, FileFacts, table
 from ndvr.operators.storage import fetch
-from ndvr.operators.storage.fetch import Fetch
+from ndvr.operators.storage.fetch import Fetcher
 from ndvr.operators.storage.manifest import read_manifest
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.storage.store import Store
@@ -32,7 +32,7 @@ def store(request):
 def test_an_object_is_brought_here_with_its_hash_and_its_time_and_gone_afterwards(store):
     data = os.urandom(100_000)
     store.write("sub/ü #1?.webm", data)
-    with Fetch()(f"{store}/sub/ü #1?.webm") as (path, facts):
+    with Fetcher().fetch(f"{store}/sub/ü #1?.webm") as (path, facts):
         found = os.stat(path)
         assert Path(path).read_bytes() == data and path.endswith(".webm")
         assert facts == FileFacts(
@@ -47,14 +47,14 @@ def test_an_object_is_brought_here_with_its_hash_and_its_time_and_gone_afterward
 def test_a_small_object_takes_three_requests(s3, store):
     store.write("a.mp4", b"video")
     before = len(s3.requests())
-    with Fetch()(f"{store}/a.mp4"):
+    with Fetcher().fetch(f"{store}/a.mp4"):
         pass
     assert [request.split()[0] for request in s3.requests()[before:]] == ["HEAD", "GET", "HEAD"]
 
 
 def test_a_local_file_stays_where_it_is(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
-    with Fetch()(str(tmp_path / "a.mp4")) as (path, facts):
+    with Fetcher().fetch(str(tmp_path / "a.mp4")) as (path, facts):
         assert (path, facts) == (str(tmp_path / "a.mp4"), FileFacts())
     assert (tmp_path / "a.mp4").exists()
 
@@ -70,7 +70,7 @@ def test_a_local_file_stays_where_it_is(tmp_path):
 )
 def test_what_cannot_be_brought_here_has_its_class_and_reason(uri, kind, message):
     Store("s3://bucket").write("empty.mp4", b"")
-    with pytest.raises(DecodeError, match=message) as raised, Fetch()(uri):
+    with pytest.raises(DecodeError, match=message) as raised, Fetcher().fetch(uri):
         pass
     assert raised.value.kind == kind
 
@@ -79,11 +79,12 @@ def test_a_server_that_hangs_up_at_first_is_asked_again(s3, store, monkeypatch):
     monkeypatch.setattr(fetch, "PAUSES_S", (0.01, 0.01))
     store.write("a.mp4", b"video")
     relay = Relay(s3.port, refuse=5)  # the client itself asks three times
-    with Fetch(Access(endpoint=relay.url))(f"{store}/a.mp4") as (path, _):
+    with Fetcher(Access(endpoint=relay.url)).fetch(f"{store}/a.mp4") as (path, _):
         assert Path(path).read_bytes() == b"video"
     relay.close()
     relay = Relay(s3.port, refuse=100)
-    with pytest.raises(DecodeError, match="does not answer") as raised, Fetch(Access(endpoint=relay.url))(f"{store}/a"):
+    fetcher = Fetcher(Access(endpoint=relay.url))
+    with pytest.raises(DecodeError, match="does not answer") as raised, fetcher.fetch(f"{store}/a"):
         pass
     relay.close()
     assert raised.value.kind == "io"
@@ -92,8 +93,8 @@ def test_a_server_that_hangs_up_at_first_is_asked_again(s3, store, monkeypatch):
 def test_a_download_that_does_not_end_is_given_up(s3, store):
     store.write("a.mp4", bytes(3 << 20))
     relay = Relay(s3.port, limit=1 << 20, of="downloads")
-    fetching = Fetch(Access(endpoint=relay.url), total_s=2)
-    with pytest.raises(DecodeError, match="not downloaded within 2 s: s3://") as raised, fetching(f"{store}/a.mp4"):
+    fetcher, uri = Fetcher(Access(endpoint=relay.url), total_s=2), f"{store}/a.mp4"
+    with pytest.raises(DecodeError, match="not downloaded within 2 s: s3://") as raised, fetcher.fetch(uri):
         pass
     relay.close()
     assert raised.value.kind == "timeout"
@@ -112,7 +113,7 @@ def test_an_object_that_changes_on_the_way_is_read_again(s3, store, monkeypatch)
 
     with ThreadPoolExecutor(1) as pool:
         changed = pool.submit(change)
-        with Fetch(Access(endpoint=relay.url))(f"{store}/a.mp4") as (path, _):
+        with Fetcher(Access(endpoint=relay.url)).fetch(f"{store}/a.mp4") as (path, _):
             assert Path(path).read_bytes() == b"b" * (3 << 20)
         changed.result()
     relay.close()
@@ -121,11 +122,11 @@ def test_an_object_that_changes_on_the_way_is_read_again(s3, store, monkeypatch)
 FETCHING = """
 import resource, sys, time
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.storage.fetch import Fetch
+from ndvr.operators.storage.fetch import Fetcher
 if sys.argv[2] == "small":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    with Fetch()(sys.argv[1]) as file:
+    with Fetcher().fetch(sys.argv[1]) as file:
         print(file.path, flush=True)
         time.sleep(600)
 except DecodeError as error:

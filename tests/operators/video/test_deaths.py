@@ -82,7 +82,7 @@ def test_sound_that_kills_is_tried_twice_and_does_not_cost_the_picture(misbehavi
     code = """
     def hear(*args):
         os.kill(os.getpid(), signal.SIGSEGV)
-    w.listen = w._Ears.push = hear
+    w.listen = w._SoundViews.push = hear
     """
     ends = {row["method"]: row for row in rows_of(misbehaving(code, views=BOTH), clip) if row["kind"] == "end"}
     assert (ends["picture"]["status"], ends["picture"]["deaths"]) == ("done", 1)
