@@ -94,6 +94,6 @@ PLANNED = pa.schema(
 
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema = FLIGHT) -> pa.Table:
-    """Rows as a table; a column a row does not mention is null."""
+    """Make a table of rows; a column that a row does not mention is null."""
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)

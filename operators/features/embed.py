@@ -62,7 +62,7 @@ class Embed:
 
 
 def _embed(model: Model, windows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Features as shards keep them, and seconds: of the core that was busy, or of the GPU."""
+    """Compute features as shards keep them, and seconds: of the core that was busy, or of the GPU."""
     clock = time.thread_time if model.device.type == "cpu" else time.monotonic
     began = clock()
     features = _stored(model.embed(windows), model)

@@ -30,7 +30,7 @@ class FeatureRows:
         self._decimals = "u" if self.dtype == np.uint8 else "f"
 
     def __call__(self, file: FeatureFile) -> Iterator[dict[str, Any]]:
-        """Rows of ndvr.operators.rows. The last is the end row; a file that is no good ends as failed."""
+        """Read a file into rows. The last is the end row; a file that is no good ends as failed."""
         digest, pieces, windows = hashlib.sha256(), 0, 0
         rate = self.windows_per_s
         end: dict[str, Any] = {"mtime_ns": file.mtime_ns(), "status": "done", "decoder": "imported"}
@@ -50,7 +50,7 @@ class FeatureRows:
         yield self._row(file, end | {"kind": "end", "piece": pieces, "windows_count": windows, "uri": file.uri})
 
     def unchanged(self, file: FeatureFile, end: Mapping[str, Any]) -> bool:
-        """Whether `file` still holds what the end row of a video says was read: times as recorded, or the bytes."""
+        """Tell whether `file` still holds what a video's end row says was read: times as recorded, or the bytes."""
         mtime_ns = file.mtime_ns()
         if (file.uri, mtime_ns) == (end["uri"], end["mtime_ns"]):
             return True
@@ -72,7 +72,7 @@ class FeatureRows:
         return key | {"run": self.run, "attempt": 1} | values
 
     def _pieces(self, file: FeatureFile) -> Iterator[tuple[StoredArray, np.ndarray]]:
-        """(N, *feature_shape) as shards keep them, in order."""
+        """Yield the features, (N, *feature_shape) as shards keep them, in order."""
         with file.open() as stored:
             if stored.windows(self.shape) == 0:
                 raise DecodeError("empty", f"it has no rows: its shape is {stored.shape}")

@@ -28,13 +28,13 @@ class Components:
     explained: float  # share of the total variance in the K directions
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As TCA's authors keep them, float32: U (D, K), lams (K,), mu (D, 1), Utmu (K, 1)."""
+        """Arrange the arrays as TCA's authors keep them, float32: U (D, K), lams (K,), mu (D, 1), Utmu (K, 1)."""
         mean = self.mean[:, None]
         found = {"U": self.directions, "lams": self.variances, "mu": mean, "Utmu": self.directions.T @ mean}
         return {key: value.astype(np.float32) for key, value in found.items()}
 
     def write(self, path: str | Path) -> None:
-        """The arrays as an .npz file, whole or not at all."""
+        """Write the arrays as an .npz file, whole or not at all."""
 
         found = self.arrays()
 
@@ -46,7 +46,7 @@ class Components:
 
 
 def pick(video_id: str, n_windows: int, count: int, *, seed: int) -> np.ndarray:
-    """Which of a video's windows to learn from: `count` with replacement, as the authors drew them; 0 is all, in order.
+    """Choose the windows of a video to learn from: `count` with replacement, as the authors did; 0 is all, in order.
 
     Depends on the seed, the id and the length only, not on what else is in the collection or where it lies.
     """
@@ -57,7 +57,7 @@ def pick(video_id: str, n_windows: int, count: int, *, seed: int) -> np.ndarray:
 
 
 def fit(rows: Iterable[np.ndarray], *, points: int, dims: int) -> Components:
-    """Components of `points` vectors, handed over as arrays (n, D) of any lengths.
+    """Find the components of `points` vectors, handed over as arrays (n, D) of any lengths.
 
     The covariance is added up block by block in float64. With fewer points than numbers the points are kept, and the
     smaller problem of their products is solved: X X' / (N - 1) = V L V' gives U = X' V L^(-1/2) / sqrt(N - 1).
@@ -86,7 +86,7 @@ Solution = tuple[int, np.ndarray, np.ndarray, np.ndarray, float]
 
 
 def _primal(blocks: Iterator[np.ndarray], dims: int) -> Solution:
-    """(points, mean, variances, directions, total variance) by the D x D covariance."""
+    """Compute (points, mean, variances, directions, total variance) by the D x D covariance."""
     count, total, moments = 0, np.zeros(()), np.zeros(())
     for block in blocks:
         count += len(block)
@@ -99,7 +99,7 @@ def _primal(blocks: Iterator[np.ndarray], dims: int) -> Solution:
 
 
 def _dual(blocks: Iterator[np.ndarray], dims: int) -> Solution:
-    """The same by the N x N products of the points."""
+    """Compute the same by the N x N products of the points."""
     points = np.concatenate(list(blocks))
     mean = points.mean(0)
     centred = points - mean
@@ -111,7 +111,7 @@ def _dual(blocks: Iterator[np.ndarray], dims: int) -> Solution:
 
 
 def _blocks(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same rows as float64 arrays of BLOCK_ROWS, the last one shorter."""
+    """Cut the rows into float64 arrays of BLOCK_ROWS, the last one shorter."""
     waiting: list[np.ndarray] = []
     n = 0
     for some in rows:

@@ -56,11 +56,11 @@ class Config:
         return math.prod(self.feature_shape) * np.dtype(self.feature_dtype).itemsize
 
     def changed(self, **values: Any) -> Config:
-        """The configuration with other values, and with the name that belongs to them."""
+        """Make the configuration with other values, and with the name that belongs to them."""
         return replace(self, **values, name="")
 
     def to_json(self) -> dict[str, Any]:
-        """What the file in configs/ holds."""
+        """Make what the file in configs/ holds."""
         known = {key: value for key, value in asdict(self).items() if key != "newer"}
         if self.like is None:
             del known["like"]

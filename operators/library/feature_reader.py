@@ -62,7 +62,7 @@ class FeatureReader:
         self._shard, self._group = shard, (-1, np.zeros(0))
 
     def _read_group(self, group: int) -> np.ndarray:
-        """The features of a row group; none behind the last."""
+        """Read the features of a row group; none behind the last."""
         if self._group[0] != group:
             assert self._file is not None
             shape = self._configs[self._shard.partition("/")[0]].feature_shape

@@ -80,7 +80,7 @@ class Lease:
 
 
 def holders(store: Store) -> dict[str, dict[str, Any]]:
-    """Live leases by name; dead ones are cleared away."""
+    """List live leases by name, and clear dead ones away."""
     live = {}
     for name in (f"{LOCKS}/{name}" for name in store.names(LOCKS)):
         try:
@@ -105,14 +105,14 @@ def _alive(holder: dict[str, Any]) -> bool:
 
 
 def _space() -> str:
-    """Where process ids mean something: this boot of this machine, and the container in it."""
+    """Name the place where process ids mean something: this boot of this machine, and the container in it."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     return f"{socket.gethostname()} {uuid.getnode()}"
 
 
 def _born(pid: int) -> str | None:
-    """When a process began, which tells it from a later one of the same number; None when there is none."""
+    """Tell when a process began, which tells it from a later one of the same number; None when there is none."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()

@@ -135,7 +135,7 @@ class Library:
         return read_receipts(self.store)
 
     def entries(self, config: str) -> dict[str, Entry]:
-        """The latest word on every video under a configuration, by id, sorted; see ndvr.operators.library._ledger."""
+        """Find the latest word on every video under a configuration, by id, sorted."""
         return latest(of_config(self.ledger, config))
 
     def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Lookup:

@@ -133,7 +133,7 @@ def _mapped(function: Callable[[str], T], names: Sequence[str]) -> list[T]:
 
 
 def _retried(read: Callable[[], T]) -> T:
-    """Files may be folded away between being listed and being read; then what took their place is there."""
+    """Read again when files were folded away between being listed and being read: what took their place is there."""
     for _ in range(_TRIES - 1):
         try:
             return read()
@@ -185,7 +185,7 @@ def fold(store: Store, *, fewest: int = FEWEST_COMMITS) -> bool:
 
 
 def _remove_retired(store: Store, before: Snapshot) -> None:
-    """What `before` had already replaced, and the snapshots before it."""
+    """Remove what `before` had already replaced, and the snapshots before it."""
     store.remove(*(f"{COMMITS}/{commit}" for commit in before.folded), *before.retired)
     for name in store.names(SNAPSHOTS):
         if f"{SNAPSHOTS}/{name}" < before.name:

@@ -28,7 +28,7 @@ LINGER_S = 30.0  # workers of a cluster may outlive their driver by some seconds
 
 
 def new_run() -> str:
-    """An id that sorts by time. Names of everything a run writes begin with it."""
+    """Make an id that sorts by time. Names of everything a run writes begin with it."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
 
 

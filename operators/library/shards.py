@@ -23,7 +23,7 @@ ROW_GROUP_BYTES = 8 << 20
 
 
 def feature_type(config: Config) -> pa.DataType:
-    """How one feature lies in a shard: a fixed-size list of floats, or fixed-size binary for codes.
+    """Choose how a feature lies in a shard: a fixed-size list of floats, or fixed-size binary for codes.
 
     Parquet has no one-byte number, a uint8 in a list would take four.
     """
@@ -34,7 +34,7 @@ def feature_type(config: Config) -> pa.DataType:
 
 
 def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features: pa.Array, config: Config) -> None:
-    """A row per window: video_id, content (SHA-256 of the file), start_s, feature; `config` goes into the metadata."""
+    """Write a row per window: video_id, content (the file's SHA-256), start_s, feature; metadata: `config`."""
     rows = pa.table({**windows, "feature": features}).replace_schema_metadata(
         {"ndvr": json.dumps(config.to_json(), sort_keys=True)}
     )
@@ -50,7 +50,7 @@ def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features
 
 
 def repeated(values: list, counts: list[int]) -> pa.Array:
-    """Each value as often as its count says, coded."""
+    """Repeat each value as often as its count says, coded."""
     coded = pa.array(values, pa.string()).dictionary_encode()
     indices = np.repeat(np.array(coded.indices.fill_null(-1)), counts)
     return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), coded.dictionary)
@@ -67,12 +67,12 @@ def feature_column(config: Config, data: pa.Buffer, count: int) -> pa.Array:
 
 
 def digest(features: bytes | memoryview) -> str:
-    """What tells features as stored from others: half of their SHA-256."""
+    """Make what tells features as stored from others: half of their SHA-256."""
     return hashlib.sha256(features).hexdigest()[:32]
 
 
 def features_of(column: pa.ChunkedArray, feature_shape: Sequence[int]) -> np.ndarray:
-    """(T, *feature_shape) of a feature column, in the stored dtype."""
+    """View a feature column as (T, *feature_shape), in the stored dtype."""
     whole = column.combine_chunks()
     if pa.types.is_fixed_size_binary(whole.type):
         flat = np.frombuffer(whole.buffers()[1], np.uint8)

@@ -33,7 +33,7 @@ class Clip:
         return self.frames.shape[2], self.frames.shape[1]
 
     def cut(self, start_s: float, end_s: float) -> Clip:
-        """Picture and sound of [start_s, end_s), on whole frames."""
+        """Take picture and sound of [start_s, end_s), on whole frames."""
         first, last = (round(time_s * self.fps) for time_s in (start_s, end_s))
         audio = self.audio
         if audio is not None:
@@ -42,7 +42,7 @@ class Clip:
         return replace(self, frames=self.frames[first:last], audio=audio)
 
     def at_rate(self, fps: Fraction) -> Clip:
-        """The same at another frame rate, by repeating or leaving out frames."""
+        """Make the same clip at another frame rate, by repeating or leaving out frames."""
         count = round(len(self.frames) / self.fps * fps)
         picks = np.minimum((np.arange(count) * float(self.fps / fps) + 1e-6).astype(int), len(self.frames) - 1)
         return replace(self, frames=self.frames[picks], fps=fps)
@@ -53,7 +53,7 @@ class Clip:
 
 
 def read_clip(path: str | Path) -> Clip:
-    """The whole file, the first stream of each kind. Sound is cut or padded to the picture's length."""
+    """Read the whole file, the first stream of each kind. Sound is cut or padded to the picture's length."""
     frames: list[np.ndarray] = []
     chunks: list[np.ndarray] = []
     with av.open(f"file:{path}") as container:
@@ -78,7 +78,7 @@ def read_clip(path: str | Path) -> Clip:
 
 
 def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
-    """Sound played `factor` times faster at the same pitch, as FFmpeg's atempo does."""
+    """Play sound `factor` times faster at the same pitch, as FFmpeg's atempo does."""
     layout = "mono" if len(audio) == 1 else "stereo"
     graph = av.filter.Graph()
     source = graph.add_abuffer(format="fltp", sample_rate=rate_hz, layout=layout, time_base=Fraction(1, rate_hz))
@@ -102,5 +102,5 @@ def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
 
 
 def to_length(audio: np.ndarray, count: int) -> np.ndarray:
-    """(channels, samples) cut, or filled up with silence, to `count` samples."""
+    """Cut (channels, samples), or fill it up with silence, to `count` samples."""
     return np.pad(audio, ((0, 0), (0, max(0, count - audio.shape[1]))))[:, :count]

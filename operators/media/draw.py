@@ -13,23 +13,23 @@ _KERNELS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INT
 
 
 def colour_of(parts: Iterable[float]) -> Colour:
-    """Red, green and blue, each rounded down to the plain integer that OpenCV asks for."""
+    """Round red, green and blue down to the plain integers that OpenCV asks for."""
     red, green, blue = (int(part) for part in parts)
     return red, green, blue
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], kernel: Literal["area", "linear", "cubic"] = "area"):
-    """The picture at size (width, height)."""
+    """Resize the picture to (width, height)."""
     return cv2.resize(picture, size, interpolation=_KERNELS[kernel])
 
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur, sigma in pixels."""
+    """Blur with a Gaussian, sigma in pixels."""
     return cv2.GaussianBlur(picture, (0, 0), sigma)
 
 
 def look_up(texture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The texture at positions in pixels within +-30000, repeated without end; bilinear."""
+    """Look the texture up at positions in pixels within +-30000; it repeats without end; bilinear."""
     x, y = (part.astype(np.float32, copy=False) for part in (x, y))
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
@@ -40,12 +40,12 @@ def cover(picture: np.ndarray, strip: np.ndarray, mask: np.ndarray) -> None:
 
 
 def brighten(picture: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """The picture plus int16 amounts of the same shape, held within 0 to 255."""
+    """Add int16 amounts of the same shape to the picture, held within 0 to 255."""
     return cv2.add(picture, amount, dtype=cv2.CV_8U)
 
 
 def view_of(picture: np.ndarray, size: tuple[int, int], *, centre, zoom: float = 1.0, turn: float = 0.0):
-    """What a camera above `centre` (x, y) sees, `size` pixels, `zoom` times larger, turned by radians."""
+    """Show what a camera above `centre` (x, y) sees, `size` pixels, `zoom` times larger, turned by radians."""
     cos, sin = np.cos(turn) * zoom, np.sin(turn) * zoom
     x, y = centre
     matrix = np.array(
@@ -79,6 +79,6 @@ def text(picture: np.ndarray, words: str, at: tuple[int, int], colour: Colour, *
 
 
 def text_width(words: str, *, height: float = 12) -> int:
-    """The width in pixels that `text` will take."""
+    """Measure the width in pixels that `text` will take."""
     scale = height / 22
     return cv2.getTextSize(words, cv2.FONT_HERSHEY_DUPLEX, scale, max(1, round(scale)))[0][0]

@@ -19,7 +19,7 @@ _CLOCK = Fraction(1, 90_000)  # of times off the grid of the rate; what MPEG-TS 
 
 
 def exact_rate(fps: Fraction | float) -> Fraction:
-    """The frame rate as a fraction: 29.97 and its like become 30000/1001."""
+    """Find the frame rate as a fraction: 29.97 and its like become 30000/1001."""
     ntsc = round(float(fps)) * _NTSC
     if float(fps) != round(float(fps)) and abs(float(fps) - ntsc) < 0.005:
         return ntsc
@@ -165,7 +165,7 @@ class _Sound:
 
 
 def _even(frame: np.ndarray) -> np.ndarray:
-    """The frame with even sides, C-contiguous."""
+    """Give the frame even sides, C-contiguous."""
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"frames must be (height, width, 3) uint8, got {frame.shape} {frame.dtype}")
     height, width = frame.shape[:2]
@@ -175,11 +175,11 @@ def _even(frame: np.ndarray) -> np.ndarray:
 
 
 def silence(duration_s: float, *, rate_hz: int = 44100, channels: int = 2) -> np.ndarray:
-    """(channels, samples) float32 zeros, for a file that has an audio stream with nothing in it."""
+    """Make (channels, samples) float32 zeros, for a file that has an audio stream with nothing in it."""
     return np.zeros((channels, round(duration_s * rate_hz)), np.float32)
 
 
 def tone(duration_s: float, *, hz: float = 440.0, rate_hz: int = 44100, channels: int = 2) -> np.ndarray:
-    """(channels, samples) float32 sine at half scale."""
+    """Make a (channels, samples) float32 sine at half scale."""
     wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(round(duration_s * rate_hz)) / rate_hz)
     return np.tile(wave.astype(np.float32), (channels, 1))

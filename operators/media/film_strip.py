@@ -24,7 +24,7 @@ _GREY = 128
 def film_strip(
     uri: str, frames: int = 6, height: int = 72, *, quality: int = 70, sandbox: Sandbox | None = None
 ) -> bytes:
-    """JPEG of `frames` evenly spaced frames as displayed, `height` pixels high.
+    """Make a JPEG of `frames` evenly spaced frames as displayed, `height` pixels high.
 
     A file that cannot be decoded gives a grey strip with the reason on it. `sandbox` is a decoder process to use
     again (see `film_strips`); without it one is started, which takes a quarter of a second.
@@ -45,7 +45,7 @@ def film_strip(
 def film_strips(
     uris: Iterable[str], frames: int = 6, height: int = 72, *, quality: int = 70, workers: int | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """(uri, JPEG) in the order of `uris`; each of the `workers` (default: one a CPU, at most 4) has a process."""
+    """Yield (uri, JPEG) in the order of `uris`; each of the `workers` (default: one a CPU, at most 4) has a process."""
     boxes: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
     sandboxes = [new_sandbox() for _ in range(workers or min(4, os.cpu_count() or 1))]
 
@@ -73,7 +73,7 @@ def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def _grey_strip(reason: str, frames: int, height: int) -> np.ndarray:
-    """The reason, in as many lines as fit."""
+    """Write the reason on grey, in as many lines as fit."""
     width = frames * (height * 16 // 9 + _GAP)
     strip = np.full((height, width, 3), _GREY, np.uint8)
     plain = reason.encode("ascii", "replace").decode()
@@ -87,7 +87,7 @@ def _grey_strip(reason: str, frames: int, height: int) -> np.ndarray:
 
 
 def picture_size(jpeg: bytes) -> tuple[int, int]:
-    """(width, height) of a coded picture."""
+    """Read (width, height) of a coded picture."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise ValueError(f"{len(jpeg)} bytes that are no coded picture: give those of film_strip")

@@ -24,7 +24,7 @@ class Agreement:
 def agreement(
     whole: Mapping[str, Mapping[str, float]], some: Mapping[str, Mapping[str, float]], close: Mapping[str, set[str]]
 ) -> Agreement:
-    """`whole` and `some` {query: {video: score}}; `close` says which videos of `some` were looked at closely.
+    """Compare `some` with `whole`, both {query: {video: score}}; `close` says what of `some` was looked at closely.
 
     The query itself counts nowhere. Equal scores are ranked by id.
     """

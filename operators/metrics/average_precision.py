@@ -22,7 +22,7 @@ def average_precision(wrong_before: np.ndarray, n_relevant: int) -> float:
 
 
 def trapezoid_average_precision(wrong_before: np.ndarray, n_relevant: int) -> float:
-    """Area under the precision-recall curve by trapezoids (EVVE): precision before and after each hit, averaged.
+    """Sum the area under the precision-recall curve by trapezoids (EVVE): precision around each hit, averaged.
 
     The i-th hit at 0-based rank r moves recall by 1/n between the precisions i/r (1 if r = 0) and (i+1)/(r+1).
     """
@@ -33,7 +33,7 @@ def trapezoid_average_precision(wrong_before: np.ndarray, n_relevant: int) -> fl
 
 
 def step_average_precision(scores: np.ndarray, wrong_at_least: np.ndarray, n_relevant: int) -> float:
-    """scikit-learn's average_precision_score: equal scores are one step of recall, so their order cannot matter.
+    """Compute scikit-learn's average_precision_score: equal scores are one step of recall, whatever their order.
 
     scores          (n,) of the right videos, falling
     wrong_at_least  (n,) wrong videos whose score is at least that of the right one
@@ -47,7 +47,7 @@ def step_average_precision(scores: np.ndarray, wrong_at_least: np.ndarray, n_rel
 def expected_average_precision(
     scores: np.ndarray, above: np.ndarray, tied: np.ndarray, n_relevant: int, *, kind: ApKind = "sum"
 ) -> float:
-    """The mean of AP over all orders of equal scores, in closed form (McSherry and Najork, ECIR 2008, eq. 4).
+    """Average AP over all orders of equal scores, in closed form (McSherry and Najork, ECIR 2008, eq. 4).
 
     Among n equal scores with r right ones, behind a others of which h are right, the k-th place holds a right one with
     probability r/n, and c (k - 1) right ones stand before it in the tie, c = (r - 1) / (n - 1). Its precision adds
@@ -75,7 +75,7 @@ def expected_average_precision(
 
 
 def _harmonic(n: np.ndarray) -> np.ndarray:
-    """1 + 1/2 + ... + 1/n, exact to rounding: a table, then the asymptotic series."""
+    """Sum 1 + 1/2 + ... + 1/n, exact to rounding: a table, then the asymptotic series."""
     x = np.maximum(n, len(_HARMONIC)).astype(float)
     series = np.log(x) + np.euler_gamma + 1 / (2 * x) - 1 / (12 * x**2) + 1 / (120 * x**4)
     return np.where(n < len(_HARMONIC), _HARMONIC[np.minimum(n, len(_HARMONIC) - 1)], series)
@@ -85,7 +85,7 @@ _HARMONIC = np.cumsum(np.append(0.0, 1 / np.arange(1, 256)))
 
 
 def precision_recall_curve(right_at_least: np.ndarray, wrong_at_least: np.ndarray, n_relevant: int) -> np.ndarray:
-    """Interpolated precision (21,) at recall 0, 0.05 ... 1: the highest precision at that recall or more.
+    """Interpolate precision (21,) at recall 0, 0.05 ... 1: the highest precision at that recall or more.
 
     As FIVR-200K's evaluation.py: equal scores are one step, recall 0 gives 1, and recalls are compared as floats, so
     three of ten hits do not reach np.linspace's 0.30000000000000004. The arrays (n,) follow rising recall; recalls that
@@ -113,7 +113,7 @@ def top_average_precision(wrong_before: np.ndarray, k: int) -> float:
 
 
 def top_average_precision_ends(above: np.ndarray, at_least: np.ndarray, k: int) -> tuple[float, float]:
-    """(lowest, highest) over all orders of equal scores.
+    """Compute (lowest, highest) over all orders of equal scores.
 
     above     (n,) wrong videos with a higher score than the right one
     at_least  (n,) and those with the same
@@ -170,7 +170,7 @@ class MicroAp:
 
 
 def micro_ap(scores: np.ndarray, right: np.ndarray, *, n_relevant: int) -> MicroAp:
-    """scores (N,) finite, right (N,) bool; n_relevant counts all right pairs, also those that are no candidates."""
+    """Rank scores (N,), finite, with right (N,) bool; n_relevant counts all right pairs, candidates or not."""
     if not n_relevant:
         raise ValueError("the ground truth is empty: without a right pair there is no recall")
     mine, wrong = np.sort(scores[right])[::-1], np.sort(scores[~right])
@@ -191,7 +191,7 @@ def micro_ap(scores: np.ndarray, right: np.ndarray, *, n_relevant: int) -> Micro
 
 
 def pair_micro_ap(candidates: Iterable[Candidate], truth: Set[Pair]) -> MicroAp:
-    """Micro-AP of scored pairs. ValueError names a pair that has two scores, or one that is not finite."""
+    """Compute the micro-AP of scored pairs. ValueError names a pair that has two scores, or one that is not finite."""
     scores: dict[Pair, float] = {}
     for query, video, score in candidates:
         if (query, video) in scores:

@@ -51,13 +51,13 @@ class Thresholds:
         self._place[used > 0] = -1
 
     def _buckets(self, scores: np.ndarray) -> np.ndarray:
-        """0 below all thresholds, then the buckets in order; rises with the score."""
+        """Number the buckets of scores: 0 below all thresholds, then rising with the score."""
         at = (scores - self.values[0]) * self._scale
         np.clip(at, -1, self._last - 1, out=at)
         return (at + 1).astype(np.int32)
 
     def bins(self, scores: np.ndarray) -> np.ndarray:
-        """The bin of each score, (N,) integer."""
+        """Find the bin of each score, (N,) integer."""
         if not self._scale:
             return self._search(scores)
         place = self._place[self._buckets(scores)]
@@ -71,7 +71,7 @@ class Thresholds:
         return 2 * place + (self._padded[place] == scores)
 
     def counts(self, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """From rows counted by bin, (n_bins,): those above each value (G,), and those equal to it (G,)."""
+        """Count, from rows counted by bin, (n_bins,): those above each value (G,), and those equal to it (G,)."""
         from_here = np.cumsum(bins[::-1])[::-1]
         return from_here[2::2], bins[1::2]
 
@@ -158,7 +158,7 @@ class Counter:
             self._count(query, video, score, sign=1)
 
     def counts(self) -> list[np.ndarray]:
-        """All that was counted: some MB, whatever the number of rows."""
+        """List all that was counted: some MB, whatever the number of rows."""
         of_queries = [counts for ties in self.tie_counts.values() for counts in (ties.bins, ties.place_bins)]
         return [*of_queries, *self.histograms, self.by_level]
 
@@ -168,7 +168,7 @@ class Counter:
             own_counts += new_counts
 
     def counted(self) -> Counted:
-        """Once, at the end."""
+        """Sum up; call it once, at the end."""
         self._take_out_labelled()
         at_least = np.cumsum(self.by_level[:, :0:-1], axis=1)[:, ::-1]
         ids = self.plan.surveyed.queries.ids
@@ -193,7 +193,7 @@ class Counter:
             self._count(queries[keep], videos[keep], scores[keep], sign=-1)
 
     def _count(self, query: np.ndarray, video: np.ndarray, score: np.ndarray, *, sign: int) -> None:
-        """Rows sorted by query."""
+        """Count rows, sorted by query."""
         if not len(query):
             return
         for q, rows in runs(query):

@@ -29,11 +29,11 @@ class Codes:
         return len(self.ids)
 
     def __reduce__(self) -> tuple:
-        """For another process: the ids say everything."""
+        """Pack it for another process: the ids say everything."""
         return _codes_of, (self.ids,)
 
     def of(self, ids: Set[str] | list[str]) -> np.ndarray:
-        """Codes of ids, (N,) int64; ids never seen get the next ones."""
+        """Find the codes of ids, (N,) int64; ids never seen get the next ones."""
         code = self._code
         codes = list(map(code.get, ids))
         for at, i in enumerate(ids) if None in codes else ():
@@ -44,7 +44,7 @@ class Codes:
         return np.array(codes, np.int64)
 
     def of_array(self, ids: pa.Array) -> np.ndarray:
-        """The same for an arrow array; row groups and cells of a grid share dictionaries, so codes are kept."""
+        """Do the same for an arrow array; row groups and cells of a grid share dictionaries, so codes are kept."""
         key = zlib.crc32(ids.buffers()[-1] or b"", len(ids))  # only a hint: equality decides
         if key in self._known and self._known[key][0].equals(ids):
             return self._known[key][1]
@@ -55,7 +55,7 @@ class Codes:
         return codes
 
     def order(self) -> np.ndarray:
-        """Place of each code among the sorted ids, (len,): the tie rule compares these."""
+        """Find the place of each code among the sorted ids, (len,): the tie rule compares these."""
         order = np.empty(len(self.ids), np.int64)
         order[np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)] = np.arange(len(self.ids))
         return order
@@ -71,7 +71,7 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # codes of queries and videos,
 
 
 def sorted_rows(scores: Scores, queries: Codes, videos: Codes) -> Iterator[Rows]:
-    """Rows as (query codes, video codes, scores), sorted by query, about BATCH_ROWS at a time.
+    """Yield rows as (query codes, video codes, scores), sorted by query, about BATCH_ROWS at a time.
 
     The cells of a score grid are small; joined, the work for one query is done on thousands of rows at once.
     """
@@ -98,7 +98,7 @@ def _sorted(parts: list[Rows]) -> Rows:
 
 
 def runs(query: np.ndarray) -> Iterator[tuple[int, slice]]:
-    """(code, its rows) for sorted codes."""
+    """Yield (code, its rows) for sorted codes."""
     bounds = [0, *(np.flatnonzero(np.diff(query)) + 1).tolist(), len(query)]
     for start, end in zip(bounds[:-1], bounds[1:]):
         yield int(query[start]), slice(start, end)

@@ -57,7 +57,7 @@ class Match:
         return self.query, self.video
 
     def overlaps(self, other: Match) -> bool:
-        """Whether both share time on both axes: more than a point or an edge. Only for matches of one pair."""
+        """Tell whether both share time on both axes: more than a point or an edge. Only for matches of one pair."""
         return all(
             min(mine.end_s, theirs.end_s) > max(mine.start_s, theirs.start_s)
             for mine, theirs in zip(self.axes, other.axes)
@@ -65,7 +65,7 @@ class Match:
 
 
 def union(spans: Iterable[tuple[float, float]]) -> Spans:
-    """The time that any of the spans covers."""
+    """Join spans: the time that any of them covers."""
     out: Spans = []
     for start, end in sorted(spans):
         if out and start <= out[-1][1]:
@@ -80,7 +80,7 @@ def length_s(spans: Spans) -> float:
 
 
 def shared_s(a: Spans, b: Spans) -> float:
-    """How much time two unions have in common."""
+    """Measure how much time two unions have in common."""
     total, i, j = 0.0, 0, 0
     while i < len(a) and j < len(b):
         total += max(0.0, min(a[i][1], b[j][1]) - max(a[i][0], b[j][0]))
@@ -115,7 +115,7 @@ class SegmentAp:
 
 
 def segment_ap(found: Iterable[Match], truth: Iterable[Match]) -> SegmentAp:
-    """AP of the found matches, 0 if there are none. ValueError if the truth covers no time."""
+    """Compute the AP of the found matches, 0 if there are none. ValueError if the truth covers no time."""
     pairs: defaultdict[tuple[str, str], _Pair] = defaultdict(_Pair)
     for match in truth:
         pairs[match.pair].truth.append(match)
@@ -196,7 +196,7 @@ _NO_ZERO = 1e-6  # s, of the authors' denominators: what is perfect scores 0.999
 
 
 def precision_recall(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Both in [0, 1]. Nothing found: (1, 0); nothing true: (0, 1); neither: (1, 1).
+    """Compute both, in [0, 1]. Nothing found: (1, 0); nothing true: (0, 1); neither: (1, 1).
 
     Boxes may be empty or backwards (46 of VCSL's labels are); they overlap nothing, and their lengths, which may be
     negative, are summed like all others, as the authors do.
@@ -218,7 +218,7 @@ def _covered(boxes: np.ndarray, others: np.ndarray) -> float:
 
 
 def _union_length(start: np.ndarray, end: np.ndarray) -> float:
-    """Length that spans (N,), none of them empty, cover together."""
+    """Measure the length that spans (N,), none of them empty, cover together."""
     if len(start) > 1:
         order = np.argsort(start)
         start, end = start[order], np.maximum.accumulate(end[order])
@@ -268,7 +268,7 @@ class SegmentOverlap:
         return self.false_alarms / others if others else None
 
     def by_query(self) -> tuple[float, float] | None:
-        """(precision, recall), each the mean over queries of the mean over the query's labelled pairs.
+        """Compute (precision, recall), each the mean over queries of the mean over the query's labelled pairs.
 
         Here a labelled pair without a found box has a precision of 1, as in the authors' `evaluate_macro`.
         """
@@ -283,7 +283,7 @@ class SegmentOverlap:
 
 
 def segment_overlap(found: Boxes, truth: Boxes) -> SegmentOverlap:
-    """The means over all pairs of `truth`, of which those without a copy have no boxes, (0, 4)."""
+    """Average over all pairs of `truth`, of which those without a copy have no boxes, (0, 4)."""
     none = np.zeros((0, 4))
     per_pair = {}
     for pair, true in truth.items():

@@ -83,7 +83,7 @@ class Surveyor:
         self.kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self.labelled]
 
     def walk(self, scores: Scores) -> None:
-        """ValueError for a score that is not finite, naming the pair."""
+        """Take in all rows. ValueError for a score that is not finite, naming the pair."""
         for query, video, score in sorted_rows(scores, self.queries, self.videos):
             self._check_finite(query, video, score)
             mark = np.zeros(len(self.videos), bool)
@@ -103,7 +103,7 @@ class Surveyor:
         self.pairs.add_all(other.pairs, queries, videos, len(self.videos))
 
     def survey(self, scores: Scores) -> Survey:
-        """What was found in all of `scores`. ValueError for a pair that has two scores, naming it and its files."""
+        """Sum up what was seen in all of `scores`. ValueError for a pair with two scores, naming it and its files."""
         twice = self.pairs.queries_with_repeats()
         if twice:
             raise ValueError(_name_repeat(scores, self.queries.ids[min(twice)]))

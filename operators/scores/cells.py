@@ -20,7 +20,7 @@ from ndvr.operators.storage.store import Store, write_whole
 
 
 def write_part(path: Path, query_ids: Sequence[str], video_ids: Sequence[str], scores: np.ndarray) -> int:
-    """All pairs, sorted as the ids are given; scores (Q, V) float32. Returns how many."""
+    """Write all pairs, sorted as the ids are given; scores (Q, V) float32. Returns how many."""
     rows, columns = np.indices(scores.shape, np.int32)
     return write_rows(path, query_ids, video_ids, rows=rows.ravel(), columns=columns.ravel(), scores=scores.ravel())
 
@@ -34,7 +34,7 @@ def write_rows(
     columns: np.ndarray,
     scores: np.ndarray,
 ) -> int:
-    """The pairs of the ids at rows[i] and columns[i], with scores[i]. Returns how many."""
+    """Write the pairs of the ids at rows[i] and columns[i], with scores[i]. Returns how many."""
     # From indices: 22 million ids as strings would take a gigabyte.
     ids = [
         pa.DictionaryArray.from_arrays(places.astype(np.int32), pa.array(names, pa.string()))
@@ -46,7 +46,7 @@ def write_rows(
 
 
 def read_matrix(path: Path, n_queries: int, n_videos: int) -> np.ndarray:
-    """The scores of a part of all pairs, (Q, V) float32."""
+    """Read the scores of a part of all pairs, (Q, V) float32."""
     return pq.read_table(path, columns=["score"])["score"].to_numpy().reshape(n_queries, n_videos)
 
 
@@ -84,7 +84,7 @@ class Scorer:
         return len(group)
 
     def scores(self, query_group: Group, video_group: Group) -> np.ndarray:
-        """(Q, V) float32. ValueError naming the pair when one is not finite."""
+        """Score all pairs, (Q, V) float32. ValueError naming the pair when one is not finite."""
         scores = np.empty((len(query_group), len(video_group)), np.float32)
         for columns, videos in self.videos.blocks(video_group):
             for rows, queries in self.queries.blocks(query_group):
@@ -162,7 +162,7 @@ class PairCell(Scorer):
 
 
 def among_best(scores: np.ndarray, k: int) -> np.ndarray:
-    """(N, M) bool: whether an entry is one of the k highest of its row; of equals those of the first columns are."""
+    """Mark, (N, M) bool, the k highest of each row; of equals those of the first columns."""
     if scores.shape[1] <= k:
         return np.ones(scores.shape, bool)
     kth = np.partition(scores, -k, axis=1)[:, -k, None]
@@ -172,7 +172,7 @@ def among_best(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def write_pairs(path: Path, a: np.ndarray, b: np.ndarray, scores: np.ndarray) -> None:
-    """Three columns; whole or absent."""
+    """Write three columns, whole or not at all."""
     ids = [pa.array(side, pa.string()).dictionary_encode() for side in (a, b)]
     table = pa.table(dict(zip(COLUMNS, [*ids, pa.array(scores.astype(np.float32))])))
     write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))

@@ -31,7 +31,7 @@ _COLON = re.compile(r"\s*:\s*")
 
 
 def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, dict[str, float]]]:
-    """(query, {video: score}) in the order of the file; ValueError names what is wrong and for which query.
+    """Yield (query, {video: score}) in the order of the file; ValueError names what is wrong and for which query.
 
     block  characters to read at a time; more are read while one query does not fit.
     """
@@ -99,7 +99,7 @@ class Scores:
     videos: dict[str, str] | None = None
 
     def batches(self) -> Iterator[ScoreBatch]:
-        """All rows, in a fixed order, at most BATCH_ROWS (JSON: one query) at a time."""
+        """Yield all rows, in a fixed order, at most BATCH_ROWS (JSON: one query) at a time."""
         for source in self.sources:
             if isinstance(source, Mapping):
                 yield from _of_rows((query, row) for query, row in source.items())
@@ -107,7 +107,7 @@ class Scores:
                 yield from _READERS[source.suffix](source)
 
     def parts(self) -> list[Scores]:
-        """The same scores, one source each."""
+        """Split the scores into their sources, one each."""
         names = [self.name if isinstance(source, Mapping) else str(source) for source in self.sources]
         return [replace(self, name=name, sources=(source,)) for name, source in zip(names, self.sources)]
 
@@ -156,7 +156,7 @@ def _open_folder(folder: Path) -> Scores:
 
 
 def _in_force(folder: Path, meta: Mapping[str, Any]) -> list[Path]:
-    """The parts of the last state that was finished, whatever else a run has written since."""
+    """List the parts of the last state that was finished, whatever else a run has written since."""
     if meta["parts"] is None:
         raise ValueError(f"{folder} holds a comparison that was not finished: run the same `ndvr similarity` again")
     files = [folder / PARTS / name for name in meta["parts"]]
@@ -167,7 +167,7 @@ def _in_force(folder: Path, meta: Mapping[str, Any]) -> list[Path]:
 
 
 def _found(folder: Path, parts: Path, ids: Mapping[str, str]) -> list[Path]:
-    """All score tables of a folder that does not say which ones count."""
+    """List all score tables of a folder that does not say which ones count."""
     inside = parts if parts.is_dir() else folder
     files = sorted(
         path
@@ -181,7 +181,7 @@ def _found(folder: Path, parts: Path, ids: Mapping[str, str]) -> list[Path]:
 
 
 def _attempted(path: Path) -> dict[str, str] | None:
-    """id -> status, with the reason behind it where there is one; None without the file."""
+    """Read id -> status, with the reason behind it where there is one; None without the file."""
     if not path.exists():
         return None
     rows = pq.read_table(path).to_pydict()
@@ -213,7 +213,7 @@ def _check_columns(path: Path) -> None:
 
 
 def _of_table(batch: pa.RecordBatch) -> ScoreBatch:
-    """Whatever the string columns are (plain, large, dictionary), hand out indices."""
+    """Turn a table into indices, whatever its string columns are (plain, large, dictionary)."""
     coded = [
         column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
         for column in (batch.column("query_id"), batch.column("video_id"))
@@ -294,7 +294,7 @@ _READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".json": _read_json}
 
 
 def write_similarities_json(scores: Path, path: Path) -> None:
-    """All parts of a SCORES folder as one JSON file, a query at a time: memory for one group of queries."""
+    """Write all parts of SCORES as one JSON file, a query at a time: memory for one group of queries."""
 
     def write(name: str) -> None:
         with open(name, "w", encoding="utf-8") as file:
@@ -310,7 +310,7 @@ def write_similarities_json(scores: Path, path: Path) -> None:
 
 
 def _rows(scores: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """(query_id, {video_id: score}), a group of queries at a time: its cells share the first half of their names."""
+    """Yield (query_id, {video_id: score}), a group of queries at a time: its cells' names begin alike."""
     groups: dict[str, list[Path]] = {}
     for part in open_scores(scores).sources:
         groups.setdefault(part.name.split("-")[0], []).append(part)

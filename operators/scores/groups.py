@@ -33,7 +33,7 @@ class Video(NamedTuple):
 
 
 def videos_of(entries: Iterable[Entry], config: str) -> list[Video]:
-    """Those of the entries that have features, in the order in which their features lie."""
+    """List those of the entries that have features, in the order in which their features lie."""
     videos = [_video(entry, config) for entry in entries if entry.pieces]
     return sorted(videos, key=lambda video: (video.pieces[0], video.video_id))
 
@@ -66,7 +66,7 @@ class Group:
 
 
 def name_of(members: Iterable[tuple[str, str]]) -> str:
-    """16 hexadecimal digits that stand for (video_id, content) of a group."""
+    """Make 16 hexadecimal digits that stand for (video_id, content) of a group."""
     lines = "".join(f"{video_id}\0{content}\n" for video_id, content in sorted(members))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
@@ -85,7 +85,7 @@ Members = list[tuple[str, str]]  # (video_id, content)
 def regroup(
     recorded: Sequence[Members], videos: Sequence[Video], pack: Callable[[list[Video]], Iterable[Group]]
 ) -> Side:
-    """Recorded groups, without what is gone or changed, then new groups of all other `videos` in their order."""
+    """Take recorded groups, without what is gone or changed, then new groups of all other `videos` in their order."""
     rest = {(video.video_id, video.content): video for video in videos}
     groups, shrunk = [], {}
     for members in recorded:
@@ -98,7 +98,7 @@ def regroup(
 
 
 def packed(videos: Iterable[Video], *, n_videos: int, n_windows: int) -> Iterator[Group]:
-    """Groups of at most `n_videos` videos, of together at most `n_windows` windows; a longer video is alone."""
+    """Pack groups of at most `n_videos` videos, of together at most `n_windows` windows; a longer video is alone."""
     group: list[Video] = []
     windows = 0
     for video in videos:
@@ -128,7 +128,7 @@ def write_groups(path: Path, sides: Mapping[str, Side]) -> None:
 
 
 def read_groups(path: Path) -> dict[str, list[Members]]:
-    """What `write_groups` wrote, by side; nothing when there is none."""
+    """Read what `write_groups` wrote, by side; nothing when there is none."""
     found: dict[str, list[Members]] = {}
     if path.exists():
         columns = pq.read_table(path, schema=_TABLE).to_pydict()

@@ -51,7 +51,7 @@ class PairList:
         self.a, self.b, self.score = a, b, score
 
     def families(self) -> list[list[str]]:
-        """Videos that a chain of pairs connects; the largest family first, equals by their first id."""
+        """Find the videos that a chain of pairs connects; the largest family first, equals by their first id."""
         label = np.arange(len(self.video_ids))
         while True:
             before = label.copy()
@@ -67,7 +67,7 @@ class PairList:
         return sorted(members.values(), key=lambda family: (-len(family), family[0]))
 
     def write(self, path: Path) -> None:
-        """video_id_a, video_id_b, score, in order."""
+        """Write video_id_a, video_id_b, score, in order."""
         ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (self.a, self.b)]
         table = pa.table(dict(zip(COLUMNS, [*ids, pa.array(self.score)])))
         write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
@@ -77,7 +77,7 @@ class PairList:
 
 
 def _among_best(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
-    """(P,) bool: whether a pair is among the first k of either of its videos; equals by the other's id.
+    """Mark, (P,) bool, the pairs among the first k of either of their videos; equals by the other's id.
 
     Pairs come sorted by score, then a, then b, so that of a video's equals those in which it is b come first, by a,
     and then those in which it is a, by b: smaller ids of the other first.

@@ -21,7 +21,7 @@ class Highest:
         self._keys = np.zeros((n_queries, 0), np.uint64)
 
     def add(self, scores: np.ndarray, places: np.ndarray) -> None:
-        """Scores (Q, V) float32 of the videos at `places` (V,)."""
+        """Take in scores (Q, V) float32 of the videos at `places` (V,)."""
         # A score and its place become one number that sorts as they do, so that one partition keeps the highest. The
         # upper 32 bits are the float's own, with all of them turned round if it is negative and the sign set if it is
         # not: unsigned, they then rise with the score. The lower 32 are the place counted down, so that of equal
@@ -35,13 +35,13 @@ class Highest:
         self._keys = keys
 
     def places(self) -> np.ndarray:
-        """(Q, n or all) int64, highest first."""
+        """List the places kept, (Q, n or all) int64, highest first."""
         keys = np.sort(self._keys, axis=1)[:, ::-1]
         return (np.uint64(0xFFFFFFFF) - (keys & np.uint64(0xFFFFFFFF))).astype(np.int64)
 
 
 def count_of(wanted: str | int, n_videos: int) -> int:
-    """How many videos "250" or "5%" are of so many: whole ones, at least one. ValueError for anything else."""
+    """Count how many videos "250" or "5%" are of so many: whole ones, at least one. ValueError for anything else."""
     text = str(wanted).strip()
     match = re.fullmatch(r"(\d+(?:\.\d*)?)(%?)", text)
     if not match or float(match[1]) == 0 or (match[2] and float(match[1]) > 100) or (not match[2] and "." in text):
@@ -57,7 +57,7 @@ _PER_LIST = 39  # videos at least: faiss's own lower limit for learning a centre
 
 
 def nearest(queries: np.ndarray, videos: np.ndarray, n: int) -> np.ndarray:
-    """Places (Q, n) int64 of videos, nearest first, -1 where fewer were found; signatures (Q, ...) and (V, ...).
+    """Find places (Q, n) int64 of videos, nearest first, -1 where fewer are; signatures (Q, ...) and (V, ...).
 
     float32 vectors by dot product, uint8 codes by Hamming distance. The lists are those of 4 sqrt(V) centres; a
     sixteenth of them is looked through, or as many as hold twice the videos asked for. Learning them is seeded.

@@ -40,7 +40,7 @@ class Signatures:
         self._kept: OrderedDict[tuple[str, int], tuple[list[Any], int]] = OrderedDict()
 
     def blocks(self, group: Group) -> Iterator[tuple[slice, list[Any]]]:
-        """Where in the group, and the signatures; of a compact method all at once."""
+        """Yield places in the group and the signatures there; of a compact method all at once."""
         for block in self._cuts(group):
             yield block, self._block(group, block)
 
@@ -97,7 +97,7 @@ def _save(name: str, array: np.ndarray) -> None:
 
 
 def bytes_per_window(model: Model) -> float:
-    """What one window adds to a signature in memory, about."""
+    """Estimate what one window adds to a signature in memory."""
     rng = np.random.default_rng(0)
     shape = (_PROBED_WINDOWS, *model.feature_shape)
     if model.card.feature_dtype == "uint8":
@@ -108,7 +108,7 @@ def bytes_per_window(model: Model) -> float:
 
 
 def n_bytes(signature: Any) -> int:
-    """Of the arrays and tensors inside."""
+    """Count the bytes of the arrays and tensors inside."""
     if dataclasses.is_dataclass(signature):
         signature = list(vars(signature).values())
     if isinstance(signature, (list, tuple)):

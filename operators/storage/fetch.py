@@ -100,7 +100,7 @@ class Fetcher:
         raise AssertionError("the last try returns or raises")
 
     def _in_time(self, uri: str, path: Path, deadline: float) -> FileFacts:
-        """In a thread, because a request cannot be broken off: of a server that trickles, it is left alone."""
+        """Download in a thread, because a request cannot be broken off: of a server that trickles, it is left alone."""
         given_up, answer = threading.Event(), list[FileFacts | Exception]()
         out = path.open("wb")  # not in the thread, which may come to it when the name is another video's
 

@@ -52,7 +52,7 @@ class Access:
 
     @classmethod
     def here(cls) -> Access:
-        """As the environment of this process has it."""
+        """Read the access that the environment of this process gives."""
         return cls(
             endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None,
@@ -60,29 +60,29 @@ class Access:
 
 
 def is_remote(place: str | Path) -> bool:
-    """Whether a place is an object store's and not a path."""
+    """Tell whether a place is an object store's and not a path."""
     return "://" in str(place)
 
 
 def check_served(uri: str) -> None:
-    """ValueError for what is no s3:// or gs:// of a bucket."""
+    """Raise ValueError for what is no s3:// or gs:// of a bucket."""
     if uri.partition("://")[0] not in SCHEMES or not path_of(uri):
         raise ValueError(f"cannot use {uri}: give a path, s3://bucket/path or gs://bucket/path")
 
 
 def path_of(uri: str) -> str:
-    """s3://bucket/path/ -> bucket/path, as pyarrow's file systems take it."""
+    """Turn s3://bucket/path/ into bucket/path, as pyarrow's file systems take it."""
     return uri.partition("://")[2].removeprefix("anonymous@").rstrip("/")
 
 
 def bucket_of(uri: str) -> str:
-    """s3://bucket/path -> s3://bucket"""
+    """Turn s3://bucket/path into s3://bucket."""
     scheme, _, path = uri.partition("://")
     return f"{scheme}://{path.partition('/')[0]}"
 
 
 def filesystem(uri: str, access: Access | None = None) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI and the path in it. ValueError for a scheme that is not served, or no such bucket."""
+    """Find the file system of a URI, and the path in it. ValueError for a scheme not served, or no such bucket."""
     check_served(uri)
     access = access or Access.here()
     if uri.startswith("gs:"):

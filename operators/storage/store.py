@@ -81,7 +81,7 @@ class Store:
         return f"{self._fs[1]}/{name}" if name else self._fs[1]
 
     def read(self, name: str) -> bytes:
-        """FileNotFoundError when it is not there."""
+        """Read a file whole. FileNotFoundError when it is not there."""
         with self._errors_explained(), self._fs[0].open_input_file(self._at(name)) as file:
             return file.read()
 
@@ -89,12 +89,12 @@ class Store:
         return json.loads(self.read(name))
 
     def open(self, name: str) -> pa.NativeFile:
-        """For reading here and there, as Parquet does."""
+        """Open a file for reading here and there, as Parquet does."""
         with self._errors_explained():
             return self._fs[0].open_input_file(self._at(name))
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
-        """Whole or not at all; replaces what was there."""
+        """Write a file, whole or not at all; replaces what was there."""
         if self.remote:
             with self._errors_explained():
                 put(self._fs[0], self._at(name), data)
@@ -105,7 +105,7 @@ class Store:
         self.write(name, _as_json(value))
 
     def write_parquet(self, name: str, table: pa.Table, **options: Any) -> None:
-        """`options` as of pyarrow.parquet.write_table."""
+        """Write a table, whole or not at all; `options` as of pyarrow.parquet.write_table."""
         if self.remote:
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink, **options)
@@ -114,15 +114,15 @@ class Store:
             write_whole(self.folder / name, lambda path: pq.write_table(table, path, **options))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
-        """Names of the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
+        """List the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
         return sorted(self.sizes(folder, prefix))
 
     def sizes(self, folder: str, prefix: str = "") -> dict[str, int]:
-        """Bytes of the files directly in `folder`, by name."""
+        """Read the bytes of the files directly in `folder`, by name."""
         return {name: info.size for name, info in self._files(folder).items() if name.startswith(prefix)}
 
     def age_s(self, folder: str) -> dict[str, float]:
-        """Seconds since the files directly in `folder` were written, by name."""
+        """Read the seconds since the files directly in `folder` were written, by name."""
         now = time.time()
         return {name: now - (info.mtime_ns or 0) / 1e9 for name, info in self._files(folder).items()}
 
@@ -137,12 +137,12 @@ class Store:
             return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
 
     def empty(self) -> bool:
-        """Whether nothing lies under the root, or it does not exist."""
+        """Tell whether nothing lies under the root, or it does not exist."""
         with self._errors_explained():
             return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
 
     def remove(self, *names: str) -> None:
-        """Gone, or were not there."""
+        """Remove files, some of which may not be there."""
         if self.remote and len(names) > 1:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._remove, names))
@@ -161,7 +161,7 @@ class Store:
                 raise
 
     def unfinished(self, folder: str) -> list[str]:
-        """Temporary files that a killed writer left directly in `folder`; object stores have none."""
+        """List temporary files that a killed writer left directly in `folder`; object stores have none."""
         if self.remote or not (self.folder / folder).is_dir():
             return []
         return sorted(path.name for path in (self.folder / folder).iterdir() if path.name.endswith(TEMPORARY))
@@ -185,10 +185,10 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` in UTF-8, whole or not at all."""
+    """Write `text` in UTF-8, whole or not at all."""
     write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, whole or not at all."""
     write_whole(path, lambda name: Path(name).write_bytes(_as_json(value)))

@@ -17,7 +17,7 @@ _UNUSABLE = 1e9  # seconds; decord gives 7.7e12 for a frame without a time
 
 
 def open_decord(path: str) -> Stream:
-    """All frames through decord on one CPU thread; times are its own timestamps.
+    """Open all frames through decord on one CPU thread; times are its own timestamps.
 
     decord counts packets and, when some of them turn out to give no frame or one to be hidden, fills up with copies of
     the last frame. So what it promises is compared with the packets that PyAV finds.
@@ -69,7 +69,7 @@ def _packets(path: str) -> _Packets:
 
 
 def _decord_reason(error: Exception) -> str:
-    """Its message without the time, the C++ file and the video's path."""
+    """Read decord's message without the time, the C++ file and the video's path."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = re.sub(r"\[[\d:]+\] \S+ |\[/[^]]*\] ?|Error reading .*", "", lines[-1])
     return said.strip()[:90] or "not a video"

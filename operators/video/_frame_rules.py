@@ -59,7 +59,7 @@ class FfmpegSampler(Generic[F]):
         return (2 * top + bottom) // (2 * bottom)
 
     def needs(self, time_s: Fraction, next_s: Fraction) -> bool:
-        """Whether a frame is the last of its slot; a window shows the last frame of a slot or of an earlier one."""
+        """Tell whether a frame is the last of its slot: a window shows the last of a slot or of an earlier one."""
         return self._next is None or self._slot(time_s) != self._slot(next_s)
 
     def _emit(self, until: int) -> Iterator[tuple[Fraction, F]]:
@@ -77,7 +77,7 @@ class FfmpegSampler(Generic[F]):
         self._held = frame
 
     def finish(self, end_s: Fraction) -> Iterator[tuple[Fraction, F]]:
-        """`end_s` is when the last frame ends: its time plus its duration."""
+        """Give the last windows; `end_s` is when the last frame ends: its time plus its duration."""
         if self._held is not None:
             yield from self._emit(self._slot(end_s))
 
@@ -156,14 +156,14 @@ class OverviewSampler(Generic[F]):
 
 
 def opencv_step(fps: float, rate: Fraction | None) -> int:
-    """Source frames from one window to the next, as the OpenCV loaders count them."""
+    """Count source frames from one window to the next, as the OpenCV loaders do."""
     if rate is None or rate <= 0 or rate > 144:
         rate = Fraction(25)
     return max(1, round(rate / Fraction(fps).limit_denominator(1000)))
 
 
 def sampler(view: Raster, rate: Fraction | None, total: int | None) -> Sampler:
-    """The sampler of a view for a stream whose header says `rate` frames a second (None: unknown).
+    """Choose the sampler of a view for a stream whose header says `rate` frames a second (None: unknown).
 
     `total` is the number of frames, which only Overview needs.
     """

@@ -36,7 +36,7 @@ class Upright:
         return self._turn
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """(height, width, 3) uint8."""
+        """Turn a frame into (height, width, 3) uint8."""
         if self._last is None or self._last[0] is not frame:
             rgb = self._scale.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
             self._last = frame, self.turn(frame).upright(rgb)
@@ -51,7 +51,7 @@ class Picture:
         self._scale = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """`view.picture_shape` uint8, upright as displayed; the pixel aspect ratio is ignored, as everywhere."""
+        """Turn a frame into `view.picture_shape` uint8, upright; the pixel aspect ratio is ignored, as everywhere."""
         if self.view.grey:
             picture = self._grey(frame, self.upright.turn(frame))
         elif self.view.kernel == "swscale":
@@ -66,7 +66,7 @@ class Picture:
         return self._scale.reformat(frame, *size, format=pixel_format, interpolation="BICUBIC").to_ndarray()
 
     def _swscale(self, frame: av.VideoFrame, turn: Turn) -> np.ndarray:
-        """RGB through libswscale's bicubic, both sides rounded up to even, as the ffmpeg loaders ask for."""
+        """Convert to RGB through libswscale's bicubic, both sides rounded up to even, as the ffmpeg loaders ask for."""
         size, sides = self.view.resize, (frame.width, frame.height)
         if isinstance(size, tuple):
             height, width = turn.stored(size)
@@ -79,7 +79,7 @@ class Picture:
             return turn.upright(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC))
 
     def _grey(self, frame: av.VideoFrame, turn: Turn) -> np.ndarray:
-        """The luma plane, resized, in full range 0 to 255 whatever range the file uses."""
+        """Resize the luma plane, in full range 0 to 255 whatever range the file uses."""
         if frame.format.name not in _LUMA_FIRST:
             return turn.upright(_resize(self._convert(frame, "gray"), self.view))
         plane = frame.planes[0]
@@ -93,7 +93,7 @@ class Picture:
 
 
 def centre_crop(picture: np.ndarray, size: int, *, nearest: bool = False) -> np.ndarray:
-    """The middle size x size. Half a pixel of offset is dropped, or rounded to even as torchvision does (`nearest`)."""
+    """Cut out the middle size x size. Half a pixel is dropped, or rounded to even as torchvision does (`nearest`)."""
     top, left = (
         max(0, round((side - size) / 2) if nearest else (side - size) // 2)  # 171 to 112: 30 or 29
         for side in picture.shape[:2]
@@ -108,7 +108,7 @@ class Turn:
         self.transpose, self.flip_x, self.flip_y = transpose, flip_x, flip_y
 
     def stored(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) as it lies in the file of a picture that is shown as `size`."""
+        """Find (height, width) as it lies in the file of a picture that is shown as `size`."""
         return size[::-1] if self.transpose else size
 
     def upright(self, picture: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ class Turn:
 
 
 def display_turn(frame: av.VideoFrame) -> Turn:
-    """What the container asks a player to do; ffmpeg and OpenCV, so the published loaders, obey it as well.
+    """Read what the container asks a player to do; ffmpeg and OpenCV, so the published loaders, obey it as well.
 
     The matrix (a b . / c d . / x y .) in 16.16 fixed point shows the pixel (p, q) at (ap + cq, bp + dq).
     """
@@ -137,7 +137,7 @@ def display_turn(frame: av.VideoFrame) -> Turn:
 
 
 def _resize(picture: np.ndarray, view: Raster) -> np.ndarray:
-    """Resized with OpenCV, or with Pillow, whose bilinear kernel averages over what it shrinks."""
+    """Resize with OpenCV, or with Pillow, whose bilinear kernel averages over what it shrinks."""
     height, width = picture.shape[:2]
     kernels = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
     if isinstance(view.resize, tuple):

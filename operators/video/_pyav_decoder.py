@@ -57,7 +57,7 @@ class Track:
             self._hear(frame, self._origin_s)
 
     def close(self) -> Stream:
-        """What is still inside the decoder, and the verdict."""
+        """Take what is still inside the decoder, and return the verdict."""
         if self.track is not None:
             with contextlib.suppress(av.EOFError, av.FFmpegError):  # the demuxer's last packet may have flushed it
                 self._give(self.track.codec_context.decode(None))
@@ -92,7 +92,7 @@ def listen(path: str, hear: Hear, heartbeat: Callable[[], None] = lambda: None) 
 
 
 def open_pyav(path: str) -> Stream:
-    """The best video stream through PyAV, tolerant of damaged packets, one thread.
+    """Open the best video stream through PyAV, tolerant of damaged packets, one thread.
 
     One thread because many single-threaded decoders use a machine better than few threaded ones.
     """
@@ -116,7 +116,7 @@ def open_pyav(path: str) -> Stream:
 
 
 def _count(path: str, index: int) -> int:
-    """Packets with a picture to show, told without decoding; for containers whose header has no number of frames."""
+    """Count packets with a picture to show, without decoding; for containers whose header has no number of frames."""
     with av.open(path, metadata_errors="replace") as container:
         try:
             return sum(
@@ -127,7 +127,7 @@ def _count(path: str, index: int) -> int:
 
 
 def best_video(container: av.container.InputContainer) -> av.VideoStream:
-    """The stream to decode: a real video before a cover. NoPicture, DecodeError when there is none to decode."""
+    """Find the stream to decode: a real video before a cover. NoPicture, DecodeError when there is none to decode."""
     if not container.streams.video:
         raise NoPicture("sound only" if container.streams.audio else "no video stream")
     video = container.streams.best("video") or container.streams.video[0]
@@ -138,7 +138,7 @@ def best_video(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _reason(error: Exception) -> str:
-    """What FFmpeg said, without the path, which the row already has."""
+    """Read what FFmpeg said, without the path, which the row already has."""
     return (getattr(error, "strerror", None) or str(error)).strip() or type(error).__name__
 
 
@@ -186,7 +186,7 @@ def _no_frames(stream: Stream, reason: str) -> DecodeError:
 def _packets(
     container, video, packets: Iterator[av.Packet], sizes: dict[int | None, int]
 ) -> Iterator[list[av.VideoFrame] | Exception]:
-    """Frames packet by packet, with an exception in place of those of a damaged packet.
+    """Yield frames packet by packet, with an exception in place of those of a damaged packet.
 
     Into `sizes` goes, by its time, the length of every packet that depends on others.
     """
@@ -285,7 +285,7 @@ def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track 
 
 
 def _fatal_or(error: Exception) -> Exception:
-    """The error, unless it is one that no further packet can mend."""
+    """Return the error, unless it is one that no further packet can mend: that is raised."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == 12:
         raise DecodeError("oom", f"the decoder ran out of memory: {_reason(error)}") from error
     return error

@@ -29,7 +29,7 @@ SILENT_PEAK = 3
 
 
 def best_sound(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The stream that the ffmpeg command takes: of those marked as default, the first with the most channels.
+    """Find the stream that the ffmpeg command takes: of those marked as default, the first with the most channels.
 
     None without sound. DecodeError where there is sound but nothing to decode it with.
     """
@@ -44,7 +44,7 @@ def best_sound(container: av.container.InputContainer) -> av.AudioStream | None:
 
 
 def window_count(view: Mel, n_rows: int) -> int:
-    """Windows of a spectrogram of `n_rows` rows; 0 of none, else at least 2 (where every window is kept)."""
+    """Count the windows of a spectrogram of `n_rows` rows; 0 of none, else at least 2 (where every one is kept)."""
     if n_rows == 0:
         return 0
     padded = n_rows + view.block - n_rows % view.block
@@ -94,7 +94,7 @@ class Sound:
             self._analyse()
 
     def finish(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Blocks of (start_s (n,) float64, windows (n, rows, bands) float32), in order; none without samples."""
+        """Yield blocks of (start_s (n,) float64, windows (n, rows, bands) float32), in order; none without samples."""
         self._flush()
         self._analyse()
         self._store(self._power.finish())
@@ -131,7 +131,7 @@ class Sound:
         self._n_rows += len(rows)
 
     def _blocks(self, n_rows: int, *, mean: float, peak: float) -> Iterator[np.ndarray]:
-        """Mel power of the whole file, `n_rows` rows at a time."""
+        """Read the mel power of the whole file, `n_rows` rows at a time."""
         width = self.view.bands + 2
         self._spool.seek(0)
         while data := self._spool.read(n_rows * width * 4):

@@ -56,7 +56,7 @@ class Stream:
 
 
 def check_readable(path: str) -> None:
-    """DecodeError(io) unless `path` is a regular, readable, non-empty file: a pipe would block for ever."""
+    """Raise DecodeError(io) unless `path` is a regular, readable, non-empty file: a pipe would block for ever."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -70,7 +70,7 @@ def check_readable(path: str) -> None:
 
 
 def sha256_of(path: str, heartbeat: Callable[[], None] = lambda: None) -> str:
-    """What identifies a file's content. DecodeError(io) when it cannot be read to the end."""
+    """Hash a file, which identifies its content. DecodeError(io) when it cannot be read to the end."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:

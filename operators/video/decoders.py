@@ -53,7 +53,7 @@ _FEW = 10  # frames below which shares mean nothing
 
 
 def order(decoder: str) -> tuple[str, ...]:
-    """Which decoders to try, first to last, for a --decoder setting."""
+    """List which decoders to try, first to last, for a --decoder setting."""
     if decoder == "auto":
         return ("pyav", "decord")
     if decoder not in DECODERS:
@@ -119,7 +119,7 @@ class _Run:
         self._steady = False
 
     def is_copy(self, frame: Frame, codec: str) -> bool:
-        """Whether a frame equals the one before although its packet, and another one of the run, says otherwise.
+        """Tell whether a frame equals the one before although its packet, and another one of the run, says otherwise.
 
         Whole pictures are compared only at large packets: where nothing moves there are none.
         """
@@ -138,7 +138,7 @@ def _said_by(codec: str, frame: Frame) -> float:
 
 
 def _probe(frame: Frame) -> int:
-    """A checksum of the line in the middle: most frames differ there, and it costs two microseconds."""
+    """Sum up the line in the middle: most frames differ there, and it costs two microseconds."""
     plane = frame.picture.planes[0]
     middle = plane.height // 2 * plane.line_size
     return zlib.crc32(memoryview(plane)[middle : middle + plane.width])
@@ -150,6 +150,6 @@ def _same(a: Frame, b: Frame) -> bool:
 
 
 def _pixels(plane: av.video.plane.VideoPlane) -> np.ndarray:
-    """(height, bytes) uint8, without what fills up the lines."""
+    """View a plane as (height, bytes) uint8, without what fills up the lines."""
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: plane.height, : max(1, plane.line_size // plane.width) * plane.width]

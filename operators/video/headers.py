@@ -59,7 +59,7 @@ class Header:
 
 
 def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
-    """One Header per path, in order; never raises for a file."""
+    """Yield one Header per path, in order; never raises for a file."""
     workers = max(1, min(workers, len(paths)))
     boxes: SimpleQueue[Sandbox] = SimpleQueue()
     every = [Sandbox(serve, memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S) for _ in range(workers)]
@@ -103,7 +103,7 @@ def windows_of(header: Header, view: View) -> int:
 
 
 def size_of(path: str) -> int:
-    """Bytes of a file; 0 when it cannot be asked."""
+    """Count the bytes of a file; 0 when it cannot be asked."""
     try:
         return os.path.getsize(local_path(path))
     except OSError:
@@ -111,7 +111,7 @@ def size_of(path: str) -> int:
 
 
 def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
-    """Runs in the child: the fields of the Header."""
+    """Read the fields of the Header; runs in the child."""
     source, n_bytes = _opened(path)
     try:
         container = av.open(source, metadata_errors="replace")
@@ -135,7 +135,7 @@ def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
 
 
 def _opened(path: str) -> tuple[Any, int]:
-    """What PyAV opens, and its bytes. Of an object only the parts are fetched that the header takes."""
+    """Find what PyAV opens, and its bytes. Of an object only the parts are fetched that the header takes."""
     if is_remote(path):
         try:
             store, name = filesystem(path)

@@ -65,7 +65,7 @@ def _reading_through(beat: Callable[[], None], path: str, count: int, height: in
 
 
 def _by_seeking(beat: Callable[[], None], path: str, count: int, height: int, duration_s: float) -> list[np.ndarray]:
-    """One frame near each of the evenly spaced times; an empty list where the file cannot be sought."""
+    """Take one frame near each of the evenly spaced times; an empty list where the file cannot be sought."""
     shrink, pictures = _Shrink(height), []
     try:
         with av.open(f"file:{path}", metadata_errors="replace") as container:

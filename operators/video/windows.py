@@ -81,7 +81,7 @@ class _Cutter:
                     yield self._flush()
 
     def finish(self, end_s: Fraction, first: Frame | None) -> Iterator[Piece]:
-        """The last windows; something is made up for a video that is too short, and `note` says what."""
+        """Give the last windows; something is made up for a video that is too short, and `note` says what."""
         yield from self.take(self.sampler.finish(end_s))
         nothing = self.number == 0 and not self._windows
         if nothing and not self._clip and first is not None:
@@ -115,7 +115,7 @@ class _Cutter:
 def cut(
     path: str, views: dict[str, View], decoder: str = "pyav", *, heartbeat: Callable[[], None] = lambda: None
 ) -> Iterator[Piece | End]:
-    """All windows of a video for every view, and of every view its End. `heartbeat` is called all the time.
+    """Cut a video into all windows of every view, and yield of every view its End. `heartbeat` is called all the time.
 
     A view ends as failed, or as skipped when the file has no picture (no sound) or nothing can be heard.
     Raises DecodeError when the file cannot be read at all.
@@ -189,7 +189,7 @@ def _pictures(
 
 
 def _run(stream: Stream, views: dict[str, Any], total: int | None, heartbeat: Callable[[], None]):
-    """Pieces of all views from one pass over the frames; returns the cutters, which have their last piece left."""
+    """Yield pieces of all views from one pass; return the cutters, which have their last piece left."""
     upright = Upright()
     cutters = [_Cutter(key, view, stream, upright, total) for key, view in views.items()]
     if all(cutter.sampler.skips for cutter in cutters):
