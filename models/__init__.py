@@ -1,57 +1,64 @@
 """Methods by name: `names()`, `card(name)`, `get(name)`, `load(name)`, `load_selector(name)`.
 
-One file of this folder that assigns `CARD` and `METHOD` is one method; its file name is its name.
+One file of `methods/` that assigns `CARD` and `METHOD` is one method; its file name is its name. Other packages bring
+methods through the entry-point group `ndvr.methods`: a name, and a module that assigns `CARD` and `METHOD`.
 Only `get` and what loads import torch.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ndvr.models import card as _card
+from ndvr.models import _discovery
 from ndvr.models.card import Card
 
 if TYPE_CHECKING:
     from ndvr.models.method import Method, Model, Part
 
-_FOLDER = Path(__file__).parent / "methods"
 BOTH: tuple[Part, ...] = ("embed", "similarity")
 
 
-@cache
-def _card_sources() -> dict[str, ast.expr]:
-    """The expression after `CARD =` of every method file."""
-    found = {}
-    for path in sorted([*_FOLDER.glob("*.py"), *_FOLDER.glob("*/method.py")]):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "CARD":
-                found[path.parent.name if path.name == "method.py" else path.stem] = node.value
-    return found
-
-
 def names() -> tuple[str, ...]:
-    """All methods, sorted."""
-    return tuple(sorted(_card_sources()))
+    """List all methods that can be used, sorted: ours, and those of other packages."""
+    others = [name for name, offer in _discovery.offers().items() if offer.card]
+    return tuple(sorted([*_discovery.own_modules(), *others]))
+
+
+def problems() -> tuple[str, ...]:
+    """Say what keeps methods of other packages from being used, in a sentence each."""
+    return tuple(offer.problem for offer in _discovery.offers().values() if offer.problem)
 
 
 @cache
 def card(name: str) -> Card:
-    """The method's data, read from its source without importing it (so without torch)."""
-    if name not in _card_sources():
+    """Read a method's data from its source, without importing it (so without torch)."""
+    if name in _discovery.own_modules():
+        return _discovery.read_card(_discovery.source_of(_discovery.own_modules()[name]))
+    offer = _discovery.offers().get(name)
+    if offer is None:
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(names())}")
-    expression = ast.Expression(_card_sources()[name])
-    return eval(compile(expression, f"{name}.CARD", "eval"), dict(vars(_card)))
+    if offer.card is None:
+        raise ValueError(offer.problem)
+    return offer.card
 
 
 def get(name: str) -> Method:
-    """The method itself."""
+    """Import the method itself. ValueError when the module of another package does not work."""
     card(name)
-    own = ".method" if (_FOLDER / name).is_dir() else ""
-    return importlib.import_module(f"ndvr.models.methods.{name}{own}").METHOD
+    if name in _discovery.own_modules():
+        return importlib.import_module(_discovery.own_modules()[name]).METHOD
+    from ndvr.models.method import Method
+
+    try:
+        method = importlib.import_module(_discovery.offers()[name].module).METHOD
+    except Exception as error:  # a stranger's module may fail in any way: said in a sentence, by name
+        raise ValueError(_discovery.problem_of(name, error)) from error
+    if not isinstance(method, Method):
+        raise ValueError(_discovery.problem_of(name, TypeError(f"its METHOD is {method!r}, not a Method")))
+    return method
 
 
 def load(
@@ -62,7 +69,7 @@ def load(
     parts: tuple[Part, ...] | None = None,
     **options,
 ) -> Model:
-    """A ready model.
+    """Load a model that is ready for use.
 
     weights  None for the published default; a published name; a path to the authors' file; a mapping of their
              state_dict keys to arrays; or "random" / "random:SEED" for tests, which marks all output as untrained.
@@ -99,7 +106,7 @@ def load(
 
 
 def load_selector(name: str, weights: Any = None, device: str = "cpu", **options) -> Model:
-    """A method's selector: a model whose `urgency` says which scores of the method's fast form to doubt.
+    """Load a method's selector: a model whose `urgency` says which scores of the method's fast form to doubt.
 
     Its signatures are its own, made of the method's features. `weights` as for `load`; `options` are the method's.
     """

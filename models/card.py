@@ -139,12 +139,16 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A setting of a method. `part` says what it changes: stored features, or only the comparison."""
+    """A setting of a method. `part` says what it changes: stored features, or only the comparison.
+
+    `small` is the choice that makes the smallest network, for checks to which the size does not matter.
+    """
 
     default: Any
     help: str
     choices: tuple = ()
     part: Literal["embed", "similarity"] = "similarity"
+    small: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,7 @@ class Selector:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """Everything about a method that can be told without building it."""
+    """Everything about a method that is known without building it."""
 
     title: str
     paper: str
@@ -168,13 +172,18 @@ class Card:
     feature_shape: tuple[int, ...]  # of one window
     feature_dtype: Literal["float16", "float32", "uint8"] = "float16"  # as stored in shards
     min_windows: int = 1
-    symmetric: bool = False  # similarity(a, b) == similarity(b, a)
+    symmetric: bool = False  # similarity(a, b) == similarity(b, a), whatever the options
+    symmetric_if: tuple[dict[str, Any], ...] = ()  # or under one of these combinations of options
     range: tuple[float, float] = (-1.0, 1.0)
     # published name -> file; the first is the default. Empty: the method needs no weights.
     weights: dict[str, File] = field(default_factory=dict)
     requires: dict[str, File] = field(default_factory=dict)  # files that every published weight needs beside it
     options: dict[str, Option] = field(default_factory=dict)
     selector: Selector | None = None
+
+    def is_symmetric(self, options: dict[str, Any]) -> bool:
+        """Whether similarity(a, b) == similarity(b, a) under these options."""
+        return self.symmetric or any(settings.items() <= options.items() for settings in self.symmetric_if)
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
         """Defaults overlaid with `options`; ValueError names an unknown option or a value outside its choices."""

@@ -39,8 +39,8 @@ class Method(ABC):
         return self.card.feature_shape
 
     def symmetric(self, options: Options) -> bool:
-        """Whether similarity(a, b) == similarity(b, a) under these options; override when an option changes it."""
-        return self.card.symmetric
+        """Whether similarity(a, b) == similarity(b, a) under these options: as the card says."""
+        return self.card.is_symmetric(options)
 
     def compact(self, options: Options) -> bool:
         """Whether a signature is one vector or code whatever the length of the video; override `score_matrix` then.

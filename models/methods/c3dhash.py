@@ -157,7 +157,10 @@ CARD = Card(
     },
     options={
         "frames": Option(
-            default=32, help="how many frames are spread over a video: 5, 10, 15, 16 or 32 as trained", part="embed"
+            default=32,
+            help="how many frames are spread over a video: 5, 10, 15, 16 or 32 as trained",
+            part="embed",
+            small=8,
         ),
         "bits": Option(default=None, help="length of a code: 16, 32, 48 or 64 as trained; default: as the weights are"),
         "cache": CACHE,

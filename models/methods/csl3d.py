@@ -200,6 +200,7 @@ CARD = Card(
     "ICIP 2023 (arXiv 2211.05352)",
     view=Clips(fps=1, rule="opencv", resize=224, crop=224, kernel="linear", long_side="floor", length=8),
     feature_shape=(768,),
+    symmetric_if=({"similarity": "symmetric"},),
     weights={
         # A folder of Google Drive, which plain HTTP cannot fetch from: the error says where to put the file.
         "csl3d_base": File(
@@ -214,6 +215,7 @@ CARD = Card(
             choices=("base", "small"),
             help="the network: 768 numbers a clip, or 384 at a quarter of the work (needs weights of your own)",
             part="embed",
+            small="small",
         ),
         "similarity": Option(
             default="chamfer",
@@ -238,9 +240,6 @@ class CSL3D(Method):
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
         return (WIDTHS[options["size"]],)
-
-    def symmetric(self, options: Options) -> bool:
-        return options["similarity"] == "symmetric"
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "similarity":

@@ -21,6 +21,8 @@ CARD = Card(
     view=SAMPLERS["ffmpeg"],
     feature_shape=(9, 512),
     min_windows=4,  # the comparator halves twice; shorter videos are repeated
+    # Not with the CNN: its kernels tell a matrix from its transpose.
+    symmetric_if=({"similarity": "symmetric", "comparator": "off"},),
     weights={
         "s2vs_dns": File(
             name="s2vs_dns.pth", url="https://mever.iti.gr/s2vs/weights/s2vs_dns.pth", licence="MIT (code)"
@@ -88,10 +90,6 @@ class S2VS(Method):
 
     def view(self, options: Options) -> View:
         return SAMPLERS[options["sampler"]]
-
-    def symmetric(self, options: Options) -> bool:
-        # The CNN is not: its kernels tell a matrix from its transpose.
-        return options["similarity"] == "symmetric" and options["comparator"] == "off"
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "embed":

@@ -61,7 +61,8 @@ def as_text(name: str | None = None) -> str:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, "", "ndvr methods NAME tells more: paper, options, where weights are"])
+    lines += ["", "ndvr methods NAME tells more: paper, options, where weights are"]
+    return "\n".join([*lines, *models.problems()])
 
 
 def _card_text(name: str, card: Card) -> str:

@@ -105,23 +105,20 @@ def test_batched_scores_equal_those_one_by_one(model):
     np.testing.assert_allclose(model.similarities(query, targets[::-1])[::-1], together, atol=1e-5)
 
 
-# Every choice that a method may call symmetric.
-SYMMETRIC = [
-    ("c3dhash", {}),
-    ("csl3d", {"similarity": "symmetric"}),
-    ("dns", {"student": "coarse"}),
-    ("s2vs", {"similarity": "symmetric"}),
-    ("s2vs", {"similarity": "symmetric", "comparator": "off"}),
-    ("tca", {"similarity": "symmetric"}),
-    ("tca", {"similarity": "cosine"}),
-    ("thumbprint", {}),
-    ("visil", {"variant": "sym"}),
-]
+def ways_to_compare(name: str) -> list[dict]:
+    """Options of a method: its defaults, every choice that changes scores, and what its card calls symmetric."""
+    card = models.card(name)
+    comparing = {key: option for key, option in card.options.items() if option.part == "similarity"}
+    choices = [{key: choice} for key, option in comparing.items() for choice in option.choices]
+    ways = [{}, *card.symmetric_if, *choices]
+    return [way for k, way in enumerate(ways) if way not in ways[:k]]
 
 
-@pytest.mark.parametrize(("name", "options"), SYMMETRIC)
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, options) for name in METHODS for options in ways_to_compare(name)]
+)
 def test_a_method_that_says_so_is_symmetric_and_one_that_does_not_is_not(name, options):
-    model = models.load(name, "random" if models.card(name).weights else None, parts=("similarity",), **options)
+    model = loaded(name, ("similarity",), **options)
     rng = np.random.default_rng(0)
     counts = (1, 1) if isinstance(model.view, Overview) else (9, 14)
     if model.card.feature_dtype == "uint8":

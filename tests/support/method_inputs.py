@@ -9,12 +9,12 @@ import numpy as np
 from ndvr import models
 from ndvr.models.card import Mel, Overview
 
-# The smallest of those with sizes: the contract does not depend on it.
-SMALL = {"csl3d": {"size": "small"}}
 
-
-def loaded(name: str, part: tuple[str, ...] = ("embed", "similarity")):
-    return models.load(name, "random" if models.card(name).weights else None, parts=part, **SMALL.get(name, {}))
+def loaded(name: str, parts: tuple[str, ...] = ("embed", "similarity"), **options):
+    """The smallest network of a method, with seeded noise for weights: the contract does not depend on the size."""
+    card = models.card(name)
+    small = {key: option.small for key, option in card.options.items() if option.small is not None}
+    return models.load(name, "random" if card.weights else None, parts=parts, **(small | options))
 
 
 def windows_of(model, count: int, seed: int = 0) -> np.ndarray:

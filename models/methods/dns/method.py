@@ -22,6 +22,7 @@ CARD = Card(
     view=SAMPLERS["opencv"],
     feature_shape=(9, 512),
     min_windows=4,  # the comparator halves twice; shorter videos are repeated
+    symmetric_if=({"student": "coarse"},),
     weights={
         "dns_fg_att_student": File(
             name="dns_fg_att_student.pth",
@@ -87,9 +88,6 @@ class DnS(Method):
     def view(self, options: Options) -> View:
         return SAMPLERS[options["sampler"]]
 
-    def symmetric(self, options: Options) -> bool:
-        return options["student"] == "coarse"
-
     def compact(self, options: Options) -> bool:
         return options["student"] == "coarse"
 
@@ -101,7 +99,7 @@ class DnS(Method):
             return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
         weights = self.published(options) if weights is None else weights
         student, network = dns_students.load(weights, options["student"], self.card, cache=options["cache"])
-        options["student"] = student  # so that `symmetric` knows
+        options["student"] = student  # so that what the card says of it holds
         return network
 
     def selector(self) -> Method:

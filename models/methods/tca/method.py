@@ -20,6 +20,7 @@ CARD = Card(
     "(arXiv 2008.01334)",
     view=Frames(fps=1, rule="tca", resize=256, crop=224, kernel="cubic"),
     feature_shape=(1024,),
+    symmetric_if=({"similarity": "symmetric"}, {"similarity": "cosine"}),
     # The authors released no weights, no PCA file and no features: give files of your own.
     weights={
         "not_released": File(
@@ -86,9 +87,6 @@ class TCA(Method):
             return (CHANNELS,)
         dims = whole(options, "dims")
         return (dims,) if dims else self.card.feature_shape
-
-    def symmetric(self, options: Options) -> bool:
-        return options["similarity"] != "chamfer"
 
     def compact(self, options: Options) -> bool:
         return options["similarity"] == "cosine"

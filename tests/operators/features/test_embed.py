@@ -3,19 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from method_inputs import windows_of
+from method_inputs import loaded, windows_of
 
 from ndvr import models
 from ndvr.operators.features.embed import Embed, _stored, windows_per_batch
 from ndvr.operators.rows import table
-
-SMALL = {"csl3d": {"size": "small"}, "c3dhash": {"frames": 8}}
-
-
-def loaded(name: str):
-    weights = "random" if models.card(name).weights else None
-    return models.load(name, weights, parts=("embed",), **SMALL.get(name, {}))
-
 
 def piece(method: str, windows: np.ndarray) -> dict:
     return {"method": method, "kind": "piece", "windows_count": len(windows), "data": windows.tobytes()}
@@ -30,7 +22,7 @@ def embedded(embed: Embed, *rows: dict) -> list[bytes]:
 @pytest.mark.parametrize("name", models.names())
 def test_features_do_not_depend_on_neighbours_their_order_or_the_number_of_threads(name):
     """Measured before: S2VS's bits changed with the threads of a batch, AuSiL's and C3DHash's with its size."""
-    model = loaded(name)
+    model = loaded(name, ("embed",))
     one, two, three = (piece(name, windows_of(model, count, seed=count)) for count in (1, 2, 3))
     torch.set_num_threads(2)  # what would share a batch, were it let
     together = embedded(Embed({name: model}), three, one, two)
@@ -40,7 +32,7 @@ def test_features_do_not_depend_on_neighbours_their_order_or_the_number_of_threa
 
 
 def test_a_piece_of_several_batches_is_the_same_alone_and_among_others():
-    model = loaded("ausil")
+    model = loaded("ausil", ("embed",))
     windows = windows_of(model, windows_per_batch(model) + 1)
     long, short = piece("ausil", windows), piece("ausil", windows[5:8])
     two = Embed({"ausil": model}, threads=2)
@@ -51,7 +43,7 @@ def test_a_piece_of_several_batches_is_the_same_alone_and_among_others():
 
 
 def test_a_piece_that_cannot_be_embedded_fails_and_the_others_do_not():
-    model = loaded("ausil")
+    model = loaded("ausil", ("embed",))
     good, bad = windows_of(model, 2), np.full((12, *model.view.window_shape), np.nan, np.float32)
     end = {"method": "ausil", "kind": "end", "status": "done"}
     rows = Embed({"ausil": model})(table([piece("ausil", bad), piece("ausil", good), end])).to_pylist()
@@ -63,9 +55,9 @@ def test_a_piece_that_cannot_be_embedded_fails_and_the_others_do_not():
 
 def test_features_too_large_for_the_type_of_shards_are_a_failure_not_an_infinity():
     with pytest.raises(ValueError, match="features up to 70000 do not fit float16"):
-        _stored(np.full((1, 2528), 7e4, np.float32), loaded("ausil"))
+        _stored(np.full((1, 2528), 7e4, np.float32), loaded("ausil", ("embed",)))
 
 
 def test_a_video_without_windows_is_passed_on():
     end = table([{"method": "thumbprint", "kind": "end", "status": "skipped"}])
-    assert Embed({"thumbprint": loaded("thumbprint")})(end).equals(end)
+    assert Embed({"thumbprint": loaded("thumbprint", ("embed",))})(end).equals(end)
