@@ -35,7 +35,7 @@ class Offer:
 
 @cache
 def own_modules() -> dict[str, str]:
-    """{name: module} of every file or folder of `methods/` that assigns CARD."""
+    """Find the methods of the folder `methods/`: {name: module} of every file or folder that assigns CARD."""
     paths = {path: path.stem for path in _FOLDER.glob("*.py")}
     paths |= {path: f"{path.parent.name}.method" for path in _FOLDER.glob("*/method.py")}
     with_card = {inner for path, inner in paths.items() if _card_expression(path) is not None}
@@ -44,7 +44,7 @@ def own_modules() -> dict[str, str]:
 
 @cache
 def offers() -> dict[str, Offer]:
-    """{name: offer} of what other packages call methods, sorted by name."""
+    """Find what other packages bring, by name, sorted, whether it can be used or not."""
     by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         by_name.setdefault(entry.name, []).append(entry)
@@ -67,7 +67,7 @@ def _offer(name: str, entries: list[EntryPoint]) -> Offer:
 
 
 def problem_of(name: str, error: Exception) -> str:
-    """Why the method `name` of another package cannot be used, as a sentence."""
+    """Say in a sentence why the method `name` of another package cannot be used."""
     packages = sorted({_package(entry) for entry in entry_points(group=GROUP) if entry.name == name})
     reason = str(error) or type(error).__name__
     return f"method {name!r} of {', '.join(packages)} cannot be used: {reason}"
@@ -78,7 +78,7 @@ def _package(entry: EntryPoint) -> str:
 
 
 def source_of(module: str) -> Path:
-    """The file of a module, found without running it or the packages that it lies in."""
+    """Find the file of a module without running it or the packages that it lies in."""
     spec, places = None, None
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
@@ -90,12 +90,12 @@ def source_of(module: str) -> Path:
 
 
 def _spec(module: str, places: Iterable[str] | None) -> ModuleSpec | None:
-    found = (finder.find_spec(module, list(places) if places else None) for finder in sys.meta_path)
-    return next((spec for spec in found if spec is not None), None)
+    specs = (finder.find_spec(module, list(places) if places else None) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def read_card(path: Path) -> Card:
-    """The card that a method's file assigns, out of literals and the names of `ndvr.models.card`."""
+    """Read the card that a method's file makes of literals and the names of `ndvr.models.card`."""
     expression = _card_expression(path)
     if expression is None:
         raise ValueError(f"{path} has no line CARD = Card(...)")
@@ -106,7 +106,7 @@ def read_card(path: Path) -> Card:
 
 
 def _card_expression(path: Path) -> ast.expr | None:
-    """The expression after `CARD =` in a file."""
+    """Find the expression after `CARD =` in a file."""
     for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "CARD":
             return node.value

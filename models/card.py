@@ -158,7 +158,7 @@ class Selector:
     proposer: dict[str, Any]  # options that make the fast form
 
     def knows(self, options: dict[str, Any]) -> bool:
-        """Whether these options make the fast form."""
+        """Say whether these options make the fast form."""
         return self.proposer.items() <= options.items()
 
 
@@ -182,11 +182,11 @@ class Card:
     selector: Selector | None = None
 
     def is_symmetric(self, options: dict[str, Any]) -> bool:
-        """Whether similarity(a, b) == similarity(b, a) under these options."""
+        """Say whether similarity(a, b) == similarity(b, a) under these options."""
         return self.symmetric or any(settings.items() <= options.items() for settings in self.symmetric_if)
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Defaults overlaid with `options`; ValueError names an unknown option or a value outside its choices."""
+        """Fill in the defaults; ValueError names an unknown option or a value outside its choices."""
         for key, value in options.items():
             if key not in self.options:
                 known = ", ".join(self.options) or "none"

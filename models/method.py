@@ -31,31 +31,31 @@ class Method(ABC):
         self.card = card
 
     def view(self, options: Options) -> View:
-        """The view under these options; override when an option changes it."""
+        """Return the view under these options; override when an option changes it."""
         return self.card.view
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
-        """The shape of one feature under these options; override when an option changes it."""
+        """Return the shape of one feature under these options; override when an option changes it."""
         return self.card.feature_shape
 
     def symmetric(self, options: Options) -> bool:
-        """Whether similarity(a, b) == similarity(b, a) under these options: as the card says."""
+        """Say whether similarity(a, b) == similarity(b, a) under these options: as the card does."""
         return self.card.is_symmetric(options)
 
     def compact(self, options: Options) -> bool:
-        """Whether a signature is one vector or code whatever the length of the video; override `score_matrix` then.
+        """Say whether a signature is one vector or code whatever the video's length; override `score_matrix` then.
 
         Many such signatures are kept, stacked, and compared in one product; all have the same shape and type.
         """
         return False
 
     def published(self, options: Options) -> str:
-        """The name of the published weights that None stands for; override when an option decides it."""
+        """Name the published weights that None stands for; override when an option decides it."""
         return next(iter(self.card.weights))
 
     @abstractmethod
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
-        """One of the method's two networks with its weights: what makes features, or what compares them.
+        """Build one of the method's two networks with its weights: what makes features, or what compares them.
 
         `weights` is what `ndvr.models.load` was given: None (the published default), a published name, a path,
         "random" / "random:SEED", or a mapping of official state_dict keys to arrays. `fetch` False: do not download
@@ -65,33 +65,34 @@ class Method(ABC):
         """
 
     def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """Features of windows, (N, *window_shape) -> (N, *feature_shape); row i depends on window i only."""
+        """Make features of windows, (N, *window_shape) -> (N, *feature_shape); row i depends on window i only."""
         return network(windows)
 
     def signature(self, network: Network, features: torch.Tensor) -> Signature:
-        """What is compared, made of (T, *feature_shape) as stored, T >= 1."""
+        """Make what is compared out of one video's features (T, *feature_shape) as stored, T >= 1."""
         return network.signature(features)
 
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
-        """Scores of one query signature against V target signatures of any lengths -> (V,) float."""
+        """Score one query signature against V target signatures of any lengths -> (V,) float."""
         return network.similarities(query, targets)
 
     def score_matrix(
         self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature]
     ) -> torch.Tensor:
-        """Scores of every query with every target, (Q, V): those of `similarities`. Override it where one product of
-        all is faster.
+        """Score every query against every target, (Q, V), as `similarities` does.
+
+        Override it where one product of all is faster.
         """
         return torch.stack([self.similarities(network, query, list(targets)) for query in queries])
 
     def selector(self) -> Method:
-        """The selector as a method of its own, which has `signature` and `urgency`; for those whose card offers one."""
+        """Return the selector that the card offers, as a method of its own, which has `signature` and `urgency`."""
         raise ValueError(f"{self.card.title} has no selector")
 
     def urgency(
         self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature], scores: torch.Tensor
     ) -> torch.Tensor:
-        """How much every pair calls for a closer look, (Q, V), where a faster method gave `scores` (Q, V).
+        """Rate how much every pair calls for a closer look, (Q, V), where a faster method gave `scores` (Q, V).
 
         Default: the scores, as what is alike is worth a closer look. A selector overrides it.
         """
@@ -102,7 +103,7 @@ class Method(ABC):
         return scores
 
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
-        """Window-to-window similarities (Tq, Tt) of two signatures, for pictures."""
+        """Compare every window of one video with every one of another, (Tq, Tt), for pictures."""
         return network.matrix(query, target)
 
 
@@ -136,17 +137,17 @@ class Model:
         }
 
     def network(self, part: Part) -> Network:
-        """The network behind `part`. Raises what kept it from being loaded, when nothing of it was given."""
-        found = self._networks.get(part)
-        if found is None:
+        """Return the network behind `part`. Raises what kept it from being loaded, when nothing of it was given."""
+        network = self._networks.get(part)
+        if network is None:
             raise ValueError(f"{self.name} was loaded without its {part!r} part; ask for it in models.load(parts=...)")
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(network, Exception):
+            raise network
+        return network
 
     @property
     def trained(self) -> bool:
-        """False when the weights are seeded noise: such numbers must never be shown as the method's."""
+        """Say whether the weights are real; numbers of seeded noise must never be shown as the method's."""
         return not self.weights.startswith("random")
 
     @property
@@ -166,7 +167,7 @@ class Model:
         return self.method.compact(self.options)
 
     def digest(self, part: Part) -> str:
-        """Identifies the weights behind `part`: equal digests, equal numbers."""
+        """Hash the weights behind `part`: equal digests, equal numbers."""
         digest = hashlib.sha256()
         for key, value in sorted(self.network(part).state_dict().items()):
             digest.update(key.encode())
@@ -176,7 +177,7 @@ class Model:
 
     @torch.inference_mode()
     def embed(self, windows: np.ndarray) -> np.ndarray:
-        """Features (N, *feature_shape) of windows (N, *window_shape), float32, or uint8 where codes are stored.
+        """Make features (N, *feature_shape) of windows (N, *window_shape), float32, or uint8 where codes are stored.
 
         N = 0 is fine. Shards keep them as the card's feature_dtype, which may be narrower.
         """
@@ -189,15 +190,15 @@ class Model:
         if len(windows) == 0:
             return np.zeros((0, *self.feature_shape), dtype)
         # A copy: torch wants memory it may write to, and products may depend on where in a cache line it begins.
-        own = torch.tensor(windows, device=self.device)
-        features = self.method.embed(self.network("embed"), own).cpu().numpy()
+        copied = torch.tensor(windows, device=self.device)
+        features = self.method.embed(self.network("embed"), copied).cpu().numpy()
         if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} produced features that are not finite; are the weights damaged?")
         return features.astype(dtype, copy=False)
 
     @torch.inference_mode()
     def signature(self, features: np.ndarray) -> Signature:
-        """The signature of one video's features (T, *feature_shape), kept on the device."""
+        """Make the signature of one video out of its features (T, *feature_shape); it stays on the device."""
         if features.shape[1:] != self.feature_shape:
             wanted = ", ".join(map(str, self.feature_shape))
             raise ValueError(f"{self.name} expects features of shape (T, {wanted}), got {features.shape}")
@@ -206,12 +207,12 @@ class Model:
         if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} was given features that are not finite")
         # Copied and widened in one step: of a long video every copy counts.
-        own = features.astype(np.float32 if features.dtype.kind == "f" else features.dtype)
-        return self.method.signature(self.network("similarity"), torch.as_tensor(own, device=self.device))
+        widened = features.astype(np.float32 if features.dtype.kind == "f" else features.dtype)
+        return self.method.signature(self.network("similarity"), torch.as_tensor(widened, device=self.device))
 
     @torch.inference_mode()
     def similarities(self, query: Signature, targets: Sequence[Signature]) -> np.ndarray:
-        """Scores of one query signature against many targets, (V,) float32, higher is more alike.
+        """Score one query signature against many targets, (V,) float32; higher is more alike.
 
         Equal to one-by-one to 1e-5 whatever the lengths of the targets. Never NaN.
         """
@@ -222,7 +223,7 @@ class Model:
 
     @torch.inference_mode()
     def score_matrix(self, queries: Sequence[Signature], targets: Sequence[Signature]) -> np.ndarray:
-        """Scores of every query with every target, (Q, V) float32, as `similarities` gives them up to 1e-5."""
+        """Score every query against every target, (Q, V) float32, as `similarities` does up to 1e-5."""
         if not queries or not targets:
             return np.zeros((len(queries), len(targets)), np.float32)
         scores = self.method.score_matrix(self.network("similarity"), queries, targets)
@@ -230,7 +231,7 @@ class Model:
 
     @torch.inference_mode()
     def urgency(self, queries: Sequence[Signature], targets: Sequence[Signature], scores: np.ndarray) -> np.ndarray:
-        """How much every pair calls for a closer look, (Q, V) float32, where a faster method gave `scores` (Q, V).
+        """Rate how much every pair calls for a closer look, (Q, V) float32, where a faster method gave `scores` (Q, V).
 
         The scores themselves, unless this is a selector (`models.load_selector`).
         """
@@ -248,23 +249,23 @@ class Model:
         return scores
 
     def stack(self, signatures: Sequence[Signature]) -> np.ndarray:
-        """Signatures of a compact method as one array (V, ...), to be kept in a file."""
+        """Join signatures of a compact method into one array (V, ...), to be kept in a file."""
         return np.stack([np.asarray(torch.as_tensor(signature).cpu()) for signature in signatures])
 
     def unstack(self, array: np.ndarray) -> list[Signature]:
-        """What was stacked, on the device."""
+        """Turn an array made by `stack` into signatures again, on the device."""
         nothing = np.zeros((1, *self.feature_shape), np.uint8 if self.card.feature_dtype == "uint8" else np.float32)
         if isinstance(self.signature(nothing), np.ndarray):
             return list(array)
         return list(torch.as_tensor(array, device=self.device))
 
     def similarity(self, query: Signature, target: Signature) -> float:
-        """The score of one pair of signatures."""
+        """Score one pair of signatures."""
         return float(self.similarities(query, [target])[0])
 
     @torch.inference_mode()
     def matrix(self, query: Signature, target: Signature) -> np.ndarray:
-        """Window-to-window similarities (Tq, Tt) float32, for a heat map."""
+        """Compare every window of one video with every one of another, (Tq, Tt) float32, for a heat map."""
         return self.method.matrix(self.network("similarity"), query, target).float().cpu().numpy()
 
     def __repr__(self) -> str:

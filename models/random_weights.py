@@ -21,7 +21,7 @@ _OFFSETS = {"running_mean": 0.1, "mean": 0.01, "bias": 0.05, "in_proj_bias": 0.0
 
 
 def seed_of(weights: Any) -> int | None:
-    """7 for "random:7", 0 for "random", None for anything else."""
+    """Read the seed off the name of weights: 7 of "random:7", 0 of "random", None of anything else."""
     if not isinstance(weights, str) or weights.split(":", 1)[0] != "random":
         return None
     _, colon, seed = weights.partition(":")
@@ -31,25 +31,25 @@ def seed_of(weights: Any) -> int | None:
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """One generator per name, so that numbers depend neither on order nor on what else is drawn."""
+    """Make a generator for each name, so that numbers depend neither on order nor on what else is drawn."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def seeded(module: torch.nn.Module, seed: int, *, theirs: Mapping[str, str] | None = None) -> dict[str, torch.Tensor]:
-    """Reproducible noise for every tensor of a module, scaled so that signals neither vanish nor explode.
+def seeded(module: torch.nn.Module, seed: int, *, drawn_as: Mapping[str, str] | None = None) -> dict[str, torch.Tensor]:
+    """Draw reproducible noise for every tensor of a module, scaled so that signals neither vanish nor explode.
 
     Each key has its own stream, so a tensor does not depend on which others exist. Weights of a backbone below
     `cnn.` are drawn under that name wherever the backbone sits. Constants (zero-rank counters apart) are drawn too.
-    `theirs` {our prefix: the authors'} says under which other names to draw.
+    `drawn_as` {our prefix: the authors'} says under which other names to draw.
     """
-    found = {}
+    noise = {}
     for key, value in module.state_dict().items():
         name = key
-        for our_start, their_start in (theirs or {}).items():
-            if key.startswith(our_start):
-                name = their_start + key.removeprefix(our_start)
-        found[key] = _noise(name, tuple(value.shape), seed)
-    return found
+        for prefix, drawn_prefix in (drawn_as or {}).items():
+            if key.startswith(prefix):
+                name = drawn_prefix + key.removeprefix(prefix)
+        noise[key] = _noise(name, tuple(value.shape), seed)
+    return noise
 
 
 def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:

@@ -36,23 +36,23 @@ class Absent(WeightsError):
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Where weight files are kept: `cache`, else $XDG_CACHE_HOME/ndvr, else ~/.cache/ndvr."""
+    """Say where weight files are kept: `cache`, else $XDG_CACHE_HOME/ndvr, else ~/.cache/ndvr."""
     if cache:
         return Path(cache).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ndvr"
 
 
 def fetch(file: File, *, cache: str | Path | None = None, download: bool = True) -> Path:
-    """The path of a published file, downloaded from its url or a mirror unless the cache has it.
+    """Return the path of a published file, downloaded from its url or a mirror unless the cache has it.
 
     The checksum is tested wherever the file comes from; a file appears under its name only when it is whole.
     Without `download`, Absent is raised for a file that the cache does not have.
     """
     path = cache_folder(cache) / file.name
     if path.exists():
-        if not _matches(found := _sha256(path), file.sha256):
+        if not _matches(digest := _sha256(path), file.sha256):
             raise WeightsError(
-                f"{path} is not {file.name}: its sha256 is {found}, expected {file.sha256}; "
+                f"{path} is not {file.name}: its sha256 is {digest}, expected {file.sha256}; "
                 f"delete it to have it fetched again from {file.url}"
             )
         return path
@@ -107,13 +107,13 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _matches(found: str, expected: str | None) -> bool:
+def _matches(digest: str, expected: str | None) -> bool:
     # torch hub puts the first eight digits into file names, often all that is known: a prefix will do.
-    return expected is None or found.startswith(expected.lower())
+    return expected is None or digest.startswith(expected.lower())
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
+    """Read the dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
 
     Nothing in the file is run: anything else in it is refused by name.
     """
@@ -132,7 +132,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """The cause in words, from the file's first bytes and torch's complaint."""
+    """Say in words why a file cannot be read, from its first bytes and torch's complaint."""
     foreign = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
     if foreign:
         return f"wants to run code when loaded ({foreign[1]}); refused, as weight files hold tensors only"
@@ -148,7 +148,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def state_of(content: Mapping[str, Any]) -> State:
-    """The tensors of a checkpoint: those under "model" or "state_dict" where a training script put them, else all."""
+    """Take a checkpoint's tensors: those under "model" or "state_dict" where a training script put them, else all."""
     wrapper = next((key for key in ("model", "state_dict") if key in content), None)
     inner = content if wrapper is None else content[wrapper]
     if not isinstance(inner, Mapping):
@@ -163,7 +163,7 @@ def state_of(content: Mapping[str, Any]) -> State:
 def divide(
     state: Mapping[str, torch.Tensor], prefixes: Mapping[str, tuple[str, ...]], *, source: str
 ) -> dict[str, State]:
-    """The tensors of each part of a method, told by how their names begin; WeightsError names what fits none.
+    """Divide tensors among the parts of a method by how their names begin; WeightsError names what fits none.
 
     "module.", which data-parallel training puts before every name, is taken off.
     """
@@ -214,7 +214,10 @@ def _some(keys: Iterable[str]) -> str:
 
 
 def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | None = None) -> tuple[State, str]:
-    """Tensors and a name for error texts, from a published name, a path or a mapping; None is the first published."""
+    """Find the tensors that a published name, a path or a mapping stands for, and a name for error texts.
+
+    None is the first published.
+    """
     if isinstance(weights, Mapping):
         return state_of(weights), "the given mapping"
     if weights is None:

@@ -40,11 +40,11 @@ def frame_rows(
     start = 0
     for block in _blocks(targets, block_frames):
         stop = start + sum(len(part) for part in block)
-        found = _products(block, columns, products[: (stop - start) * n_regions])
-        found = found.view(stop - start, n_regions, n_regions, n_query)  # (frames, p, o, Tq)
-        torch.mean(found.amax(1), 1, out=result[start:stop])
+        dots = _products(block, columns, products[: (stop - start) * n_regions])
+        dots = dots.view(stop - start, n_regions, n_regions, n_query)  # (frames, p, o, Tq)
+        torch.mean(dots.amax(1), 1, out=result[start:stop])
         if symmetric:
-            result[start:stop].add_(found.amax(2).mean(1)).mul_(0.5)
+            result[start:stop].add_(dots.amax(2).mean(1)).mul_(0.5)
         start = stop
     return result if scale == 1.0 else result.mul_(scale)
 
@@ -62,7 +62,7 @@ def _products(block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.T
 
 
 def _blocks(targets: Sequence[torch.Tensor], block_frames: int) -> Iterator[list[torch.Tensor]]:
-    """All targets in order, in groups of at most `block_frames` frames; longer ones are split."""
+    """Group all targets in order, at most `block_frames` frames a group; longer ones are split."""
     block: list[torch.Tensor] = []
     n_frames = 0
     for target in targets:
@@ -81,7 +81,7 @@ def of_matrix(matrix: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
     return (forward + matrix.amax(-2).mean(-1)) / 2 if symmetric else forward
 
 
-# --- Chamfer similarity of videos that are sets of vectors, one query against many targets of any lengths ------------
+# --- Videos that are sets of vectors: one query against many targets of any lengths
 #
 # chamfer(a, b) = mean over the vectors of a of the best dot product with a vector of b. It is not symmetric.
 
@@ -107,7 +107,7 @@ def chamfer(
 
 
 def _groups(targets: Sequence[torch.Tensor], n_rows: int) -> Iterator[list[torch.Tensor]]:
-    """All targets in order, in groups of at most `n_rows` vectors; a longer target is a group of its own."""
+    """Group all targets in order, at most `n_rows` vectors a group; a longer target is a group of its own."""
     group: list[torch.Tensor] = []
     n = 0
     for target in targets:

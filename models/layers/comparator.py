@@ -39,7 +39,7 @@ class Comparator(nn.Module):
         return self.fconv(x)
 
     def dense(self, matrix: torch.Tensor) -> torch.Tensor:
-        """(T, U) similarities -> (T, U): without pooling and with borders repeated, S2VS's visualisation mode."""
+        """Look for diagonals, (T, U) -> (T, U), without pooling and with borders repeated: S2VS's visualisation."""
         n_rows, n_columns = matrix.shape
         step = max(1, DENSE_CELLS // n_columns)
         blocks = []

@@ -14,7 +14,7 @@ from ndvr.models.layers import chamfer
 from ndvr.models.layers import packed_comparator as strips
 from ndvr.models.layers.comparator import Comparator
 
-# --- What happens to region vectors before they are compared: attention weights, or binary codes ---------------------
+# --- Before regions are compared: attention weights, or signs
 
 
 class Attention(nn.Module):
@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.context_vector = nn.Linear(dims, 1, bias=False)
 
     def weights(self, regions: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., 1)."""
+        """Weigh region vectors: (..., D) -> (..., 1)."""
         return torch.sigmoid(self.context_vector(torch.tanh(self.transform(regions))))
 
     def forward(self, regions: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ class NormalisedAttention(nn.Module):
         self.unit = unit
 
     def weights(self, regions: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., 1)."""
+        """Weigh region vectors: (..., D) -> (..., 1)."""
         context = self.context_vector.weight
         context = functional.normalize(context, dim=1) if self.unit else context
         return functional.linear(regions, context) / 2 + 0.5
@@ -108,7 +108,7 @@ class SimilarityHead(nn.Module):
         self.scale = 1 / dims if binary else 1.0
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, R, D) -> (T', R, D): repeated until there are 4 (1 -> 4, 3 -> 6), then weighted or binarised."""
+        """Weigh or binarise regions, (T, R, D) -> (T', R, D), repeated until there are 4 frames (1 -> 4, 3 -> 6)."""
         while len(features) < 4:
             features = torch.cat([features, features])
         if len(features) <= FRAMES_AT_A_TIME:
@@ -122,7 +122,7 @@ class SimilarityHead(nn.Module):
         return self.binarization(features) if hasattr(self, "binarization") else features
 
     def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Scores (V,) of a query signature against V target signatures of any lengths, each video as a whole."""
+        """Score a query signature against V target signatures of any lengths, each video as a whole -> (V,)."""
         with exact_convolutions():
             comparator = getattr(self, "visil_head", None) if self.whole else None
             if comparator is not None and (self.dense or not comparator.packs):
@@ -130,13 +130,13 @@ class SimilarityHead(nn.Module):
             return strips.similarities(query, targets, comparator, rows=self.rows, symmetric=self.symmetric)
 
     def one_by_one(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The score of a pair as the papers write it, on the whole matrix at once."""
+        """Score a pair as the papers write it, on the whole matrix at once."""
         frames = self.rows(query, [target]).t()
         cells = self.visil_head.dense(frames) if self.dense else self.visil_head(frames[None, None])[0, 0]
         return chamfer.of_matrix(cells.clamp(-1, 1), symmetric=self.symmetric)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Frame-to-frame similarities (Tq, Tt) of two signatures, or the dense output of the CNN in [-1, 1]."""
+        """Compare every frame with every frame, (Tq, Tt), or show the dense output of the CNN in [-1, 1]."""
         frames = self.rows(query, [target]).t()
         if self.picture == "frames":
             return frames
@@ -144,10 +144,10 @@ class SimilarityHead(nn.Module):
             return self.visil_head.dense(frames).clamp(-1, 1)
 
     def rows(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Frame similarities (sum T_v, Tq) of signatures; override it where `signature` gives something else."""
+        """Compare frames of signatures, (sum T_v, Tq); override it where `signature` gives something else."""
         return chamfer.frame_rows(query, targets, symmetric=self.symmetric, scale=self.scale)
 
 
 def exact_convolutions():
-    """A context in which CUDA convolutions keep float32; by default they drop to TF32's ten bits, about 1e-3."""
+    """Keep CUDA convolutions in float32 inside `with`; by default they drop to TF32's ten bits, about 1e-3."""
     return cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)

@@ -62,7 +62,7 @@ class MelPower:
         self._base = 0.0  # taken off every sample, as a large mean would cost digits; `settle` knows
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Rows that (n,) int16 samples complete."""
+        """Take (n,) int16 samples; return the rows of the spectrogram that they complete."""
         self._waiting = np.concatenate([self._waiting, samples])
         pad = self.view.n_fft // 2
         if not self._started:
@@ -75,7 +75,7 @@ class MelPower:
         return self._rows((len(self._waiting) - pad - 1 - self.view.n_fft) // self.view.hop + 1)
 
     def finish(self) -> np.ndarray:
-        """The last rows."""
+        """Return the last rows of the spectrogram, when no more samples come."""
         if len(self._waiting) == 0:
             return self._rows(0)
         pad = self.view.n_fft // 2
@@ -84,7 +84,7 @@ class MelPower:
         return self._rows((len(self._waiting) - self.view.n_fft) // self.view.hop + 1)
 
     def _rows(self, count: int) -> np.ndarray:
-        """Rows of the first `count` frames of what waits."""
+        """Make the spectrogram's rows of the first `count` frames of the samples that wait."""
         if count <= 0:
             return np.zeros((0, self.view.bands + 2), np.float32)
         used = (count - 1) * self.view.hop + self.view.n_fft

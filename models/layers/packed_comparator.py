@@ -60,13 +60,13 @@ def spans(n_frames: int, limit: int, *, cell: int = CELL, halo: int = HALO) -> l
     if n_frames <= limit:
         return [Span(0, n_frames, 0, n_cells)]
     step = max(1, (limit - 2 * halo) // cell)
-    found = []
+    cut = []
     for first in range(0, n_cells, step):
         last = min(first + step, n_cells)
         start = max(0, first * cell - halo)
         stop = n_frames if last == n_cells else min(n_frames, last * cell + halo)
-        found.append(Span(start, stop, first - start // cell, last - first))
-    return found
+        cut.append(Span(start, stop, first - start // cell, last - first))
+    return cut
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ def similarities(
 
 
 def _pieces(target: int, first: int, cuts: Sequence[Span]) -> Iterator[Piece]:
-    """The spans of one target, whose first output cell is the `first`-th of all targets'."""
+    """Cut one target into spans; its first output cell is the `first`-th of all targets'."""
     for span in cuts:
         yield Piece(target, span, first)
         first += span.keep
 
 
 def _strips(pieces: Sequence[Piece], n_query: int, device: str, gap: int) -> Iterator[list[Piece]]:
-    """Pieces in order, as many at a time as make a strip of the device's size."""
+    """Group pieces in order, as many at a time as make a strip of the device's size."""
     limit = STRIP_CELLS.get(device, STRIP_CELLS["cuda"]) // n_query
     strip: list[Piece] = []
     n_rows = 0
@@ -146,7 +146,7 @@ def _strips(pieces: Sequence[Piece], n_query: int, device: str, gap: int) -> Ite
 
 
 def _ranges(starts: Sequence[int] | np.ndarray, counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """[s, s + 1, ..., s + n - 1] of each start and count, joined."""
+    """Join the ranges [s, s + 1, ..., s + n - 1] of each start and count."""
     first, n = np.asarray(starts), np.asarray(counts)
     return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
 
@@ -158,7 +158,7 @@ def _cells(
     layers: Layers | None,
     rows: FrameRows,
 ) -> torch.Tensor:
-    """What counts of the comparator's output, clipped to [-1, 1]: (sum of keep, query cells)."""
+    """Run a strip through the comparator; keep the cells that count, in [-1, 1]: (sum of keep, query cells)."""
     parts = [targets[piece.target][piece.span.start : piece.span.stop] for piece in strip]
     frames = rows(query, parts)
     lengths = np.array([len(part) for part in parts])
@@ -172,8 +172,8 @@ def _cells(
         picture[torch.as_tensor(_ranges(starts, lengths), device=query.device)] = frames
         output = layers.compare(picture, starts=starts, lengths=lengths).clamp_(-1, 1)
         starts = starts // CELL
-    kept = _ranges(starts + [piece.span.skip for piece in strip], [piece.span.keep for piece in strip])
-    return output[torch.as_tensor(kept, device=query.device)]
+    counted = _ranges(starts + [piece.span.skip for piece in strip], [piece.span.keep for piece in strip])
+    return output[torch.as_tensor(counted, device=query.device)]
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,12 @@ class Layers:
 
     @classmethod
     def of(cls, comparator: Comparator) -> Layers:
-        found = []
+        convolutions = []
         for conv in (comparator.conv1, comparator.conv2, comparator.conv3, comparator.fconv):
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None  # as `comparator.packs` promises
             weight = conv.weight.transpose(2, 3).contiguous(memory_format=torch.channels_last)
-            found.append((weight, conv.bias))
-        return cls(found, repeat=comparator.mode == "replicate")
+            convolutions.append((weight, conv.bias))
+        return cls(convolutions, repeat=comparator.mode == "replicate")
 
     @property
     def gap(self) -> int:

@@ -18,7 +18,7 @@ from ndvr.models import weights as files
 from ndvr.models.card import Card
 from ndvr.models.layers.head import exact_convolutions
 
-# --- PCA whitening of region vectors, read from the authors' dictionary of mean, eigenvalues and eigenvectors --------
+# --- PCA whitening of region vectors
 
 
 class Whitening(nn.Module):
@@ -45,11 +45,11 @@ def projection(pca: Mapping[str, torch.Tensor], dims: int, *, source: str) -> di
     return {"mean": pca["mean"], "DVt": pca["V"][:, strongest] * scale}
 
 
-# --- Batch normalisation folded into ResNet-50's convolutions: the same numbers in a tenth less time on a CPU --------
+# --- ResNet-50 with its batch normalisation folded into the convolutions: a tenth less time on a CPU
 
 
 def folded(cnn: ResNet) -> ResNet:
-    """A copy that computes the same at inference, up to float rounding.
+    """Copy a ResNet-50 into one without batch normalisation that computes the same, up to float rounding.
 
     Its weights are constants that move with the module but are no part of its state: what identifies and saves a
     network stays the weights it was given.
@@ -71,7 +71,7 @@ def folded(cnn: ResNet) -> ResNet:
     return twin
 
 
-# --- Region vectors of frames: max-pooled activations of ResNet-50's four stages (L3-iMAC, Kordopatis-Zilos 2017/2019)
+# --- Region vectors of frames: max-pooled activations of ResNet-50's four stages (L3-iMAC, Kordopatis-Zilos 2017, 2019)
 
 
 STAGE_KERNELS = (28, 14, 6, 3)  # the third ignores two rows and columns at 224 pixels; kept for parity
@@ -114,7 +114,7 @@ class LiMAC(nn.Module):
 
 
 def stage_maps(cnn: ResNet, pictures: torch.Tensor) -> list[torch.Tensor]:
-    """What ResNet-50's four stages make of (N, 3, H, W): (N, C_i, H_i, W_i), C = 256, 512, 1024, 2048."""
+    """Run pictures (N, 3, H, W) through ResNet-50's four stages: (N, C_i, H_i, W_i), C = 256, 512, 1024, 2048."""
     x = cnn.maxpool(cnn.relu(cnn.bn1(cnn.conv1(pictures))))
     maps = []
     for stage in (cnn.layer1, cnn.layer2, cnn.layer3, cnn.layer4):
@@ -123,7 +123,7 @@ def stage_maps(cnn: ResNet, pictures: torch.Tensor) -> list[torch.Tensor]:
 
 
 def region_vectors(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(N, C_i, H_i, W_i) of the four stages -> (N, R, sum C_i), length one, regions row by row.
+    """Pool the maps (N, C_i, H_i, W_i) of the four stages -> (N, R, sum C_i), length one, regions row by row.
 
     R is 9 for 224 x 224 pixels; for other sizes it is the grid of the last stage, to which the others are max-pooled.
     """
@@ -135,6 +135,8 @@ def region_vectors(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     aligned = [functional.normalize(functional.adaptive_max_pool2d(stage, grid), dim=1) for stage in pooled]
     return functional.normalize(torch.cat(aligned, dim=1).flatten(2).transpose(1, 2), dim=-1)
 
+
+# --- The extractor and its weights
 
 # Windows at a time: ResNet-50's widest maps take 10 MB each, and a CPU gains nothing from more.
 CHUNK_WINDOWS = {"cpu": 8, "cuda": 256}
@@ -164,8 +166,10 @@ class Extractor(nn.Sequential):
 
 
 def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dims: int, fetch: bool) -> Extractor:
-    """The extractor with the tensors `weights` has of it; what it has none of comes from the files named in options
-    "backbone" and "pca", else from `card.requires`: the published files leave both out.
+    """Build the extractor with the tensors that `weights` has of it.
+
+    What it has none of comes from the files named in options "backbone" and "pca", else from `card.requires`: the
+    published files leave both out.
     """
     with torch.device("meta"):  # no point in initialising what is loaded next
         network = Extractor(dims)
@@ -202,7 +206,7 @@ def _extractor_state(
 
 
 def head_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
-    """The similarity network's tensors in `weights` and a name for error texts; Absent when there are none."""
+    """Find the similarity network's tensors in `weights`, and a name for error texts; Absent when there are none."""
     everything, source = files.resolve(weights, card.weights, cache=options["cache"])
     _, state = split_state(everything)
     if not state:
@@ -211,7 +215,7 @@ def head_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[fi
 
 
 def split_state(state: Mapping[str, torch.Tensor]) -> tuple[files.State, files.State]:
-    """(the extractor's tensors under S2VS's names, the rest). The unused classifier of ResNet-50 is dropped.
+    """Divide tensors into (the extractor's under S2VS's names, all others), without ResNet-50's unused classifier.
 
     "module.", which data-parallel training puts before every name, is taken off.
     """
@@ -220,20 +224,20 @@ def split_state(state: Mapping[str, torch.Tensor]) -> tuple[files.State, files.S
         name = key.removeprefix("module.")
         if name.startswith(PARTS):
             extractor[name] = value
-        elif theirs := next((start for start in _PREFIXES if name.startswith(start)), None):
-            extractor[_PREFIXES[theirs] + name.removeprefix(theirs)] = value
+        elif prefix := next((start for start in _PREFIXES if name.startswith(start)), None):
+            extractor[_PREFIXES[prefix] + name.removeprefix(prefix)] = value
         else:
             rest[name] = value
     return {key: value for key, value in extractor.items() if not key.startswith("1.0.cnn.fc.")}, rest
 
 
 def backbone_state(resnet50: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """torchvision's names -> the extractor's."""
+    """Rename the tensors of torchvision's ResNet-50 as the extractor has them."""
     return {"1.0.cnn." + key: value for key, value in resnet50.items() if not key.startswith("fc.")}
 
 
 def constants_state() -> dict[str, torch.Tensor]:
-    """ImageNet's statistics, which no file needs to hold."""
+    """Return ImageNet's statistics as tensors of the extractor, which no file needs to hold."""
     return {
         "0.scale": torch.tensor([255.0]),
         "0.mean": torch.tensor(IMAGENET_MEAN),

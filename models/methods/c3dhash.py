@@ -17,7 +17,7 @@ from ndvr.models.card import CACHE, Card, File, Option, Overview, View
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.method import Method, Network, Options, Part
 
-# --- The 3D ResNet-18 of K. Hara et al.: clips to 512 numbers per moment, with either kind of shortcut ---------------
+# --- The 3D ResNet-18: 512 numbers a moment, with either kind of shortcut
 #
 # Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018. Parameter names are
 # those of their Kinetics files. torchvision's r3d_18 is another network.
@@ -69,8 +69,8 @@ class _Block(nn.Module):
             )
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        found = F.relu(self.bn1(self.conv1(maps)), inplace=True)
-        return self.bn2(self.conv2(found)).add_(self._shortcut(maps)).relu_()
+        hidden = F.relu(self.bn1(self.conv1(maps)), inplace=True)
+        return self.bn2(self.conv2(hidden)).add_(self._shortcut(maps)).relu_()
 
     def _shortcut(self, maps: torch.Tensor) -> torch.Tensor:
         if self.stride == 1:
@@ -82,7 +82,7 @@ class _Block(nn.Module):
         return F.pad(maps.detach()[:, :, every, every, every], (0, 0, 0, 0, 0, 0, 0, self.n_new))
 
 
-# --- Binary codes of videos: a learned layer whose signs are packed eight to a byte, compared by counting ------------
+# --- Binary codes: signs of a learned layer, packed eight to a byte, compared by counting
 
 
 class HashLayer(nn.Module):
@@ -115,9 +115,9 @@ def distances(query: np.ndarray, targets: Sequence[np.ndarray]) -> np.ndarray:
     rows = np.frombuffer(joined, np.uint8).reshape(len(targets), len(query))
     index = faiss.IndexBinaryFlat(8 * len(query))
     index.add(rows)
-    _, found, numbers = index.range_search(query[None], 8 * len(query) + 1)  # below the radius: all of them
+    _, differing, numbers = index.range_search(query[None], 8 * len(query) + 1)  # below the radius: all of them
     counts = np.empty(len(targets), np.int32)
-    counts[numbers] = found
+    counts[numbers] = differing
     return counts
 
 
@@ -125,18 +125,20 @@ def distance_matrix(queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]
     """Hamming distances (Q, V) int32 between all codes of one side and all of the other."""
     import faiss
 
-    ours, theirs = (_padded(codes) for codes in (queries, targets))
-    counts = np.empty((len(ours), len(theirs)), np.int32)
-    pointers = [faiss.swig_ptr(array) for array in (ours, theirs, counts)]
-    faiss.hammings(*pointers[:2], *counts.shape, ours.shape[1], pointers[2])  # type: ignore[attr-defined]  # C++
+    rows, columns = (_padded(codes) for codes in (queries, targets))
+    counts = np.empty((len(rows), len(columns)), np.int32)
+    pointers = [faiss.swig_ptr(array) for array in (rows, columns, counts)]
+    faiss.hammings(*pointers[:2], *counts.shape, rows.shape[1], pointers[2])  # type: ignore[attr-defined]  # C++
     return counts
 
 
 def _padded(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, bytes) uint8, filled up with zeros to whole words of eight bytes: bits that never differ."""
+    """Fill codes up with zeros to whole words of eight bytes, (N, bytes) uint8: bits that never differ."""
     rows = np.frombuffer(b"".join(cast(Sequence[memoryview], codes)), np.uint8).reshape(len(codes), -1)
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8)))
 
+
+# --- The method
 
 CARD = Card(
     title="C3DHash",
@@ -216,21 +218,22 @@ class C3DHash(Method):
         """(N, T, 112, 112, 3) uint8 -> (N, 512) float32, the mean over space and time."""
         mean, std = (torch.tensor(three, device=windows.device) for three in (_MEAN, _STD))
         chunk = _CHUNK_WINDOWS.get(windows.device.type, _CHUNK_WINDOWS["cuda"])
-        found = []
+        features = []
         with exact_convolutions():
             for part in windows.split(chunk):
                 clips = part.float().div_(255).sub_(mean).div_(std).permute(0, 4, 1, 2, 3)  # (N, 3, T, H, W)
-                found.append(network(clips).mean(2))
-        return torch.cat(found)
+                features.append(network(clips).mean(2))
+        return torch.cat(features)
 
     def signature(self, network: Network, features: torch.Tensor) -> np.ndarray:
-        """(T, 512) -> (ceil(bits / 8),) uint8, on the host. A video is one window; of several the mean is taken,
-        as the network takes it over time.
+        """Make the code of a video, (T, 512) -> (ceil(bits / 8),) uint8, on the host.
+
+        A video is one window; of several the mean is taken, as the network takes it over time.
         """
         return network.codes(features.mean(0, keepdim=True))[0]
 
     def similarities(self, network: Network, query: np.ndarray, targets: list[np.ndarray]) -> torch.Tensor:
-        """(V,) in [0, 1]: 1 - Hamming distance / bits.
+        """Score by the share of equal bits, 1 - Hamming distance / bits: (V,) in [0, 1].
 
         No more than bits + 1 values, so ties are many and the order of equals decides the mean average precision.
         The authors' depends on the sort at hand; `ndvr evaluate` ranks equals by video id.
@@ -240,16 +243,16 @@ class C3DHash(Method):
     def score_matrix(
         self, network: Network, queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]
     ) -> torch.Tensor:
-        """(Q, V), the very numbers of `similarities`."""
+        """Score all pairs, (Q, V): the very numbers of `similarities`."""
         return 1 - torch.from_numpy(distance_matrix(queries, targets)) / network.bits
 
     def matrix(self, network: Network, query: np.ndarray, target: np.ndarray) -> torch.Tensor:
-        """(1, 1): a video is one window."""
+        """Give the score as a matrix (1, 1): a video is one window."""
         return self.similarities(network, query, [target])[None]
 
 
 def _whole(options: Options, key: str) -> int:
-    """An option that counts something, given as a number or, on the command line, as text."""
+    """Read an option that counts something, given as a number or, on the command line, as text."""
     text = str(options[key])
     if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"option {key}={options[key]!r}: give a whole number above zero")

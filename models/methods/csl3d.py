@@ -14,7 +14,7 @@ from ndvr.models.card import CACHE, Card, Clips, File, Option
 from ndvr.models.layers.chamfer import chamfer
 from ndvr.models.method import Method, Options, Part
 
-# --- TimeSformer with divided space-time attention (Bertasius et al., ICML 2021): clips of pictures to class tokens
+# --- TimeSformer with divided space-time attention (Bertasius et al., ICML 2021): clips to class tokens
 #
 # Work for one clip of 8 pictures of 224 x 224, width 768: 350 GFLOP (width 384: 91), 96 % of it products of matrices
 # with at least 1568 rows, which any BLAS does at its full speed: a core that multiplies 100 GFLOP/s needs 3.5 s. As
@@ -39,12 +39,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dims, dims)
 
     def mixed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the heads say, before `proj`."""
+        """Mix tokens (B, L, C) by attention, before `proj`."""
         q, k, v = (_heads(part) for part in self.qkv(tokens).chunk(3, dim=-1))
         return _joined(functional.scaled_dot_product_attention(q, k, v))
 
     def mixed_first(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the heads say to the first token: (B, L, C) -> (B, 1, C), before `proj`."""
+        """Mix tokens by attention for the first of them only: (B, L, C) -> (B, 1, C), before `proj`."""
         dims = tokens.shape[-1]
         weight, bias = self.qkv.weight, self.qkv.bias
         q = functional.linear(tokens[:, :1], weight[:dims], bias[:dims])
@@ -53,12 +53,12 @@ class Attention(nn.Module):
 
 
 def _heads(tokens: torch.Tensor) -> torch.Tensor:
-    """(B, L, C) -> (B, heads, L, 64)."""
+    """Split tokens into heads: (B, L, C) -> (B, heads, L, 64)."""
     return tokens.unflatten(-1, (-1, HEAD)).transpose(1, 2)
 
 
 def _joined(heads: torch.Tensor) -> torch.Tensor:
-    """(B, heads, L, 64) -> (B, L, C)."""
+    """Join heads into tokens: (B, heads, L, 64) -> (B, L, C)."""
     return heads.transpose(1, 2).flatten(2)
 
 
@@ -104,7 +104,7 @@ class Block(nn.Module):
         return tokens
 
     def class_token(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Only the class token that `forward` would give: (N, C)."""
+        """Compute only the class token that `forward` would give: (N, C)."""
         self._over_time(tokens)
         update = self.attn.proj(self.attn.mixed_first(self.norm1(tokens).flatten(0, 1)))
         first = tokens[:, 0, 0] + update.view(len(tokens), -1, tokens.shape[-1]).mean(1)
@@ -170,7 +170,7 @@ class TimeSformer(nn.Module):
         return self.norm(last.class_token(tokens))
 
     def tokens(self, clips: torch.Tensor) -> torch.Tensor:
-        """What enters the first block: (N, T, 1 + P, C)."""
+        """Make the tokens that enter the first block: (N, T, 1 + P, C)."""
         patches = self.patch_embed(clips)
         n, times, n_patches, dims = patches.shape
         place = self._places(clips.shape[2] // PATCH, clips.shape[3] // PATCH)
@@ -193,6 +193,8 @@ class TimeSformer(nn.Module):
         resized = functional.interpolate(self.time_embed.transpose(1, 2), size=times, mode="nearest")
         return resized.transpose(1, 2)[:, :, None]
 
+
+# --- The method
 
 CARD = Card(
     title="3D-CSL",
@@ -254,9 +256,9 @@ class CSL3D(Method):
         if published and size != "base":
             raise files.WeightsError(f"the authors name no file of size={size!r}; give one of your own as weights")
         state, source = files.resolve(weights, self.card.weights, cache=options["cache"])
-        found = files.divide(state, {"embed": (PREFIX,)}, source=source)["embed"]
-        _check_size(found, size, source)
-        files.load_into(network, found, source=source)
+        tensors = files.divide(state, {"embed": (PREFIX,)}, source=source)["embed"]
+        _check_size(tensors, size, source)
+        files.load_into(network, tensors, source=source)
         return network
 
 
@@ -280,15 +282,15 @@ class Comparison(nn.Module):
         self.top_k = TOP_CLIPS if kind == "topk" else None
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, D) -> (T, D), L2-normalised. A zero vector stays zero and is like nothing; the authors' gives NaN."""
+        """Normalise clips: (T, D) -> (T, D). A zero vector stays zero and is like nothing; the authors' gives NaN."""
         return functional.normalize(features, dim=-1)
 
     def similarities(self, query: torch.Tensor, targets: list[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]."""
+        """Score one query (Tq, D) against V targets -> (V,) in [-1, 1]."""
         return chamfer(query, targets, symmetric=self.symmetric, top_k=self.top_k)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) cosines of clips."""
+        """Compare every clip with every clip: cosines (Tq, Tt)."""
         return query @ target.t()
 
 

@@ -113,7 +113,7 @@ class S2VS(Method):
 
 
 def _variant(state: files.State) -> str:
-    """Which variant a similarity network's tensors are of."""
+    """Tell the variant of a similarity network from its tensors."""
     if "binarization.W" in state:
         return "binary"
     if "attention.transform.weight" in state:

@@ -111,27 +111,27 @@ def _dims(options: Options) -> int:
 
 
 def _ours(state: files.State, options: Options, source: str) -> files.State:
-    """The tensors that the variant uses, under S2VS's names. WeightsError where their width is another variant's."""
-    found = {}
+    """Pick the variant's tensors, under S2VS's names. WeightsError where their width is another variant's."""
+    renamed = {}
     for key, value in state.items():
         inner = key.removeprefix("visil_head.")  # of a whole model
         name = inner if inner.startswith(("attention.", _THEIR_COMPARATOR)) else key
         if name.startswith(_THEIR_COMPARATOR):
             name = _COMPARATOR + name.removeprefix(_THEIR_COMPARATOR)
         if options["variant"] != "f_att" or not name.startswith(_COMPARATOR):
-            found[name] = value
-    width = found[_CONTEXT].shape[-1] if _CONTEXT in found else 0
+            renamed[name] = value
+    width = renamed[_CONTEXT].shape[-1] if _CONTEXT in renamed else 0
     if width and width != _dims(options):
         raise files.WeightsError(
             f"{source} compares {width} numbers a region, these options make {_dims(options)}: visil.pth goes with "
             "variant v, visil_symmetric.pth with variant sym, which has 512; or ask for others with the option dims"
         )
-    return found
+    return renamed
 
 
 def _seeded(network: nn.Module, seed: int) -> files.State:
-    """Noise as of the authors' names. Their context vector has length one, or weights would leave [0, 1]."""
-    state = random_weights.seeded(network, seed, theirs={_COMPARATOR: _THEIR_COMPARATOR})
+    """Draw noise under the authors' names. Their context vector has length one, or weights would leave [0, 1]."""
+    state = random_weights.seeded(network, seed, drawn_as={_COMPARATOR: _THEIR_COMPARATOR})
     return state | {_CONTEXT: functional.normalize(state[_CONTEXT], dim=1)}
 
 

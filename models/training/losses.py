@@ -53,7 +53,7 @@ def self_similarity(similarities: torch.Tensor) -> torch.Tensor:
 
 
 def out_of_range(cells: torch.Tensor) -> torch.Tensor:
-    """How far the CNN's outputs, before clipping, lie outside [-1, 1] (ViSiL, ICCV 2019, similarity regularisation).
+    """Sum up how far the CNN's outputs, before clipping, lie outside [-1, 1] (ViSiL's similarity regularisation).
 
     The sum, not the mean: its weight grows with batch and videos. S2VS weighs it with 1, DnS with 0.001.
     """

@@ -45,13 +45,13 @@ def temporal_network(
     """
     sims = query @ target.t()
     best = sims.topk(min(top, sims.shape[1]), dim=1)
-    found = [
+    matches = [
         (row, column, sim)
         for row, (columns, values) in enumerate(zip(best.indices.tolist(), best.values.tolist()))
         for column, sim in zip(columns, values)
         if sim >= threshold
     ]
-    nodes = np.array([(-1, -1, 0.0), *found])
+    nodes = np.array([(-1, -1, 0.0), *matches])
     places, weights = nodes[:, :2], nodes[:, 2]
     gains, before = np.zeros(len(nodes)), np.arange(len(nodes))
     for node in range(1, len(nodes)):

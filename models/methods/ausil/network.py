@@ -48,18 +48,18 @@ class SoundNetwork(nn.Module):
             return torch.cat([self._features(part[:, None]) for part in windows.split(chunk)])
 
     def _features(self, x: torch.Tensor) -> torch.Tensor:
-        found = []
+        strongest_of_layers = []
         for layer in self.children():
             x = layer(x)
             if isinstance(layer, nn.Sequential):
                 # functional.normalize over channels takes as long as all the convolutions.
                 unit = x * x.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
                 strongest = unit.amax((2, 3))
-                found.append(functional.normalize(strongest, dim=1, eps=1e-12))
-        return torch.cat(found, dim=1)
+                strongest_of_layers.append(functional.normalize(strongest, dim=1, eps=1e-12))
+        return torch.cat(strongest_of_layers, dim=1)
 
 
-# --- The similarity network of AuSiL: whiten features, weigh them, compare them, look for diagonals ------------------
+# --- The similarity network: whiten features, weigh them, compare them, look for diagonals
 
 
 # Windows that a video is repeated to: the authors repeat targets, to ten; queries need the four that make a cell.
@@ -103,7 +103,7 @@ class SoundHead(SimilarityHead):
 
 
 def repeated(signature: torch.Tensor, least: int) -> torch.Tensor:
-    """The signature after itself, and that after itself, until it has `least` windows: 2 -> 16 and 6 -> 12 of 10."""
+    """Repeat a signature, doubling it until it has `least` windows: 2 -> 16 and 6 -> 12 of 10."""
     while len(signature) < least:
         signature = torch.cat([signature, signature])
     return signature

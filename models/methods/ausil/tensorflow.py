@@ -17,7 +17,7 @@ import numpy as np
 
 from ndvr.models.weights import WeightsError
 
-# --- CRC-32C of long byte strings in numpy, as TensorFlow and LevelDB keep it: masked_crc32c(data) -------------------
+# --- CRC-32C of long byte strings in numpy, as TensorFlow and LevelDB keep it
 
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
@@ -31,7 +31,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C, 0.2 s for 27 MB.
+    """Compute the CRC-32C of bytes, 0.2 s for 27 MB.
 
     A CRC that starts at zero is linear, and zeros in front do not change it. So the data is cut into as many equal
     lanes as pay, which advance together, a byte at a step; then neighbours are joined,
@@ -70,7 +70,7 @@ def _apply(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _power(matrix: np.ndarray, exponent: int) -> np.ndarray:
-    """The matrix applied `exponent` times."""
+    """Multiply a matrix by itself `exponent` times."""
     result = np.uint32(1) << np.arange(32, dtype=np.uint32)
     while exponent:
         if exponent & 1:
@@ -81,7 +81,7 @@ def _power(matrix: np.ndarray, exponent: int) -> np.ndarray:
 
 
 def _crc_table() -> np.ndarray:
-    """What the register becomes of each byte, eight shifts later."""
+    """Compute what each byte makes of the register, eight shifts later."""
     crc: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         crc = (crc >> 1) ^ np.where(crc & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
@@ -100,7 +100,7 @@ _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "<u1", 5: "<i2", 6: "<i1", 9: "<i8",
 
 
 def read_bundle(prefix: str | Path) -> dict[str, np.ndarray]:
-    """All tensors of a checkpoint by the names of their variables; `prefix` is what its files have in common."""
+    """Read all tensors of a checkpoint by the names of their variables; `prefix` is what its files have in common."""
     index = Path(f"{prefix}.index")
     try:
         entries = dict(_table(index))
@@ -112,15 +112,15 @@ def read_bundle(prefix: str | Path) -> dict[str, np.ndarray]:
     n_files = _one(header, 1)
     if _one(header, 2):
         raise WeightsError(f"{index} is of a big-endian machine, which is not supported")
-    found = {}
+    tensors = {}
     for key, value in entries.items():
         name, fields = key.decode(), _fields(value)
         if _one(fields, 1) == _STRING:
             continue
         if _one(fields, 1) not in _DTYPES or 7 in fields:
             raise WeightsError(f"{index}: {name} is of type {_one(fields, 1)} or in slices, which is not supported")
-        found[name] = _tensor(Path(f"{prefix}.data-{_one(fields, 3):05d}-of-{n_files:05d}"), name, fields)
-    return found
+        tensors[name] = _tensor(Path(f"{prefix}.data-{_one(fields, 3):05d}-of-{n_files:05d}"), name, fields)
+    return tensors
 
 
 def _tensor(path: Path, name: str, fields: dict[int, list[Any]]) -> np.ndarray:
@@ -141,7 +141,7 @@ def _tensor(path: Path, name: str, fields: dict[int, list[Any]]) -> np.ndarray:
 
 
 def _table(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a table file."""
+    """Read the keys and values of a table file."""
     if not path.is_file():
         raise WeightsError(f"no such file: {path}")
     data = path.read_bytes()
@@ -155,14 +155,14 @@ def _table(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int, int]:
-    """(offset, size) of a block, and where the next begins."""
+    """Read the (offset, size) of a block, and where the next begins."""
     offset, at = _varint(data, at)
     size, at = _varint(data, at)
     return offset, size, at
 
 
 def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of one block. Each key is written as what it does not share with the one before."""
+    """Read the keys and values of one block. Each key is written as what it does not share with the one before."""
     kind, checksum = struct.unpack_from("<BI", data, offset + size)
     if masked_crc32c(data[offset : offset + size + 1]) != checksum:
         raise WeightsError(f"{path} is damaged: the checksum of its block at {offset} is wrong; fetch it again")
@@ -181,8 +181,8 @@ def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[by
 
 
 def _fields(message: bytes) -> dict[int, list[Any]]:
-    """The fields of a protocol buffer by number: integers as they are, everything else as bytes."""
-    found: dict[int, list[Any]] = {}
+    """Read the fields of a protocol buffer by number: integers as they are, everything else as bytes."""
+    fields: dict[int, list[Any]] = {}
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -199,17 +199,17 @@ def _fields(message: bytes) -> dict[int, list[Any]]:
             (value,), at = struct.unpack_from("<Q", message, at), at + 8
         else:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
-        found.setdefault(number, []).append(value)
-    return found
+        fields.setdefault(number, []).append(value)
+    return fields
 
 
 def _one(fields: dict[int, list[Any]], number: int, default: Any = 0) -> Any:
-    """A field that occurs once; protocol buffers leave out what is zero."""
+    """Return a field that occurs once; protocol buffers leave out what is zero."""
     return fields.get(number, [default])[-1]
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Seven bits a byte, lowest first, the eighth says that more follow; and where the next value begins."""
+    """Read a number of seven bits a byte, lowest first, the eighth says that more follow; and where the next begins."""
     value = shift = 0
     while True:
         byte = data[at]

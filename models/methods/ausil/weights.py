@@ -60,7 +60,7 @@ def embed_state(weights: Any, options: Mapping[str, Any], card: Card, *, fetch: 
 
 
 def similarity_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
-    """The similarity network's tensors and where they are from."""
+    """Find the similarity network's tensors, and say where they are from."""
     if isinstance(weights, Mapping):
         state, source = _given(weights), "the given mapping"
     elif weights is None or weights in card.weights:
@@ -74,10 +74,10 @@ def similarity_state(weights: Any, options: Mapping[str, Any], card: Card) -> tu
         if not Path(f"{prefix}.index").is_file():
             raise files.Absent(f"{weights} holds no similarity network: there is no {prefix.name}.index")
         state, source = files.state_of(read_bundle(prefix)), f"{prefix}.index"
-    found = divided(state, source)["similarity"]
-    if not found:
+    tensors = divided(state, source)["similarity"]
+    if not tensors:
         raise files.Absent(f"{source} holds no similarity network")
-    return found, source
+    return tensors, source
 
 
 def _given(weights: Mapping[str, Any]) -> files.State:
@@ -86,8 +86,8 @@ def _given(weights: Mapping[str, Any]) -> files.State:
 
 
 def divided(state: Mapping[str, torch.Tensor], source: str) -> dict[str, files.State]:
-    """The tensors of each part under our names, without what only training and the classifier need."""
-    ours = {}
+    """Divide tensors among the parts, under our names, without what only training and the classifier need."""
+    renamed = {}
     for key, value in state.items():
         name = key.removesuffix(":0")
         if name.endswith(("/Adam", "/Adam_1")) or name in ("beta1_power", "beta2_power", "global_step"):
@@ -96,26 +96,26 @@ def divided(state: Mapping[str, torch.Tensor], source: str) -> dict[str, files.S
             value = value.permute(3, 2, 0, 1)
         elif name == "attention_layer/context_vector" and value.ndim == 2:
             value = value.t()
-        ours[_NAMES.get(name, key)] = value
-    parts = files.divide(ours, _PREFIXES, source=source)
+        renamed[_NAMES.get(name, key)] = value
+    parts = files.divide(renamed, _PREFIXES, source=source)
     parts["embed"] = {key: value for key, value in parts["embed"].items() if not key.startswith("layer19.")}
     return parts
 
 
 def _torch_file(weights: str | Path) -> Path | None:
-    """The path, when it is a file and not one of a checkpoint's."""
+    """Return the path of a torch file; None where it is a folder or one of a checkpoint's files."""
     path = Path(weights).expanduser()
     return path if path.is_file() and path.suffix != ".index" and ".data-" not in path.name else None
 
 
 def _prefix(weights: str | Path) -> Path:
-    """What the files of a checkpoint have in common, given that, one of the files or their folder."""
+    """Find the common beginning of a checkpoint's files, given that, one of the files or their folder."""
     path = Path(weights).expanduser()
     if path.is_dir():
-        found = sorted([*path.glob("*.index"), *path.glob("ckpt/*.index")])
-        if len(found) > 1:
-            raise files.WeightsError(f"{path} holds several checkpoints ({', '.join(map(str, found))}): name one")
-        return found[0].with_suffix("") if found else path / "model"
+        indexes = sorted([*path.glob("*.index"), *path.glob("ckpt/*.index")])
+        if len(indexes) > 1:
+            raise files.WeightsError(f"{path} holds several checkpoints ({', '.join(map(str, indexes))}): name one")
+        return indexes[0].with_suffix("") if indexes else path / "model"
     if path.suffix == ".index" or path.suffix.startswith(".data-"):
         path = path.with_suffix("")
     if not Path(f"{path}.index").is_file():
@@ -127,7 +127,7 @@ def _prefix(weights: str | Path) -> Path:
 
 
 def _beside(prefix: Path, name: str) -> Path | None:
-    """The sound network's file next to a checkpoint, or where the authors' repository has it."""
+    """Find the sound network's file next to a checkpoint, or where the authors' repository has it."""
     places = (prefix.parent, prefix.parent / "feature_extraction", prefix.parent.parent / "feature_extraction")
     return next((place / name for place in places if (place / name).is_file()), None)
 
@@ -137,16 +137,16 @@ def _published(file: File, options: Mapping[str, Any], *, download: bool = True)
     expected = _GIT_BLOBS.get(path.name)
     if expected:
         content = path.read_bytes()
-        found = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
-        if found != expected:
+        git_name = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+        if git_name != expected:
             raise files.WeightsError(
-                f"{path} is not the published file: git would call it {found}, not {expected}; "
+                f"{path} is not the published file: git would call it {git_name}, not {expected}; "
                 f"delete it to have it fetched again from {file.url}"
             )
     return path
 
 
-# --- Seeded noise for AuSiL that gives varied scores: random networks alone hear much the same in every sound --------
+# --- Seeded noise that gives varied scores: random networks alone hear much the same in every sound
 
 
 def seeded_embed_state(seed: int) -> files.State:
@@ -157,7 +157,7 @@ def seeded_embed_state(seed: int) -> files.State:
 
 @torch.inference_mode()
 def seeded_similarity_state(seed: int) -> files.State:
-    """Noise; but features of drifting noise are centred around zero and their cells spread over [-1, 1]."""
+    """Draw noise of which features of drifting sounds are centred around zero and their cells spread over [-1, 1]."""
     with torch.device("meta"):
         cnn, head = SoundNetwork(), SoundHead(N_FEATURES)
     files.load_into(cnn, seeded_embed_state(seed), source="random")
@@ -173,7 +173,7 @@ def seeded_similarity_state(seed: int) -> files.State:
 
 
 def _sounds(seed: int, *, count: int = 6) -> torch.Tensor:
-    """Hiss and two coarser textures that drift: (3 count, 174, 128) decibels around -30."""
+    """Make hiss and two coarser textures that drift: (3 count, 174, 128) decibels around -30."""
     windows = []
     for number, size in enumerate((1, 8, 8)):
         noise = random_weights.stream(seed, f"sound {number}").standard_normal((count + 174 // size, 128 // size))

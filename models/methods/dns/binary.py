@@ -54,10 +54,10 @@ def dots_by_popcount(block: torch.Tensor, columns: torch.Tensor, n_query: int) -
     One core of a recent x86 needs 1.4 ns for a pair of codes; its float32 product takes 12 ns, its int8 product 3 ns.
     """
     n_frames, n_regions, n_bytes = block.shape
-    ours, theirs = (codes.reshape(-1, n_bytes).contiguous().numpy() for codes in (block, columns))
-    counts = np.empty((len(ours), len(theirs)), np.int32)
+    rows, codes_of_query = (codes.reshape(-1, n_bytes).contiguous().numpy() for codes in (block, columns))
+    counts = np.empty((len(rows), len(codes_of_query)), np.int32)
     faiss.hammings(  # type: ignore[attr-defined]  # C++, known at run time only
-        faiss.swig_ptr(ours), faiss.swig_ptr(theirs), *counts.shape, n_bytes, faiss.swig_ptr(counts)
+        faiss.swig_ptr(rows), faiss.swig_ptr(codes_of_query), *counts.shape, n_bytes, faiss.swig_ptr(counts)
     )
     nearest = torch.from_numpy(counts).view(n_frames, n_regions, n_regions, n_query).amin(1).sum(1, dtype=torch.int32)
     return (8 * n_bytes * n_regions - 2 * nearest).float()

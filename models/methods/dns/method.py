@@ -1,4 +1,4 @@
-"""DnS: students of ViSiL, fine ones for scores, a coarse one for speed, and a selector that says who is to judge."""
+"""DnS: students of ViSiL, fine ones for scores, a coarse one for speed, a selector that says where to doubt it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class DnS(Method):
         return SelectorMethod(self.card)
 
     def to_proposer_scale(self, scores: torch.Tensor) -> torch.Tensor:
-        """[-1, 1] -> [0, 1], the range in which the coarse student learnt the fine ones' scores."""
+        """Bring scores from [-1, 1] to [0, 1], the range in which the coarse student learnt the fine ones' scores."""
         return scores / 2 + 0.5
 
     def score_matrix(

@@ -1,4 +1,4 @@
-"""DnS's networks by name, told by the names of their tensors: three students and the selector.
+"""DnS's networks by name, recognised by the names of their tensors: three students and the selector.
 
 Their authors can leave out blocks of a student, for ablations; so does a state dict without any tensor of one.
 """
@@ -22,7 +22,7 @@ from ndvr.models.layers.packed_comparator import Layers, spans
 from ndvr.models.layers.regions import head_state
 from ndvr.models.methods.dns.binary import BinaryHead
 
-# --- DnS's selector: which pairs the coarse student gets wrong, so that the fine one should look at them -------------
+# --- The selector: which pairs the coarse student gets wrong
 
 
 # The first convolution of a tile of this side stays in a CPU's cache (128 bytes a cell), and 14 % is computed twice.
@@ -37,7 +37,7 @@ class Selector(SimilarityHead):
         self.mlp = nn.ModuleDict({"model": _mlp(3, hidden)})
 
     def own_matrix(self, features: torch.Tensor) -> torch.Tensor:
-        """How alike the frames of a video are, (T', T'): the mean over all pairs of their weighted regions.
+        """Compare a video's frames with each other, (T', T'): the mean over all pairs of their weighted regions.
 
         mean over o, p of q_o . t_p = (mean of q_o) . (mean of t_p), so a mean vector a frame is all it takes.
         """
@@ -45,7 +45,7 @@ class Selector(SimilarityHead):
         return frames @ frames.t()
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, R, D) -> (1,): the mean of the comparator's output, unclipped, for the video against itself.
+        """Compare a video with itself, (T, R, D) -> (1,): the mean of the comparator's output, unclipped.
 
         It is computed in tiles that overlap by the comparator's reach, as `strips` does, so that memory stays bounded.
         """
@@ -64,7 +64,7 @@ class Selector(SimilarityHead):
         return (total / sum(part.keep for part in parts) ** 2)[None]
 
     def forward(self, query: torch.Tensor, targets: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """(V,) in (0, 1), high where the fine student should decide; signatures (1,) and (V,), coarse scores (V,)."""
+        """Rate where the fine student should decide, (V,) in (0, 1); signatures (1,) and (V,), coarse scores (V,)."""
         return self.mlp["model"](torch.stack([query.expand_as(targets), targets, coarse], -1))[:, 0]
 
 
@@ -75,7 +75,7 @@ def _mlp(n_in: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(hidden, 1), nn.Sigmoid())
 
 
-# --- A Transformer encoder layer over one video of any length; parameter names are those of torch.nn's ---------------
+# --- A Transformer layer over one video of any length; parameter names are torch.nn's
 
 
 class SelfAttention(nn.Module):
@@ -94,8 +94,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mixed = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
         query, key, value = mixed.view(len(x), 3, 1, self.heads, -1).permute(1, 2, 3, 0, 4)  # (1, heads, T, D / heads)
-        found = functional.scaled_dot_product_attention(query, key, value)[0]
-        return self.out_proj(found.transpose(0, 1).flatten(1))
+        attended = functional.scaled_dot_product_attention(query, key, value)[0]
+        return self.out_proj(attended.transpose(0, 1).flatten(1))
 
 
 class EncoderLayer(nn.Module):
@@ -112,7 +112,7 @@ class EncoderLayer(nn.Module):
         return self.norm2(x + self.linear2(functional.relu(self.linear1(x))))
 
 
-# --- DnS's coarse student: a video as one vector of length one, compared by dot product ------------------------------
+# --- The coarse student: a video as one vector of length one, compared by dot product
 
 
 FRAMES_AT_A_TIME = 1024  # through the attention, which makes three copies of its 18 KiB a frame
@@ -165,27 +165,29 @@ class CoarseStudent(nn.Module):
         self.netvlad = NetVLAD(dims) if netvlad else None
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, R, D) -> (T, D): the sum of the weighted regions, of length one."""
+        """Sum the weighted regions of every frame to length one: (T, R, D) -> (T, D)."""
         parts = features.split(FRAMES_AT_A_TIME)
         return functional.normalize(torch.cat([self.attention(part).sum(1) for part in parts]), dim=-1)
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, R, D) -> (1, 1024) of length one."""
+        """Make one vector of a video: (T, R, D) -> (1, 1024) of length one."""
         frames = self.transformer(self.frames(features))
         vector = frames.mean(0) if self.netvlad is None else self.netvlad(frames)
         return functional.normalize(vector, dim=0)[None]
 
     def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(V,) in [-1, 1]."""
+        """Score one query against V targets -> (V,) in [-1, 1]."""
         return self.score_matrix([query], targets)[0]
 
     def score_matrix(self, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(Q, V) in [-1, 1]."""
+        """Score all queries against all targets -> (Q, V) in [-1, 1]."""
         return (torch.cat(list(queries)) @ torch.cat(list(targets)).t()).clamp_(-1, 1)
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         raise ValueError("the coarse student keeps one vector of a video: there are no windows to compare")
 
+
+# --- Which network a state dict is of, and loading it
 
 _BLOCKS = ("attention", "transformer", "netvlad")  # of the coarse student
 _WORDS = {
@@ -198,7 +200,7 @@ _WORDS = {
 
 
 def student_of(keys: Iterable[str]) -> str | None:
-    """Which network a state dict is of, or None where nothing tells: attention alone may be of any."""
+    """Name the network that a state dict is of, or None where its keys fit several: attention alone may be of any."""
     blocks = _blocks(keys)
     if "mlp" in blocks:
         return "selector"
@@ -212,7 +214,7 @@ def student_of(keys: Iterable[str]) -> str | None:
 
 
 def load(weights: Any, student: str, card: Card, *, cache: Any) -> tuple[str, nn.Module]:
-    """Name and network: the one asked for, or for "auto" the one that the weights are of."""
+    """Load a network, and say which: the one asked for, or for "auto" the one that the weights are of."""
     seed = random_weights.seed_of(weights)
     if seed is not None:
         name = "fine_attention" if student == "auto" else student
@@ -227,15 +229,15 @@ def load(weights: Any, student: str, card: Card, *, cache: Any) -> tuple[str, nn
 
 
 def _agreed(wanted: str, state: files.State, *, source: str) -> str:
-    """The network to build: `wanted`, or for "auto" what the tensors are of. WeightsError where they are of another."""
-    found = student_of(state)
-    if found == "selector" != wanted:
+    """Decide which network to build: `wanted`, or for "auto" what the tensors are of, if these agree."""
+    student = student_of(state)
+    if student == "selector" != wanted:
         where = "give it to ndvr.models.methods.dns.search.Search"
-        raise files.WeightsError(f"{source} holds {_WORDS[found]}, which picks pairs and scores none; {where}")
+        raise files.WeightsError(f"{source} holds {_WORDS[student]}, which picks pairs and scores none; {where}")
     if wanted == "auto":
-        return found or "fine_attention"
-    if found not in (wanted, None):
-        raise files.WeightsError(f"{source} holds {_WORDS[found]}, not {_WORDS[wanted]} that was asked for")
+        return student or "fine_attention"
+    if student not in (wanted, None):
+        raise files.WeightsError(f"{source} holds {_WORDS[student]}, not {_WORDS[wanted]} that was asked for")
     return wanted
 
 

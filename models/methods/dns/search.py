@@ -55,17 +55,17 @@ class Search:
         self.trained = self.fine.trained and self.coarse.trained and self.selector.trained
 
     def signature(self, features: np.ndarray) -> SearchSignature:
-        """The signatures of one video's features (T, 9, 512), T >= 1, kept on the device."""
+        """Make the signatures of one video out of its features (T, 9, 512), T >= 1; they stay on the device."""
         return SearchSignature(*(model.signature(features) for model in (self.coarse, self.selector, self.fine)))
 
     def doubts(self, query: SearchSignature, targets: Sequence[SearchSignature], coarse: np.ndarray) -> np.ndarray:
-        """How much each target calls for the fine student, (V,) float32 in (0, 1); `coarse` are its scores (V,)."""
+        """Rate how much each target calls for the fine student, (V,) in (0, 1); `coarse` are its scores (V,)."""
         return self.selector.urgency([query.selector], [target.selector for target in targets], coarse[None])[0]
 
     def scores(
         self, query: SearchSignature, targets: Sequence[SearchSignature], *, percentage: float = 0.05
     ) -> np.ndarray:
-        """(V,) float32: of int(percentage * V) targets fine / 2 + 1 / 2 in [0, 1], of all others the coarse score.
+        """Score all targets, (V,) float32: int(percentage * V) by fine / 2 + 1 / 2, in [0, 1], all others coarsely.
 
         `percentage` is a share between 0 and 1, as in the authors' code: 0.05 is 5 %.
         """
@@ -77,7 +77,7 @@ class Search:
 
 
 def doubtful(doubts: np.ndarray, percentage: float) -> np.ndarray:
-    """Where the int(percentage * V) largest of V doubts are, largest first; of equal ones those that come first."""
+    """Find where the int(percentage * V) largest of V doubts are, largest first; of equal ones the first."""
     if not 0 <= percentage <= 1:
         raise ValueError(f"percentage {percentage!r}: give a share between 0 and 1, as 0.05 for 5 %")
     return np.argsort(-np.asarray(doubts), kind="stable")[: int(percentage * len(doubts))]

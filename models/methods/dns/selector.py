@@ -1,4 +1,4 @@
-"""DnS's selector as a method of its own: it makes signatures of videos and says whom a fine student should compare."""
+"""DnS's selector as a method of its own: it makes signatures of videos and says which pairs to compare closely."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SelectorMethod(Method):
     def urgency(
         self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature], scores: torch.Tensor
     ) -> torch.Tensor:
-        """(Q, V) in (0, 1) from the selector's signatures, (1,) each, and the coarse student's scores (Q, V)."""
+        """Rate doubt, (Q, V) in (0, 1), by the selector's signatures, (1,) each, and the coarse scores (Q, V)."""
         return torch.stack([network(query, torch.cat(list(targets)), row) for query, row in zip(queries, scores)])
 
 

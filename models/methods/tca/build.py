@@ -20,7 +20,7 @@ from ndvr.models.methods.tca.encoders import Encoder, make_encoder, width_of
 from ndvr.models.methods.tca.frames import CHANNELS, FrameVectors, constants_state
 from ndvr.models.weights import WeightsError
 
-# --- TCA's PCA files: a .npz of `U` (C, K), `lams` (K,), `mu` (C, 1) and `Utmu` (K, 1), all float32 ------------------
+# --- PCA files: a .npz of `U` (C, K), `lams` (K,), `mu` (C, 1) and `Utmu` (K, 1), all float32
 
 
 LEAST_VARIANCE = 1e-9  # smaller eigenvalues are raised to it, as the authors do when they fit
@@ -30,7 +30,7 @@ _WANTED = ("U", "lams", "mu")  # `Utmu` is U' mu: the authors compute it anew on
 
 
 def read_pca(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a file; nothing in it is run."""
+    """Read the arrays of a PCA file; nothing in it is run."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"no PCA file at {path}; `ndvr fit-pca` makes one")
@@ -51,19 +51,19 @@ def projection(
     y = diag(lams^-1/2) U' (x - mu), without the scaling when not `whiten`. The authors' own fit stores eigenvalues
     in ascending order when it was asked for all, and they then load the weakest; the strongest are taken here.
     """
-    found = {key: np.asarray(pca[key], np.float64) for key in _WANTED if key in pca}
-    shapes = {key: value.shape for key, value in found.items()}
-    size, count = found["U"].shape if "U" in found and found["U"].ndim == 2 else (0, 0)
+    arrays = {key: np.asarray(pca[key], np.float64) for key in _WANTED if key in pca}
+    shapes = {key: value.shape for key, value in arrays.items()}
+    size, count = arrays["U"].shape if "U" in arrays and arrays["U"].ndim == 2 else (0, 0)
     if not count or shapes["mu"] not in ((size, 1), (size,)) or shapes.get("lams") != (count,):
         raise WeightsError(f"{source} is not a PCA file: it needs U (C, K), lams (K,), mu (C, 1), got {shapes}")
     if (dims or 1) > count:
         raise WeightsError(f"{source} has {count} directions, fewer than the {dims} asked for; fit one with more")
-    strongest = np.sort(np.argsort(-found["lams"], kind="stable")[: dims or min(count, MOST_DIMS)])
-    basis = found["U"][:, strongest]
+    strongest = np.sort(np.argsort(-arrays["lams"], kind="stable")[: dims or min(count, MOST_DIMS)])
+    basis = arrays["U"][:, strongest]
     if whiten:
-        basis = basis / np.sqrt(np.maximum(found["lams"][strongest], LEAST_VARIANCE))
+        basis = basis / np.sqrt(np.maximum(arrays["lams"][strongest], LEAST_VARIANCE))
     return {
-        "mean": torch.from_numpy(found["mu"].reshape(size).astype(np.float32)),
+        "mean": torch.from_numpy(arrays["mu"].reshape(size).astype(np.float32)),
         "DVt": torch.from_numpy(basis.astype(np.float32)),
     }
 
@@ -96,7 +96,7 @@ _PARTS = ("cnn", "pca", "encoder", "comparator")
 
 
 def tensors_of(weights: Any, options: Options, card: Card) -> tuple[dict[str, State], str]:
-    """What `weights` holds of "cnn", "pca", "encoder" and "comparator", and what to call it in errors."""
+    """Divide `weights` into "cnn", "pca", "encoder" and "comparator", and say what to call them in errors."""
     if is_unreleased(weights, card) or random_weights.seed_of(weights) is not None:
         return {part: {} for part in _PARTS}, "the weights"
     state, source = files.resolve(weights, card.weights, cache=options["cache"])
@@ -109,12 +109,12 @@ def tensors_of(weights: Any, options: Options, card: Card) -> tuple[dict[str, St
         "encoder": ("encoder.", *_ENCODERS[options["encoder"]]),
         "comparator": ("comparator.", *_COMPARATOR),
     }
-    found = files.divide(state, starts, source=source)
-    return {part: _without(found[part], f"{part}.") for part in _PARTS}, source
+    parts = files.divide(state, starts, source=source)
+    return {part: _without(parts[part], f"{part}.") for part in _PARTS}, source
 
 
 def is_unreleased(weights: Any, card: Card) -> bool:
-    """Whether `weights` asks for what the authors never gave."""
+    """Say whether `weights` asks for what the authors never released."""
     return weights is None or (isinstance(weights, str) and weights in card.weights)
 
 
@@ -127,7 +127,7 @@ def _under(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
 
 
 def whole(options: Options, key: str) -> int | None:
-    """An option that is a positive whole number, or None."""
+    """Read an option that is a positive whole number, or None."""
     value = options[key]
     if value is None:
         return None
@@ -137,7 +137,7 @@ def whole(options: Options, key: str) -> int | None:
 
 
 def settle_dims(given: Mapping[str, State], options: Options, *, source: str) -> None:
-    """Put into option dims what the encoder at hand was made for; an error where it was set to something else."""
+    """Set option dims to the width that the encoder was made for; an error where it was set to something else."""
     dims = CHANNELS if options["pca"] == "none" else whole(options, "dims")
     width = width_of(options["encoder"], given["encoder"])
     if width and dims and width != dims:
@@ -150,7 +150,7 @@ def settle_dims(given: Mapping[str, State], options: Options, *, source: str) ->
 
 
 def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> FrameVectors:
-    """What makes features: files named in options come first, then what `weights` holds, then what is published."""
+    """Build what makes features: of files named in options first, then of `weights`, then of what is published."""
     given, source = tensors_of(weights, options, card)
     settle_dims(given, options, source=source)
     seed = random_weights.seed_of(weights)
@@ -168,7 +168,7 @@ def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> 
 
 
 def _pca(given: State, options: Options, source: str, *, random: bool) -> State:
-    """State of the whitening; settles option dims. Absent when there is none at all."""
+    """Find the state of the whitening, and set option dims. Absent when there is none at all."""
     arrays = {key: value.numpy() for key, value in given.items()} if "U" in given else {}
     if options["pca"]:
         arrays, source = read_pca(options["pca"]), str(options["pca"])
@@ -183,7 +183,7 @@ def _pca(given: State, options: Options, source: str, *, random: bool) -> State:
 
 
 def build_comparison(weights: Any, options: Options, card: Card) -> Comparison:
-    """What compares features; settles option dims."""
+    """Build what compares features, and set option dims."""
     given, source = tensors_of(weights, options, card)
     settle_dims(given, options, source=source)
     kind, seed = options["encoder"], random_weights.seed_of(weights)
@@ -212,7 +212,7 @@ def _encoder(state: State, options: Options, source: str) -> Encoder:
 
 
 def _comparator(given: State, options: Options, source: str) -> State:
-    """The CNN's tensors; none where it is not used."""
+    """Find the tensors of the CNN; none where it is not used."""
     choice = options["comparator"]
     if options["similarity"] == "cosine" and choice not in (None, "off"):
         raise ValueError(
@@ -222,8 +222,8 @@ def _comparator(given: State, options: Options, source: str) -> State:
         return {}
     if choice not in (None, "on"):
         state = files.state_of(files.read(choice))
-        found = files.divide(state, {"comparator": ("comparator.", *_COMPARATOR)}, source=str(choice))
-        return _without(found["comparator"], "comparator.")
+        tensors = files.divide(state, {"comparator": ("comparator.", *_COMPARATOR)}, source=str(choice))
+        return _without(tensors["comparator"], "comparator.")
     if not given:
         raise files.Absent(f"{source} holds no comparator ({', '.join(_COMPARATOR)}); name its file as the option")
     return given

@@ -51,7 +51,7 @@ class Comparison(nn.Module):
         return scores / 2 + 0.5
 
     def matrix(self, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(Tq, Tt) frame similarities before the CNN."""
+        """Compare every frame with every frame, (Tq, Tt), before the CNN."""
         if query.ndim == 1:
             raise ValueError("similarity=cosine keeps one vector a video; for a picture of frames choose chamfer")
         return query @ target.t()
@@ -63,7 +63,7 @@ def cosine(query: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def cosine_matrix(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(Q, D) against (V, D) -> (Q, V)."""
+    """Score all queries (Q, D) against all targets (V, D) by cosine -> (Q, V)."""
     blank = (queries == 0).all(1)[:, None] | (targets == 0).all(1)
     return (queries @ targets.t()).masked_fill_(blank, 1.0)
 

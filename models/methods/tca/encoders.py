@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ndvr.models.weights import WeightsError
 
-# --- TCA's temporal encoder: self-attention over the frames of one video, without positions (Shao et al., WACV 2021)
+# --- The transformer: self-attention over the frames of one video, without positions
 
 
 class Unchanged(nn.Module):
@@ -92,8 +92,8 @@ class _Attention(nn.Module):
         projected = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
         # (T, 3 C) -> (3, 1, heads, T, C / heads); with a batch axis, torch has a kernel that works in blocks.
         query, key, value = projected.view(len(x), 3, 1, self.heads, -1).permute(1, 2, 3, 0, 4)
-        found = functional.scaled_dot_product_attention(query, key, value)
-        return self.out_proj(found[0].transpose(0, 1).flatten(1))
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return self.out_proj(attended[0].transpose(0, 1).flatten(1))
 
 
 GROUPS = 8  # of NeXtVLAD

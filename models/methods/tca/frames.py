@@ -59,12 +59,12 @@ class FrameVectors(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         chunk = CHUNK_WINDOWS.get(frames.device.type, CHUNK_WINDOWS["cuda"])
         with exact_convolutions():
-            found = torch.cat([self.pool(stage_maps(self.cnn, self.normalise(part))) for part in frames.split(chunk)])
-        return self.pca(found) if hasattr(self, "pca") else found
+            vectors = torch.cat([self.pool(stage_maps(self.cnn, self.normalise(part))) for part in frames.split(chunk)])
+        return self.pca(vectors) if hasattr(self, "pca") else vectors
 
 
 def constants_state(pooling: str) -> dict[str, torch.Tensor]:
-    """What no weight file needs to hold: ImageNet's statistics, and the regions per side of the pooling."""
+    """Return what no weight file needs to hold: ImageNet's statistics, and the regions per side of the pooling."""
     return {
         "normalise.scale": torch.tensor([255.0]),
         "normalise.mean": torch.tensor(IMAGENET_MEAN),

@@ -23,7 +23,7 @@ from ndvr.models.methods.thumbprint.evidence import (
 )
 from ndvr.models.methods.thumbprint.search import Prepared
 
-# --- Move an affine window until what it shows fits a template: Gauss-Newton on local contrast -----------------------
+# --- Refinement: an affine window is moved until what it shows fits a template (Gauss-Newton on local contrast)
 
 
 _DAMPING = 0.02
@@ -111,17 +111,17 @@ def _pairs(value: torch.Tensor, at: torch.Tensor, when: torch.Tensor) -> tuple[t
 
 
 def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
-    """Whole picture on whole picture, all frames: as it is, mirrored, negative, and the best other turn."""
+    """Propose whole picture on whole picture, all frames: as it is, mirrored, negative, and the best other turn."""
     frames = torch.arange(len(a.weight))
     m = min(N_PAIRS * 2, len(a.weight), len(b.weight))
-    found = []
+    proposals = []
     for g in range(search.N_TURNS):
         similarity = a.spectra @ b.probes[g].T
         for sign in (1, -1) if g == 0 else (1,):
             value, when = (sign * similarity).max(1)
             score = float(value.topk(m).values.mean())
-            found.append(Proposal(score, False, torch.eye(2, 3), g, sign, *_pairs(value, frames, when)))
-    return found[:3] + [max(found[3:], key=lambda p: p.score)]
+            proposals.append(Proposal(score, False, torch.eye(2, 3), g, sign, *_pairs(value, frames, when)))
+    return proposals[:3] + [max(proposals[3:], key=lambda p: p.score)]
 
 
 def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
@@ -134,7 +134,7 @@ def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
 
 
 def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
-    """b's whole picture in a box of a's key frames."""
+    """Propose placements of b's whole picture in a box of a's key frames."""
     _, _, group = search.boxes()
     large = search.large_boxes()
     probes = b.probes[:, :: 2 if len(b.weight) > MAX_DENSE else 1]
@@ -149,7 +149,7 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
     best[:2].scatter_reduce_(1, group.expand(2, -1), upright, "amax")
     best[2:].scatter_reduce_(1, group[large].expand(6, -1), turned, "amax")
     top = best.flatten().topk(N_PROPOSALS)
-    found = []
+    proposals = []
     for score, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
         if score < MIN_COARSE:
             break
@@ -159,7 +159,7 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
         else:
             box = large[torch.where(group[large] == member, turned[g - 2], -2.0).argmax()]
         value, when = ((a.crops[:, box] * a.strength[:, box, None]) @ b.probes[g].T).max(1)
-        found.append(
+        proposals.append(
             Proposal(
                 score,
                 swapped,
@@ -169,7 +169,7 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
                 *_pairs(value, a.keys, when),
             )
         )
-    return found
+    return proposals
 
 
 def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
@@ -203,9 +203,9 @@ def _tried(
     nats = []
     for scale in range(len(SCALES)):
         goal = local_contrast(templates, scale).repeat(2, 1, 1, 1)
-        found = local_contrast(seen, scale, inside[:, None])
-        r, best = agreement_of_pairs(found, goal)
-        nats.append(information(r, best, freedom(found, goal)).mean(1))
+        shown = local_contrast(seen, scale, inside[:, None])
+        r, best = agreement_of_pairs(shown, goal)
+        nats.append(information(r, best, freedom(shown, goal)).mean(1))
     nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
     away = torch.tensor([_away(p, theta) for p, theta in zip(proposals * 2, both, strict=True)])
     value, at = (nats - PRIOR * away.unflatten(0, (2, -1))).flatten(0, 1).max(0)
@@ -222,12 +222,12 @@ def _tried(
 
 
 def _is_narrow(p: Proposal) -> bool:
-    """Whether the window is so small that the source must not be smoothed before sampling."""
+    """Say whether the window is so small that the source must not be smoothed before sampling."""
     return bool(p.theta[[0, 1], [0, 1]].max() < 0.6)
 
 
 def _away(p: Proposal, theta: torch.Tensor) -> float:
-    """How far from picture on picture, as it is: 0, to 1 for every other placement."""
+    """Measure how far a placement is from picture on picture, as it is: 0, to 1 for every other one."""
     if p.turn or p.sign < 0:
         return 1.0
     return min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0)
@@ -241,7 +241,7 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
     boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
     boxed.sort(key=lambda p: -p.score)
     proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
-    found = []
+    verified = []
     for _, p, theta, scale in refined(a, b, proposals)[:N_VERIFIED]:
         x, y = (b, a) if p.swapped else (a, b)
         seen, inside = see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
@@ -250,17 +250,17 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         away = _away(p, theta)
         score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
         nats = score - PRIOR * away
-        found.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
-    return max(found, key=lambda pair: float(pair[0]))
+        verified.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
+    return max(verified, key=lambda pair: float(pair[0]))
 
 
 def compare(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
-    """The score, a scalar in [0, 1]: that of the best parts."""
+    """Score a pair, a scalar in [0, 1]: that of the best parts."""
     return calibrated(torch.stack([_best(x, y)[0] for x in a for y in b]).max())
 
 
 def best_matrix(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
-    """(Ta, Tb) agreement of frames in [0, 1], under the best placement of each pair of parts."""
+    """Show how frames agree, (Ta, Tb) in [0, 1], under the best placement of each pair of parts."""
     return torch.cat([torch.cat([_best(x, y)[1] for y in b], 1) for x in a]).clamp(0, 1)
 
 

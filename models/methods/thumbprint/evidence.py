@@ -8,7 +8,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-# --- How well do two series of pictures agree, frame against frame, once one is seen through an affine window? -------
+# --- Agreement of two series of pictures, frame against frame, one seen through an affine window
 
 
 GRID = 32  # pixels per side at which cut pictures are compared
@@ -25,7 +25,7 @@ def _smoother(n: int, radius: int) -> torch.Tensor:
 
 
 def blur(x: torch.Tensor, radius: int) -> torch.Tensor:
-    """(..., n, n) -> (..., n, n)."""
+    """Smooth pictures: (..., n, n) -> (..., n, n)."""
     smoother = _smoother(x.shape[-1], radius).to(x.device)
     return smoother @ x @ smoother.T
 
@@ -74,7 +74,7 @@ def agreement_of_pairs(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def freedom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """How many independent numbers the correlation of two pictures rests on: (T, n, n) twice -> (T,).
+    """Estimate how many independent numbers the correlation of two pictures rests on: (T, n, n) twice -> (T,).
 
     Unrelated stationary fields of power spectra P and Q correlate by chance with variance
     sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
@@ -114,7 +114,7 @@ MAX_LINED = 160  # frames: longer videos are matched in any order only
 def evidence(
     fa: torch.Tensor, fb: torch.Tensor, *, wa: torch.Tensor, wb: torch.Tensor, fitted: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,).
+    """Weigh one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,).
 
     `fitted`: degrees of freedom that the search for the window took, 0 for pictures compared as they are.
     """
@@ -130,8 +130,8 @@ def evidence(
 
 
 def _any_order(
-    own: torch.Tensor,
-    other: torch.Tensor,
+    frames: torch.Tensor,
+    others: torch.Tensor,
     *,
     matrix: torch.Tensor,
     freedom: torch.Tensor,
@@ -143,8 +143,8 @@ def _any_order(
     """
     r, partner = matrix.max(1)
     n = freedom.gather(1, partner[:, None])[:, 0]
-    _, best = agreement_of_pairs(own, other[partner])
-    nats = information(r, best, n) - math.log(len(other))
+    _, best = agreement_of_pairs(frames, others[partner])
+    nats = information(r, best, n) - math.log(len(others))
     top = nats.topk(min(N_BEST, len(nats)))
     alike = alike[top.indices][:, top.indices]
     return top.values.clamp(min=0).mean() * (len(alike) ** 2 / alike.sum())

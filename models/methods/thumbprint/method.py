@@ -25,23 +25,23 @@ class Thumbprint(Method):
     """Thumbnails of frames, compared by where and when one video's pictures show up in the other's."""
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> torch.nn.Module:
-        """Nothing: there are no weights."""
+        """Return a network that does nothing: there are no weights."""
         return torch.nn.Identity()
 
     def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, 128, 128) uint8 -> (N, 512) uint8."""
+        """Encode windows: (N, 128, 128) uint8 -> (N, 512) uint8."""
         return codes.encode(windows)
 
     def signature(self, network: Network, features: torch.Tensor) -> list[search.Prepared]:
-        """(T, 512) uint8 -> thumbnails, key frames and their crops, in parts of 600 frames: some 6 MB a part."""
+        """Decode a video, (T, 512) uint8 -> thumbnails, key frames and their crops, some 6 MB for 600 frames."""
         return search.prepare(search.thumbnails(features.cpu()))
 
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
-        """(V,) in [0, 1]; each pair on its own, so batching cannot change a score."""
+        """Score each pair on its own, so that batching cannot change a score: (V,) in [0, 1]."""
         return torch.stack([align.compare(query, target) for target in targets])
 
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
-        """(Tq, Tt) agreement of frames under the best placement, in [0, 1]."""
+        """Show how frames agree under the best placement: (Tq, Tt) in [0, 1]."""
         return align.best_matrix(query, target)
 
 

@@ -28,7 +28,7 @@ def turn(images: torch.Tensor, g: int) -> torch.Tensor:
 
 @cache
 def intervals() -> torch.Tensor:
-    """(I, 3) start, length, index of length."""
+    """List the intervals of a side that boxes are made of: (I, 3) start, length, index of length."""
     rows = []
     for k, length in enumerate(_LENGTHS):
         n = 1 + math.ceil((1 - length) / (length * _STEP)) if length < 1 else 1
@@ -136,7 +136,7 @@ def windows(box: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, 1).unflatten(1, (2, 3))
 
 
-# --- From stored codes to what a comparison needs: thumbnails in the box of their shot, key frames and their crops
+# --- A video made ready for comparing: thumbnails in the box of their shot, key frames and their crops
 
 
 MAX_FRAMES = 600  # longer videos are compared in parts, which bounds memory

@@ -9,6 +9,7 @@ from ndvr import models
 from ndvr.operators.features.embed import Embed, _stored, windows_per_batch
 from ndvr.operators.rows import table
 
+
 def piece(method: str, windows: np.ndarray) -> dict:
     return {"method": method, "kind": "piece", "windows_count": len(windows), "data": windows.tobytes()}
 
