@@ -1,1 +1,9 @@
-"""Building blocks that several methods share: regions, comparators, Chamfer similarity, log-mel spectrograms."""
+"""Building blocks that several methods share.
+
+regions             frames to region vectors: ResNet-50, pooling, whitening
+head                the similarity network of S2VS, ViSiL and DnS
+comparator          the CNN that looks for diagonals in a matrix of frame similarities
+packed_comparator   the same on many videos at once
+chamfer             Chamfer similarity of frames and of videos
+mel                 log-mel spectrograms, streaming
+"""

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import resnet50
 
 from ndvr.models.layers.comparator import Comparator
-from ndvr.models.methods.tca.encoders import NetVLAD, NeXtVLAD, Recurrent, TransformerEncoder
+from ndvr.models.methods.tca._encoders import NetVLAD, NeXtVLAD, Recurrent, TransformerEncoder
 
 # Name -> how to make it, seed and gain of its weights, frames of each video (the last of 64x2 was cut to 20).
 NETWORKS = {

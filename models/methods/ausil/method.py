@@ -12,8 +12,8 @@ from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import CACHE, Card, File, Mel, Option, View
 from ndvr.models.method import Method, Options, Part
-from ndvr.models.methods.ausil import weights as ausil_weights
-from ndvr.models.methods.ausil.network import N_FEATURES, SoundHead, SoundNetwork
+from ndvr.models.methods.ausil import _weights as ausil_weights
+from ndvr.models.methods.ausil._network import N_FEATURES, SoundHead, SoundNetwork
 
 CARD = Card(
     title="AuSiL",

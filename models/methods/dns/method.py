@@ -11,9 +11,9 @@ from torch import nn
 from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, Selector, View
 from ndvr.models.layers.regions import build_extractor
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.dns import networks as dns_students
-from ndvr.models.methods.dns.networks import CoarseStudent
-from ndvr.models.methods.dns.selector import SelectorMethod
+from ndvr.models.methods.dns import _networks as networks
+from ndvr.models.methods.dns._networks import CoarseStudent
+from ndvr.models.methods.dns._selector import SelectorMethod
 
 CARD = Card(
     title="DnS",
@@ -98,7 +98,7 @@ class DnS(Method):
         if part == "embed":
             return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
         weights = self.published(options) if weights is None else weights
-        student, network = dns_students.load(weights, options["student"], self.card, cache=options["cache"])
+        student, network = networks.load(weights, options["student"], self.card, cache=options["cache"])
         options["student"] = student  # so that what the card says of it holds
         return network
 

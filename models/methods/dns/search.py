@@ -18,8 +18,8 @@ import torch
 
 from ndvr import models
 from ndvr.models.method import Part, Signature
+from ndvr.models.methods.dns._selector import check_student
 from ndvr.models.methods.dns.method import METHOD
-from ndvr.models.methods.dns.selector import check_student
 
 _PARTS: tuple[Part, ...] = ("similarity",)
 

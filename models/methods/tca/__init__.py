@@ -1,1 +1,4 @@
-"""TCA: the method, its encoders, how encoded videos are compared, and the frame vectors it starts from."""
+"""TCA: the method, its encoders, how encoded videos are compared, and the frame vectors it starts from.
+
+method   CARD and METHOD
+"""

@@ -10,9 +10,9 @@ from torch import nn
 
 from ndvr.models.card import BACKBONE, CACHE, RESNET50, Card, File, Frames, Option
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.tca.build import build_comparison, build_frames, whole
-from ndvr.models.methods.tca.compare import cosine_matrix
-from ndvr.models.methods.tca.frames import CHANNELS
+from ndvr.models.methods.tca._build import build_comparison, build_frames, whole
+from ndvr.models.methods.tca._compare import cosine_matrix
+from ndvr.models.methods.tca._frames import CHANNELS
 
 CARD = Card(
     title="TCA",

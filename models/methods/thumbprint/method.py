@@ -8,7 +8,9 @@ import torch
 
 from ndvr.models.card import Card, Frames
 from ndvr.models.method import Method, Network, Options, Part, Signature
-from ndvr.models.methods.thumbprint import align, codes, search
+from ndvr.models.methods.thumbprint import _align as align
+from ndvr.models.methods.thumbprint import _codes as codes
+from ndvr.models.methods.thumbprint import _search as search
 
 CARD = Card(
     title="Thumbprint",

@@ -13,7 +13,7 @@ from sounds import frames, heard
 
 from ndvr import models
 from ndvr.models.card import Mel
-from ndvr.models.methods.ausil.network import repeated
+from ndvr.models.methods.ausil._network import repeated
 
 GOLDEN = np.load(GOLDEN_FOLDER / "ausil.npz")
 # What separates two float32 implementations of the same network.

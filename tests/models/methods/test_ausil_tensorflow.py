@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from places import GOLDEN_FOLDER
 
-from ndvr.models.methods.ausil.tensorflow import crc32c, masked_crc32c, read_bundle
+from ndvr.models.methods.ausil._tensorflow import crc32c, masked_crc32c, read_bundle
 from ndvr.models.weights import WeightsError
 
 GOLDEN = np.load(GOLDEN_FOLDER / "ausil.npz")

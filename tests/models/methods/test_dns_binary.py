@@ -9,7 +9,7 @@ from places import GOLDEN_FOLDER
 
 from ndvr import models
 from ndvr.models.layers import chamfer
-from ndvr.models.methods.dns import binary as binary_codes
+from ndvr.models.methods.dns import _binary as binary_codes
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import torch
 from places import GOLDEN_FOLDER
 
 from ndvr import models
-from ndvr.models.methods.dns import networks
-from ndvr.models.methods.dns import networks as dns_students
+from ndvr.models.methods.dns import _networks as networks
 from ndvr.models.methods.dns import search as dns_search
 
 GOLDEN = np.load(GOLDEN_FOLDER / "dns.npz")
@@ -23,7 +22,7 @@ def clips() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def selector():
-    _, network = dns_students.load(golden_dns.state("selector"), "selector", models.card("dns"), cache=None)
+    _, network = networks.load(golden_dns.state("selector"), "selector", models.card("dns"), cache=None)
     return network.eval()
 
 

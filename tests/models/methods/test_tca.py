@@ -12,8 +12,8 @@ from places import GOLDEN_FOLDER
 from ndvr import models
 from ndvr.models import weights as files
 from ndvr.models.layers.regions import Whitening
-from ndvr.models.methods.tca import compare as tca_head
-from ndvr.models.methods.tca.build import projection
+from ndvr.models.methods.tca import _compare as tca_head
+from ndvr.models.methods.tca._build import projection
 
 GOLDEN = np.load(GOLDEN_FOLDER / "tca.npz")
 ATOL = 1e-5  # what the reference suggests between two float32 implementations
@@ -178,7 +178,7 @@ def test_one_long_video_is_encoded_whole_without_its_attention_matrix_in_memory(
     # 5000 frames: the weights of eight heads alone would take 0.8 GB.
     code = """
 import resource, torch
-from ndvr.models.methods.tca.encoders import TransformerEncoder
+from ndvr.models.methods.tca._encoders import TransformerEncoder
 torch.set_num_threads(1)
 encoder, video = TransformerEncoder(64), torch.randn(5000, 64)
 for value in encoder.parameters():

@@ -9,7 +9,7 @@ import torch
 from golden_losses import GOLDEN, all_pairs, close, golden, network
 from golden_recipe import seeded_state
 
-from ndvr.models.methods.tca.encoders import TransformerEncoder
+from ndvr.models.methods.tca._encoders import TransformerEncoder
 from ndvr.models.training import losses
 
 # --- S2VS -----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from functools import cache
 
 import torch
 
-from ndvr.models.methods.thumbprint import evidence
-from ndvr.models.methods.thumbprint.codes import SIDE, decode
+from ndvr.models.methods.thumbprint import _evidence as evidence
+from ndvr.models.methods.thumbprint._codes import SIDE, decode
 
 COARSE = 8  # frequencies per axis compared while searching
 _LENGTHS = (1.0, 0.82, 0.67, 0.55, 0.45, 0.37, 0.3)

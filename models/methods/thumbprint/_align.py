@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ndvr.models.methods.thumbprint import search
-from ndvr.models.methods.thumbprint.evidence import (
+from ndvr.models.methods.thumbprint import _search as search
+from ndvr.models.methods.thumbprint._evidence import (
     FITTED,
     GRID,
     NOISE,
@@ -21,7 +21,7 @@ from ndvr.models.methods.thumbprint.evidence import (
     local_contrast,
     see,
 )
-from ndvr.models.methods.thumbprint.search import Prepared
+from ndvr.models.methods.thumbprint._search import Prepared
 
 # --- Refinement: an affine window is moved until what it shows fits a template (Gauss-Newton on local contrast)
 

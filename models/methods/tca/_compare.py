@@ -11,7 +11,7 @@ from ndvr.models.layers import chamfer
 from ndvr.models.layers.comparator import CELL, Comparator
 from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.layers.packed_comparator import TILE_FRAMES, spans
-from ndvr.models.methods.tca.encoders import Encoder
+from ndvr.models.methods.tca._encoders import Encoder
 
 
 class Comparison(nn.Module):

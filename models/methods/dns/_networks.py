@@ -20,7 +20,7 @@ from ndvr.models.layers.comparator import CELL, Comparator
 from ndvr.models.layers.head import Attention, SimilarityHead, exact_convolutions
 from ndvr.models.layers.packed_comparator import Layers, spans
 from ndvr.models.layers.regions import head_state
-from ndvr.models.methods.dns.binary import BinaryHead
+from ndvr.models.methods.dns._binary import BinaryHead
 
 # --- The selector: which pairs the coarse student gets wrong
 

@@ -13,8 +13,8 @@ import torch
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card, File
-from ndvr.models.methods.ausil.network import N_FEATURES, SoundHead, SoundNetwork
-from ndvr.models.methods.ausil.tensorflow import read_bundle
+from ndvr.models.methods.ausil._network import N_FEATURES, SoundHead, SoundNetwork
+from ndvr.models.methods.ausil._tensorflow import read_bundle
 
 # TensorFlow's variables -> our names. Kernels are (height, width, in, out) there, (out, in, height, width) here.
 _NAMES = {

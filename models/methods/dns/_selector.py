@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ndvr.models.method import Method, Network, Options, Part, Signature
-from ndvr.models.methods.dns import networks
+from ndvr.models.methods.dns import _networks as networks
 
 _PUBLISHED = {"fine_attention": "dns_selector_cg-fg_att", "fine_binary": "dns_selector_cg-fg_bin"}
 

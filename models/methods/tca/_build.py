@@ -15,9 +15,9 @@ from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card
 from ndvr.models.layers.comparator import Comparator
-from ndvr.models.methods.tca.compare import Comparison
-from ndvr.models.methods.tca.encoders import Encoder, make_encoder, width_of
-from ndvr.models.methods.tca.frames import CHANNELS, FrameVectors, constants_state
+from ndvr.models.methods.tca._compare import Comparison
+from ndvr.models.methods.tca._encoders import Encoder, make_encoder, width_of
+from ndvr.models.methods.tca._frames import CHANNELS, FrameVectors, constants_state
 from ndvr.models.weights import WeightsError
 
 # --- PCA files: a .npz of `U` (C, K), `lams` (K,), `mu` (C, 1) and `Utmu` (K, 1), all float32
