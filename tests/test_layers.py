@@ -19,7 +19,8 @@ LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import th
 # Within a layer a room may import what stands to the right of it, at any distance, in any of these chains.
 # Rooms that are not there yet have their place: operators/index, pipeline/search, review and training.
 RULES = """
-models:      methods, training -> layers -> method, random_weights -> weights -> card;  methods -> models -> method, _discovery -> card
+models:      methods, training -> layers -> method, random_weights -> weights -> card
+models:      methods -> models -> method, _discovery -> card
 operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> library
 operators:   media -> video -> storage;  features -> storage
 pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress

@@ -125,7 +125,10 @@ def _made_by(shape: tuple[int, ...]) -> list[str]:
     """Methods whose features have this shape, with the option that it takes."""
     fits = []
     for name in models.names():
-        card, method = models.card(name), models.get(name)
+        try:
+            card, method = models.card(name), models.get(name)
+        except ValueError:  # another package's, which does not work: whoever asks for it is told
+            continue
         settings = {f"--method {name}": card.resolve({})}
         for key, option in card.options.items():
             for choice in option.choices if option.part == "embed" else ():
