@@ -54,3 +54,17 @@ def _one_feature(model) -> np.ndarray:
 
 def signature_of(model, count: int, seed: int = 0):
     return model.signature(features_of(model, 1 if isinstance(model.view, Overview) else count, seed))
+
+
+def difference_between_directions(model) -> float:
+    """How much similarity(a, b) and similarity(b, a) differ, of two videos of noise with something in common."""
+    rng = np.random.default_rng(0)
+    counts = (1, 1) if isinstance(model.view, Overview) else (9, 14)
+    if model.card.feature_dtype == "uint8":
+        videos = [rng.integers(0, 256, (count, *model.feature_shape), np.uint8) for count in counts]
+    else:
+        shape = model.feature_shape
+        noise = [rng.standard_normal((n, *shape)) + 2 * rng.standard_normal(shape) for n in counts]
+        videos = [(each / np.linalg.norm(each, axis=-1, keepdims=True)).astype(np.float32) for each in noise]
+    a, b = (model.signature(video) for video in videos)
+    return abs(model.similarity(a, b) - model.similarity(b, a))

@@ -7,6 +7,7 @@ import golden_s2vs
 import numpy as np
 import pytest
 import torch
+from method_inputs import difference_between_directions
 from places import GOLDEN_FOLDER
 
 from ndvr import models
@@ -189,3 +190,9 @@ def test_weights_drawn_from_a_seed_are_the_authors_reference_beside_the_project(
         for key, value in random.state_dict().items():
             np.testing.assert_array_equal(drawn[key], reference[key])
             np.testing.assert_array_equal(value, reference[key])
+
+
+def test_symmetric_chamfer_does_not_make_scores_symmetric_since_the_cnn_is_not():
+    model = seeded("sym_att")
+    assert difference_between_directions(model) > 1e-5
+    assert not model.symmetric
