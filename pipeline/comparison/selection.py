@@ -56,7 +56,7 @@ class Doubtful:
             raise ValueError(f"no selector knows both methods: --doubtful needs {_with_selectors()}")
         count_of(wanted, 1)
         self.wanted, self.about = wanted, {"doubtful": str(wanted), "selector": selector}
-        self._settings = {"method": model.name, "weights": selector, "options": model.options}
+        self._settings: dict[str, Any] = {"method": model.name, "weights": selector, "options": model.options}
         self._found, self._model = found, _selector("cpu", **self._settings)
 
     def urgency(
@@ -78,7 +78,8 @@ class Doubtful:
 
         def doubts(row: str, column: str, coarse: np.ndarray) -> np.ndarray:
             stacked = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in (row, column))
-            return self._model.urgency(*map(self._model.unstack, stacked), coarse)
+            queries, targets = (self._model.unstack(array) for array in stacked)
+            return self._model.urgency(queries, targets, coarse)
 
         return doubts
 
