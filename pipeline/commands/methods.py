@@ -65,6 +65,18 @@ def as_text(name: str | None = None) -> str:
     return "\n".join([*lines, *models.problems()])
 
 
+def _options(settings: dict[str, Any]) -> str:
+    """Write options as --propose reads them."""
+    return ",".join(f"{key}={value}" for key, value in settings.items())
+
+
+def _symmetry(card: Card) -> str:
+    """Say when similarity(a, b) is similarity(b, a)."""
+    if card.symmetric or not card.symmetric_if:
+        return "symmetric" if card.symmetric else "not symmetric"
+    return f"symmetric with {' or '.join(map(_options, card.symmetric_if))} only"
+
+
 def _card_text(name: str, card: Card) -> str:
     view = card.view
     lines = [
@@ -73,8 +85,10 @@ def _card_text(name: str, card: Card) -> str:
         f"view        {view}",
         f"window      {' x '.join(map(str, view.window_shape))} {view.window_dtype}, {_often(card)}",
         f"feature     {' x '.join(map(str, card.feature_shape))} {card.feature_dtype}, {_size(card)}",
-        f"scores      {card.range[0]:g} to {card.range[1]:g}, {'' if card.symmetric else 'not '}symmetric",
+        f"scores      {card.range[0]:g} to {card.range[1]:g}, {_symmetry(card)}",
     ]
+    if card.selector:
+        lines.append(f"selector    similarity --doubtful, with --propose {name}:{_options(card.selector.proposer)}")
     for title, files in (("weights", card.weights), ("needs", card.requires)):
         for key, file in files.items():
             checksum = f"sha256 {file.sha256}" if file.sha256 else "no checksum published"
