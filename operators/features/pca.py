@@ -30,17 +30,17 @@ class Components:
     def arrays(self) -> dict[str, np.ndarray]:
         """Arrange the arrays as TCA's authors keep them, float32: U (D, K), lams (K,), mu (D, 1), Utmu (K, 1)."""
         mean = self.mean[:, None]
-        found = {"U": self.directions, "lams": self.variances, "mu": mean, "Utmu": self.directions.T @ mean}
-        return {key: value.astype(np.float32) for key, value in found.items()}
+        arrays = {"U": self.directions, "lams": self.variances, "mu": mean, "Utmu": self.directions.T @ mean}
+        return {key: value.astype(np.float32) for key, value in arrays.items()}
 
     def write(self, path: str | Path) -> None:
         """Write the arrays as an .npz file, whole or not at all."""
 
-        found = self.arrays()
+        arrays = self.arrays()
 
         def save(name: str) -> None:
             with open(name, "wb") as file:  # given a name, numpy would add a suffix to it
-                np.savez(file, U=found["U"], lams=found["lams"], mu=found["mu"], Utmu=found["Utmu"])
+                np.savez(file, U=arrays["U"], lams=arrays["lams"], mu=arrays["mu"], Utmu=arrays["Utmu"])
 
         write_whole(Path(path), save)
 
@@ -114,9 +114,9 @@ def _blocks(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Cut the rows into float64 arrays of BLOCK_ROWS, the last one shorter."""
     waiting: list[np.ndarray] = []
     n = 0
-    for some in rows:
-        for start in range(0, len(some), BLOCK_ROWS):
-            part = some[start : start + BLOCK_ROWS]
+    for chunk in rows:
+        for start in range(0, len(chunk), BLOCK_ROWS):
+            part = chunk[start : start + BLOCK_ROWS]
             if n + len(part) > BLOCK_ROWS:
                 yield np.concatenate(waiting).astype(np.float64)
                 waiting, n = [], 0

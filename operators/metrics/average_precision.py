@@ -173,20 +173,22 @@ def micro_ap(scores: np.ndarray, right: np.ndarray, *, n_relevant: int) -> Micro
     """Rank scores (N,), finite, with right (N,) bool; n_relevant counts all right pairs, candidates or not."""
     if not n_relevant:
         raise ValueError("the ground truth is empty: without a right pair there is no recall")
-    mine, wrong = np.sort(scores[right])[::-1], np.sort(scores[~right])
-    above = len(wrong) - np.searchsorted(wrong, mine, side="right")
-    at_least = len(wrong) - np.searchsorted(wrong, mine, side="left")
-    last = np.flatnonzero(np.append(mine[1:] != mine[:-1], True)) if len(mine) else np.zeros(0, int)
+    right_scores, wrong = np.sort(scores[right])[::-1], np.sort(scores[~right])
+    above = len(wrong) - np.searchsorted(wrong, right_scores, side="right")
+    at_least = len(wrong) - np.searchsorted(wrong, right_scores, side="left")
+    last = np.zeros(0, int)
+    if len(right_scores):
+        last = np.flatnonzero(np.append(right_scores[1:] != right_scores[:-1], True))
     return MicroAp(
-        ap=step_average_precision(mine, at_least, n_relevant),
+        ap=step_average_precision(right_scores, at_least, n_relevant),
         low=average_precision(at_least, n_relevant),
         high=average_precision(above, n_relevant),
-        found=len(mine),
+        found=len(right_scores),
         relevant=n_relevant,
         candidates=len(scores),
         precision=(last + 1) / (last + 1 + at_least[last]),
         recall=(last + 1) / n_relevant,
-        scores=mine[last],
+        scores=right_scores[last],
     )
 
 

@@ -58,10 +58,7 @@ class Match:
 
     def overlaps(self, other: Match) -> bool:
         """Tell whether both share time on both axes: more than a point or an edge. Only for matches of one pair."""
-        return all(
-            min(mine.end_s, theirs.end_s) > max(mine.start_s, theirs.start_s)
-            for mine, theirs in zip(self.axes, other.axes)
-        )
+        return all(min(a.end_s, b.end_s) > max(a.start_s, b.start_s) for a, b in zip(self.axes, other.axes))
 
 
 def union(spans: Iterable[tuple[float, float]]) -> Spans:
@@ -287,9 +284,9 @@ def segment_overlap(found: Boxes, truth: Boxes) -> SegmentOverlap:
     none = np.zeros((0, 4))
     per_pair = {}
     for pair, true in truth.items():
-        mine = found.get(pair, none)
-        precision, recall = precision_recall(mine, true)
-        per_pair[pair] = PairOverlap(precision=precision, recall=recall, found=len(mine), true=len(true))
+        boxes = found.get(pair, none)
+        precision, recall = precision_recall(boxes, true)
+        per_pair[pair] = PairOverlap(precision=precision, recall=recall, found=len(boxes), true=len(true))
     rows = per_pair.values()
     return SegmentOverlap(
         precision=_mean([row.precision for row in rows if row.found]),

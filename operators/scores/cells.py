@@ -223,19 +223,19 @@ class ChosenCell(Scorer):
     def _compare(self, scores: np.ndarray, wanted: np.ndarray, query_group: Group, video_group: Group) -> None:
         """Set the scores that are wanted; only of those videos are signatures made."""
         if self.model.compact:  # whose signatures are kept for whole groups
-            some = [np.arange(n) for n in wanted.shape]
+            places = [np.arange(n) for n in wanted.shape]
         else:
-            some = [np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))]
-        rows, columns = (_only(group, places) for group, places in zip((query_group, video_group), some))
+            places = [np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))]
+        rows, columns = (_only(group, of_group) for group, of_group in zip((query_group, video_group), places))
         for at_columns, videos in self.videos.blocks(columns):
             for at_rows, queries in self.queries.blocks(rows):
-                for row, query in zip(some[0][at_rows], queries):
-                    chosen = np.flatnonzero(wanted[row, some[1][at_columns]])
+                for row, query in zip(places[0][at_rows], queries):
+                    chosen = np.flatnonzero(wanted[row, places[1][at_columns]])
                     ids = [columns.ids[at_columns][k] for k in chosen]
                     (compared,) = self._matrix([query], [videos[k] for k in chosen], [query_group.ids[row]], ids)
                     if self.to_proposer_scale:
                         compared = self.model.to_proposer_scale(compared)
-                    scores[row, some[1][at_columns][chosen]] = compared
+                    scores[row, places[1][at_columns][chosen]] = compared
 
 
 def _only(group: Group, places: Sequence[int] | np.ndarray) -> Group:

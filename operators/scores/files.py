@@ -196,7 +196,7 @@ def _attempted(path: Path) -> dict[str, str] | None:
 def _check_columns(path: Path) -> None:
     if path.suffix == ".parquet":
         try:
-            found = pq.read_schema(path).names
+            columns = pq.read_schema(path).names
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path} is not a whole Parquet file ({error}): remove it and run again") from None
     elif path.suffix == ".csv":
@@ -204,10 +204,10 @@ def _check_columns(path: Path) -> None:
         return
     else:
         return
-    missing = [name for name in COLUMNS if name not in found]
+    missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise ValueError(
-            f"{path} has no column {', '.join(missing)} (it has {', '.join(found)}): "
+            f"{path} has no column {', '.join(missing)} (it has {', '.join(columns)}): "
             f"a score table needs {', '.join(COLUMNS)}"
         )
 

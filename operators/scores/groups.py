@@ -86,15 +86,15 @@ def regroup(
     recorded: Sequence[Members], videos: Sequence[Video], pack: Callable[[list[Video]], Iterable[Group]]
 ) -> Side:
     """Take recorded groups, without what is gone or changed, then new groups of all other `videos` in their order."""
-    rest = {(video.video_id, video.content): video for video in videos}
+    not_yet_grouped = {(video.video_id, video.content): video for video in videos}
     groups, shrunk = [], {}
     for members in recorded:
-        left = [rest.pop(member) for member in members if member in rest]
-        if left:
-            groups.append(_group(left))
-            if len(left) < len(members):
+        remaining = [not_yet_grouped.pop(member) for member in members if member in not_yet_grouped]
+        if remaining:
+            groups.append(_group(remaining))
+            if len(remaining) < len(members):
                 shrunk[groups[-1].name] = name_of(members)
-    return Side((*groups, *pack(list(rest.values()))), shrunk)
+    return Side((*groups, *pack(list(not_yet_grouped.values()))), shrunk)
 
 
 def packed(videos: Iterable[Video], *, n_videos: int, n_windows: int) -> Iterator[Group]:
@@ -129,12 +129,12 @@ def write_groups(path: Path, sides: Mapping[str, Side]) -> None:
 
 def read_groups(path: Path) -> dict[str, list[Members]]:
     """Read what `write_groups` wrote, by side; nothing when there is none."""
-    found: dict[str, list[Members]] = {}
+    groups_of_side: dict[str, list[Members]] = {}
     if path.exists():
         columns = pq.read_table(path, schema=_TABLE).to_pydict()
         for side, number, *member in zip(*(columns[name] for name in _TABLE.names)):
-            groups = found.setdefault(side, [])
+            groups = groups_of_side.setdefault(side, [])
             if number == len(groups):
                 groups.append([])
             groups[number].append((member[0], member[1]))
-    return found
+    return groups_of_side

@@ -71,8 +71,8 @@ def _packets(path: str) -> _Packets:
 def _decord_reason(error: Exception) -> str:
     """Read decord's message without the time, the C++ file and the video's path."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    said = re.sub(r"\[[\d:]+\] \S+ |\[/[^]]*\] ?|Error reading .*", "", lines[-1])
-    return said.strip()[:90] or "not a video"
+    message = re.sub(r"\[[\d:]+\] \S+ |\[/[^]]*\] ?|Error reading .*", "", lines[-1])
+    return message.strip()[:90] or "not a video"
 
 
 def _decord_frames(reader, count: int, stream: Stream, sizes: list[int]) -> Iterator[Frame]:

@@ -207,15 +207,15 @@ def _packets(
         yield _fatal_or(error)
     for _ in range(64):  # frames still inside the decoder when demuxing broke off
         try:
-            rest = video.codec_context.decode(None)
+            delayed = video.codec_context.decode(None)
         except av.EOFError:
             return
         except av.FFmpegError as error:
             yield _fatal_or(error)
             return
-        if not rest:
+        if not delayed:
             return
-        yield rest
+        yield delayed
 
 
 # H.264 reorders at most 16 frames, so the next frame in time is among so many packets.

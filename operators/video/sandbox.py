@@ -28,7 +28,7 @@ from ndvr.operators.errors import DecodeError
 
 CHILD = "ndvr.operators.video.sandbox_child"
 START_S = 120.0
-GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk, and we not for it
+GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk; we do not wait for it
 # What a program brings upon itself; any other signal came from somebody else.
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
@@ -79,7 +79,7 @@ class Sandbox:
         self.close()
 
     def stream(self, *args: Any) -> Iterator[Any]:
-        """What the call yields. DecodeError with class timeout, oom or crash when the child had to go or went.
+        """Yield what the call yields. DecodeError of class timeout, oom or crash when the child was killed or died.
 
         DecodeError and NoPicture raised inside are raised here, any other exception as a DecodeError(crash).
         """
@@ -143,26 +143,26 @@ class Sandbox:
             raise ChildKilled("crash", f"the decoder process could not be started: {why}") from None
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair()
+        parent_end, child_end = socket.socketpair()
         # A child that is stopped in the middle of a message must not stop us.
         whole_s = int(self.stall_s)
         wait = struct.pack("ll", whole_s, int((self.stall_s - whole_s) * 1e6))
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
-        self._pipe = Connection(ours.detach())
+        parent_end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
+        self._pipe = Connection(parent_end.detach())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
-        with theirs:
+        with child_end:
             self._child = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     CHILD,
-                    str(theirs.fileno()),
+                    str(child_end.fileno()),
                     self.serve,
                     str(self.memory_gb),
                     str(os.getpid()),
                     *self.needs,
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,  # decord prints the bytes of bad files
                 stderr=self._log,
@@ -174,7 +174,7 @@ class Sandbox:
         self._pipe.recv()
 
     def _death(self) -> DecodeError:
-        """What a child that is gone died of."""
+        """Tell what a child that is gone died of."""
         assert self._child is not None and self._log is not None
         try:
             code = self._child.wait(timeout=GONE_S)
@@ -186,11 +186,11 @@ class Sandbox:
             return ChildKilled("crash", f"the decoder process was killed from outside with {name}{likely}", died=True)
         self._log.seek(max(0, self._log.seek(0, 2) - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines else ""
+        last_line = f": {lines[-1][:200]}" if lines else ""
         if any(word in line for line in lines for word in _NO_MEMORY):
             return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB", died=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ChildDied("crash", f"the decoder process died ({name}){said}", died=True)
+        return ChildDied("crash", f"the decoder process died ({name}){last_line}", died=True)
 
     def close(self) -> None:
         """Kill the child. The next call starts another."""

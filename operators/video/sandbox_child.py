@@ -65,7 +65,7 @@ def main(fd: int, serve: str, memory_gb: float, parent: int, needs: list[str]) -
 
 
 def _reason(error: Exception, memory_gb: float) -> DecodeError:
-    """The class of what nobody foresaw."""
+    """Find the class of an error that nothing else has caught."""
     if isinstance(error, MemoryError):
         return DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB", died=True)
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
@@ -76,7 +76,7 @@ def _reason(error: Exception, memory_gb: float) -> DecodeError:
 
 
 def _data_bytes() -> int:
-    """Memory that counts towards the limit."""
+    """Measure the memory that counts towards the limit."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[5]) * resource.getpagesize()
 
