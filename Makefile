@@ -1,5 +1,6 @@
 # make demo   sets up what it needs and runs the main job on videos it makes itself
 # make test   sets up what it needs and passes the tests
+# make quick  the tests that need neither Ray nor a server nor many seconds, in under a minute
 # An environment of your own:  pip install -e '.[test]'  then  ndvr demo  and  python -m pytest
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,13 +11,16 @@ PARTS = models operators pipeline benchmarks $(wildcard pipeline/face/*.py) pipe
 WRITE_PTH = import pathlib, sysconfig; \
 	pathlib.Path(sysconfig.get_path("purelib"), "ndvr.pth").write_text("$(CURDIR)/build/types\n")
 
-.PHONY: demo test lint clean
+.PHONY: demo test quick lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/ndvr demo
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(TEST_OPTIONS)
+
+quick: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -m "not ray and not s3 and not nodes and not slow" $(TEST_OPTIONS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -1,4 +1,4 @@
-"""What tests share: one Ray for the session, and the optional larger material beside the project."""
+"""What tests share: one Ray and one S3 server for the session, marks, and the larger material beside the project."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from s3_server import KEYS, S3Server, running_server
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test is a failure: CI has what they need")
+
+
+MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the tests that use it, directly or not
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, mark in MARKS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -18,7 +18,11 @@ from ndvr.benchmarks.chaos.processes import Run, commits, extract_command
 from ndvr.benchmarks.chaos.round import Undisturbed, undisturbed
 from ndvr.benchmarks.chaos.setting import make_collection
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc"),
+]
 ENOUGH_S = 120  # for anything; a step takes seconds
 
 

@@ -17,6 +17,7 @@ from ndvr.operators.library.shards import CommitOrStop
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.extraction.graph import DecodeActor, EmbedActor
 
+pytestmark = [pytest.mark.ray, pytest.mark.nodes]
 N_VIDEOS = 24
 
 

@@ -9,6 +9,8 @@ import sys
 import pytest
 from places import python_path
 
+pytestmark = pytest.mark.ray
+
 # Settles four videos, sends blocks through a slow stage meanwhile, then prints what the node's endpoint serves.
 RUN = """
 import json, sys, time, urllib.request
