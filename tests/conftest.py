@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from s3_server import KEYS, S3Server, running_server
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test is a failure: CI has what they need")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # In the background of a script SIGINT is ignored, and every process started here would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the tests that use it, directly or not
