@@ -172,6 +172,7 @@ def test_codes_without_ties(tmp_path):
     assert whole == f"top-1000 mAP {task.map:.4f}; 3 of 3 queries\n"
 
 
+@pytest.mark.slow
 def test_codes_of_ucf101_s_size(shared, tmp_path):
     golden = numbers()["hash_ucf101_size"]
     train, train_label, test, test_label = hash_codes()

@@ -35,6 +35,7 @@ def check_both(task, official, prefix):
     assert task.micro_ap == pytest.approx(official[f"{prefix}_uAP"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_evve(recipes):
     _, queries, videos, scores = recipes.evve(ANNOTATIONS)
     where = {"dataset": "evve", "annotations": ANNOTATIONS / "evve"}
@@ -61,6 +62,7 @@ def test_evve(recipes):
     assert tied.map == pytest.approx(golden["ties, sorted id order"]["DnS"]["mAP"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_cc_web_video(recipes):
     _, queries, videos, scores = recipes.cc_web(ANNOTATIONS)
     golden, kept = cases("cc_web_video"), recipes.kept_videos(len(videos))
@@ -84,6 +86,7 @@ def test_cc_web_video(recipes):
     check(rows_of(queries, videos, recipes.quantised(scores)), "ties, sorted id order")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "distractors", "name"), [("vcdb-core", 0, "core"), ("vcdb", 5000, "core + 5000 distractors")]
 )
@@ -110,6 +113,7 @@ def test_vcdb(recipes, dataset, distractors, name):
             assert task.map == pytest.approx(golden[case]["TCA"]["mAP"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_svd(recipes, tmp_path):
     labels, unlabelled, videos, scores = recipes.svd_like()
     (tmp_path / "test_groundtruth").write_text("".join(f"{q} {v} {label}\n" for q, v, label in labels))

@@ -32,6 +32,7 @@ def run(folder, found, *settings):
     return result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vcdb", "vcsl"])
 def test_real_labels_give_the_official_numbers(shared, name):
     folder, golden = shared / "data" / "annotations" / name, numbers()["vcsl"]["cases"][name]

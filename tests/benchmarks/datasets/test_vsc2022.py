@@ -31,6 +31,7 @@ def test_matching_of_three_true_and_six_found_matches():
     check_matching(vsc2022.matching_track(found, truth), GOLDEN["literal"]["result"])
 
 
+@pytest.mark.slow
 def test_matching_of_eleven_thousand_matches():
     truth, found = matches()
     check_matching(vsc2022.matching_track(found, truth), GOLDEN["segments"]["dense"])
@@ -66,6 +67,7 @@ def test_micro_ap_of_pairs_with_equal_scores():
     assert equal.ap == pytest.approx(GOLDEN["pairs"]["all scores equal, recipe order"]["ap"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_descriptors_of_two_thousand_videos():
     query_counts, queries, video_counts, videos, true_pairs = descriptors()
     golden = GOLDEN["descriptors"]

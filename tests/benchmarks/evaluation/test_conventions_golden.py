@@ -38,6 +38,7 @@ def fivr_5k(recipes, annotations):
     return queries, videos, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "order"),
     [
@@ -69,6 +70,7 @@ def test_fivr_5k_ties_in_the_order_of_the_results(shared, annotations, recipes, 
         assert tasks[task].map_low <= official["3D-CSL (with the s2vs annotation)"][task] <= tasks[task].map_high
 
 
+@pytest.mark.slow
 def test_fivr_5k_in_every_convention(shared, annotations, recipes, fivr_5k, tmp_path):
     queries, videos, scores = fivr_5k
     cases = shared_golden(shared, "evaluation/fivr_5k.json")["cases"]
@@ -92,6 +94,7 @@ def test_fivr_5k_in_every_convention(shared, annotations, recipes, fivr_5k, tmp_
                 assert tasks["ISVR"].precision_at_recall == pytest.approx(curve["pr_curve"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_ties_of_evve_cc_web_video_and_vcdb_in_the_order_of_the_results(shared, annotations, recipes):
     _, queries, videos, scores = recipes.evve(annotations)
     rows = matrix_rows(queries, videos, recipes.quantised(scores))
@@ -145,6 +148,7 @@ def test_official_pickles_say_what_their_conversions_say(annotations, tmp_path):
     assert dns["annotation"] == json.loads((annotations / "fivr" / "dns_fivr.json").read_text())["annotation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "convention", "file", "keys"),
     [

@@ -112,6 +112,7 @@ def test_fivr_5k_missing_queries(fivr, recipes):
     )
 
 
+@pytest.mark.slow
 def test_fivr_5k_missing_videos_with_and_without_their_ids(fivr):
     lost = np.where(fivr.kept, fivr.scores, np.nan)
     scores = fivr.write("videos", lost)
@@ -145,6 +146,7 @@ def test_fivr_relevant_sets_are_those_of_the_label_file(fivr):
         assert (task["queries"], task["relevant"]) == (reference[name]["queries"], reference[name]["relevant"])
 
 
+@pytest.mark.slow
 def test_fivr_200k_dense_and_with_queries_and_videos_missing(recipes, tmp_path):
     golden = json.loads((GOLDEN / "fivr_200k.json").read_text())
     _, queries, database, scores = recipes.fivr_scores(ANNOTATIONS, "200k")
@@ -164,6 +166,7 @@ def test_fivr_200k_dense_and_with_queries_and_videos_missing(recipes, tmp_path):
         assert shorter[name]["precision_at_recall"] == pytest.approx(task["pr_curve"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_fivr_200k_audio(recipes, tmp_path):
     golden = json.loads((GOLDEN / "fivr_200k.json").read_text())
     _, queries, database, scores = recipes.fivr_scores(ANNOTATIONS, "200k", audio=True)

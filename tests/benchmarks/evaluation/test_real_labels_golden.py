@@ -46,6 +46,7 @@ def real_fivr(annotations, version, seed):
     return queries, videos, scores, np.array(videos)[seeded(seed, "subset").random(len(videos)) < 0.8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "seed"), [("5k", 501), ("200k", 502)])
 def test_s2vs_and_dns_on_real_labels(shared, annotations, tmp_path, version, seed):
     data = shared_golden(shared, "s2vs/eval_real_annotation.json")[f"FIVR-{version.upper()}"]
@@ -76,6 +77,7 @@ def plus_bonus(seed, queries, bonus):
     )
 
 
+@pytest.mark.slow
 def test_evve_on_real_labels(shared, annotations):
     data = shared_golden(shared, "s2vs/eval_real_annotation.json")["EVVE"]
     protocol = load_protocol("evve", annotations / "evve")
@@ -94,6 +96,7 @@ def test_evve_on_real_labels(shared, annotations):
             assert tasks[event].map == pytest.approx(value, abs=EXACT)
 
 
+@pytest.mark.slow
 def test_cc_web_video_on_real_labels(shared, annotations):
     data = shared_golden(shared, "s2vs/eval_real_annotation.json")["CC_WEB_VIDEO"]
     where = {"dataset": "cc_web_video", "annotations": annotations / "cc_web_video"}
@@ -120,6 +123,7 @@ def test_cc_web_video_on_real_labels(shared, annotations):
 # --- golden/ausil/eval/fivr_hash_expected.json --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ausil_on_real_labels_with_scores_from_a_hash(shared, annotations):
     data = shared_golden(shared, "ausil/eval/fivr_hash_expected.json")["expected"]
     labels = json.loads((annotations / "fivr" / "annotation.json").read_text())

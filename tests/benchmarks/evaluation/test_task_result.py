@@ -101,6 +101,7 @@ def test_many_queries_are_resampled_in_pieces():
     assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(5000), rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_micro_interval_is_that_of_whole_rankings_made_of_resampled_queries():
     rng = np.random.default_rng(3)
     n_queries, n_right, n_wrong = 30, 10, 200
@@ -144,6 +145,7 @@ def test_every_number_has_its_interval_and_ids(fivr):
 # --- what missing videos could change -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_the_complete_numbers_lie_between_what_could_be(fivr_once, seed):
     data, rows, annotations = fivr_once

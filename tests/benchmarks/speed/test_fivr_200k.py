@@ -45,6 +45,7 @@ def planted(folder, collection, videos, *, method="tca", n_windows=1) -> dict[st
     return {video: found.astype(np.float32) for video, _, found in library.read(entries.values())}
 
 
+@pytest.mark.slow
 def test_every_stage_of_a_frame_method_is_measured_and_projected(annotations, tmp_path):
     given = ["--annotations", annotations, "--folder", tmp_path / "work", "--out", tmp_path / "out.json"]
     done = run(*given, "--method", "csl3d", "--fractions", 0.25, "--frames", 4, "--workers", 0)

@@ -27,6 +27,7 @@ def by_definition(query, target, *, symmetric=False, top_k=None) -> float:
     return ((best.mean() + products.amax(0).mean()) / 2 if symmetric else best.mean()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize(("block_vectors", "query_vectors"), [(16384, 1024), (16384, 5), (7, 1024), (7, 5), (1, 1)])
 def test_scores_of_any_lengths_and_cuts_are_those_of_the_definition(monkeypatch, kind, block_vectors, query_vectors):
@@ -56,6 +57,7 @@ def test_the_best_few_of_the_query_have_no_symmetric_form():
         chamfer(unit_vectors(3, 0), [unit_vectors(3, 1)], symmetric=True, top_k=3)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_lengths():
     # 3000 vectors against 100,000, once in one video and once in many: all products would take 1.2 GB.
     code = """

@@ -35,6 +35,7 @@ def head_of(padding: str, symmetric: bool) -> SimilarityHead:
     return head.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("regions", [9, 1])
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -48,6 +49,7 @@ def test_many_targets_of_very_different_lengths_score_as_one_by_one(padding, reg
         np.testing.assert_allclose(head.similarities(query, targets), alone, atol=ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("tile_frames", [21, 24, 64])
@@ -94,6 +96,7 @@ def test_frame_similarities_in_blocks_are_those_of_the_definition(monkeypatch, s
     np.testing.assert_allclose(chamfer.frame_rows(query, targets, symmetric=symmetric), wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_memory_does_not_grow_with_the_matrix(padding):
     # 25 min against 65 min: all region products take 1.9 GB, the first convolution of the whole matrix 0.75 GB.

@@ -35,6 +35,7 @@ def extractor(extractor_files):
     return models.load("s2vs", parts=("embed",), **extractor_files)
 
 
+@pytest.mark.slow
 def test_features_of_frames_are_the_authors(extractor):
     frames = golden_inputs.noise_frames()
     normalise, (limac, _) = extractor.network("embed")
@@ -44,6 +45,7 @@ def test_features_of_frames_are_the_authors(extractor):
     np.testing.assert_allclose(extractor.embed(frames), GOLDEN["noise224/pca512"], atol=FEATURE_ATOL)
 
 
+@pytest.mark.slow
 def test_frames_to_score_is_the_same_with_the_extractor_in_the_mapping(extractor):
     model = models.load("s2vs", "random:101", parts=("similarity",))
     everything = {**extractor.network("embed").state_dict(), **model.network("similarity").state_dict()}
@@ -54,6 +56,7 @@ def test_frames_to_score_is_the_same_with_the_extractor_in_the_mapping(extractor
     np.testing.assert_array_equal(whole.embed(windows), extractor.embed(windows))
 
 
+@pytest.mark.slow
 def test_embedding_changes_neither_windows_nor_weights(extractor):
     frames = golden_inputs.noise_frames()
     before, digest = frames.copy(), extractor.digest("embed")
@@ -71,6 +74,7 @@ def test_folding_normalisation_into_convolutions_leaves_saved_weights_alone(extr
         np.testing.assert_allclose(with_it, without, atol=1e-5 * without.max().item())
 
 
+@pytest.mark.slow
 def test_all_reference_features_beside_the_project(shared, extractor):
     reference = np.load(shared / "golden" / "s2vs" / "feature_extractor.npz")
     normalise, (limac, _) = extractor.network("embed")

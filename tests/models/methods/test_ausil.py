@@ -123,6 +123,7 @@ def test_scores_of_random_weights_are_varied():
     assert np.abs(scores).max() < 1 and scores.std() > 0.02
 
 
+@pytest.mark.slow
 def test_all_reference_features_beside_the_project(shared, model, weights):
     folder = shared / "golden" / "ausil"
     sounds, reference = np.load(folder / "mel.npz"), np.load(folder / "cnn.npz")
@@ -154,6 +155,7 @@ def test_all_reference_activations_beside_the_project(shared, model):
     np.testing.assert_allclose(features[0], np.concatenate(vectors), atol=FEATURE_ATOL)
 
 
+@pytest.mark.slow
 def test_all_reference_scores_beside_the_project(shared, model):
     folder = shared / "golden" / "ausil"
     reference = np.load(folder / "ausil.npz")

@@ -29,6 +29,7 @@ def model(weights):
     return models.load("ausil", weights)
 
 
+@pytest.mark.slow
 def test_weights_may_hold_either_part_or_both(weights, model):
     for part, given in (("embed", golden_ausil.cnn_weights()), ("similarity", golden_ausil.tf_weights())):
         # Without a cache, nothing else is at hand.
@@ -93,6 +94,7 @@ def test_the_sound_networks_file_of_python_2_is_read(tmp_path, model):
         models.load("ausil", tmp_path / CNN_FILE).network("similarity")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_found_by_its_folder_its_files_or_their_common_beginning(tmp_path, model):
     (tmp_path / "ckpt").mkdir()
     (tmp_path / "feature_extraction").mkdir()

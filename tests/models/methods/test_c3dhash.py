@@ -32,6 +32,7 @@ def model():
     return load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "frames"), golden_c3dhash.CASES)
 def test_features_activations_and_codes_are_the_authors(bits, frames):
     model, case = load(bits, frames), f"bits{bits}_T{frames}"
@@ -61,6 +62,7 @@ def stages_of(model, windows: np.ndarray) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_every_stage_of_the_backbone_is_the_authors():
     found = stages_of(load(frames=32), golden_c3dhash.windows(48, 32))
     for name in STAGES:
@@ -83,6 +85,7 @@ def test_float32_is_close_to_double_precision(model):
     np.testing.assert_allclose(found, GOLDEN["bits48_T16_hash_f64"], atol=ATOL)
 
 
+@pytest.mark.slow
 def test_no_gradient_passes_shortcuts_that_change_shape():
     model = load(frames=5)
     parts = {"resnet": model.network("embed"), "hash_layer": model.network("similarity")}
@@ -101,6 +104,7 @@ def test_no_gradient_passes_shortcuts_that_change_shape():
         np.testing.assert_allclose(found, wanted, atol=5e-3 * abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed, size", enumerate(["240x320", "120x160", "96x200", "128x171"], 900))
 def test_pictures_are_the_authors(seed, size, model):
     height, width = map(int, size.split("x"))
@@ -127,6 +131,7 @@ def test_distances_are_the_authors_but_for_signs_of_zero(bits):
     np.testing.assert_allclose((1 - found) * bits, GOLDEN[f"b{bits}_hamming"] - low.sum(2), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [7, 16, 32, 48, 64])
 def test_many_codes_are_compared_as_one_by_one(bits):
     signs = np.random.default_rng(bits).integers(0, 2, (1000, bits), dtype=np.uint8)
@@ -138,6 +143,7 @@ def test_many_codes_are_compared_as_one_by_one(bits):
     assert method.matrix(network, codes[0], codes[1]).shape == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_training_script_gives_both_parts(tmp_path, model):
     state = {"module." + key: torch.from_numpy(value) for key, value in golden_c3dhash.state(48).items()}
     torch.save(state, tmp_path / "net_epoch150_mAP0.720400.pth")
@@ -146,6 +152,7 @@ def test_a_file_of_the_training_script_gives_both_parts(tmp_path, model):
     assert found.view == model.view and found.view.count == 16
 
 
+@pytest.mark.slow
 def test_a_kinetics_file_gives_features_but_no_codes(tmp_path, model):
     content = {"epoch": 150, "arch": "resnet-18", "state_dict": backbone(), "optimizer": {"state": {}}}
     path = tmp_path / "resnet-18-kinetics.pth"
@@ -158,6 +165,7 @@ def test_a_kinetics_file_gives_features_but_no_codes(tmp_path, model):
     assert cached.digest("embed") == model.digest("embed")
 
 
+@pytest.mark.slow
 def test_a_kinetics_file_with_learned_shortcuts_is_given_them(model):
     # A convolution that copies every second position and a normalisation that does nothing: shortcut A again.
     learned = {}
@@ -210,6 +218,7 @@ def test_a_count_of_frames_that_is_none_is_refused(frames):
         models.get("c3dhash").view({"frames": frames})
 
 
+@pytest.mark.slow
 def test_random_weights_tell_videos_apart():
     model = models.load("c3dhash", "random:3", frames=5)
     features = model.embed(blocks_u8(1, (5, 5), 112, 112, 16))
@@ -238,6 +247,7 @@ def test_their_loader_takes_the_keys_beside_the_project(shared):
     assert len(ours & given) == wanted["changed"]
 
 
+@pytest.mark.slow
 def test_all_reference_stages_beside_the_project(shared):
     reference = np.load(shared / "golden" / "c3dhash" / "model.npz")
     for bits, frames in golden_c3dhash.CASES:

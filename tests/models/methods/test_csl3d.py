@@ -64,10 +64,12 @@ def test_parameters_have_the_authors_names_and_shapes(small_weights):
     check_weights("small", small_weights)
 
 
+@pytest.mark.slow
 def test_tokens_and_features_of_the_small_network_are_the_authors(small):
     check_trace("small", "one_clip", small)
 
 
+@pytest.mark.slow
 def test_tokens_and_features_of_the_base_network_are_the_authors():
     weights = seeded_weights("base")
     check_weights("base", weights)
@@ -76,18 +78,21 @@ def test_tokens_and_features_of_the_base_network_are_the_authors():
     check_trace("base", "two_clips", model)
 
 
+@pytest.mark.slow
 def test_many_clips_give_the_authors_features_and_signatures(small):
     found = small.embed(golden_csl3d.clips("five_clips"))
     np.testing.assert_allclose(found, GOLDEN["small/five_clips_features"], atol=FEATURE_ATOL)
     np.testing.assert_allclose(small.signature(found), GOLDEN["small/five_clips_normed"], atol=3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t4", "t16", "hw160", "h160w224"])
 def test_clips_of_other_lengths_and_sizes_give_the_authors_features(name, small):
     found = golden_csl3d.features(small, golden_csl3d.clips(name))
     np.testing.assert_allclose(found, GOLDEN[f"small/{name}_features"], atol=FEATURE_ATOL)
 
 
+@pytest.mark.slow
 def test_any_number_of_clips_at_a_time_gives_the_same(small, monkeypatch):
     clips = tiny_clips(5)
     before, alone = clips.copy(), golden_csl3d.features(small, clips)
@@ -168,6 +173,7 @@ def test_the_picture_of_a_pair_shows_cosines():
 # ---- weights
 
 
+@pytest.mark.slow
 def test_files_in_every_wrapping_load(small, small_weights, tmp_path):
     tensors = {key: torch.from_numpy(value) for key, value in small_weights.items()}
     parallel = {"module." + key: value for key, value in tensors.items()}
@@ -190,6 +196,7 @@ def test_a_network_of_another_size_is_refused_naming_both(small_weights):
     )
 
 
+@pytest.mark.slow
 def test_what_the_loaded_network_holds_loads_again(small):
     again = models.load("csl3d", small.network("embed").state_dict(), size="small")
     assert again.digest("embed") == small.digest("embed")
@@ -219,6 +226,7 @@ def test_comparing_needs_no_weights():
     assert comparing("chamfer").similarity(*[comparing("chamfer").signature(features(2))] * 2) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_random_networks_tell_clips_apart():
     model = models.load("csl3d", "random:1", size="small")
     found = golden_csl3d.features(model, tiny_clips(6))

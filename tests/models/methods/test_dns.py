@@ -39,6 +39,7 @@ def loaded():
     return load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["fg_att", "fg_bin", "fg_none"])
 def test_scores_of_fine_students_are_the_authors(network, loaded, clips):
     model = loaded(network)
@@ -71,6 +72,7 @@ def test_the_fine_attention_student_is_the_network_of_s2vs(loaded, clips):
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", COARSE)
 def test_vectors_and_scores_of_coarse_students_are_the_authors(network, loaded, clips):
     model = loaded(network)
@@ -147,6 +149,7 @@ def test_weights_of_another_student_are_told_in_one_sentence(network, student, c
         models.load("dns", golden_dns.state(network), student=student)
 
 
+@pytest.mark.slow
 def test_features_under_the_names_of_dns_are_the_authors():
     backbone = models.load("s2vs", "random:110", parts=("embed",)).network("embed").state_dict()
     everything = {key.removeprefix("1.0."): value for key, value in backbone.items() if key.startswith("1.0.cnn.")}
@@ -161,6 +164,7 @@ def test_features_under_the_names_of_dns_are_the_authors():
         model.signature(golden_dns.walk(4))
 
 
+@pytest.mark.slow
 def test_weights_are_drawn_as_the_authors_were(shared):
     listed = json.loads((shared / "golden" / "s2vs" / "keys.json").read_text())["models"]
     for network in golden_dns.NETWORKS:
@@ -172,6 +176,7 @@ def test_weights_are_drawn_as_the_authors_were(shared):
             assert np.abs(drawn[key].astype(np.float64)).sum() == pytest.approx(about["abs_sum"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_of_the_authors_give_the_same_coarse_vectors(shared, loaded, clips):
     reference = np.load(shared / "golden" / "s2vs" / "dns_cg.npz")
     equal = (clips["g"][:7], clips["f"], clips["h"][5:12])

@@ -75,6 +75,7 @@ def search():
     )
 
 
+@pytest.mark.slow
 def test_a_search_scores_all_and_looks_again_where_the_selector_says(search, clips):
     query, *targets = [search.signature(features) for features in clips.values()]
     coarse = search.scores(query, targets, percentage=0)
@@ -98,6 +99,7 @@ def test_a_search_with_seeded_noise_says_that_it_is_untrained(search):
         dns_search.Search("coarse")
 
 
+@pytest.mark.slow
 def test_a_selector_is_loaded_by_the_name_of_its_method_and_tells_whom_to_compare(search, clips):
     selector = models.load_selector("dns", golden_dns.state("selector"), student="fine_binary")
     assert (selector.name, selector.trained, selector.compact) == ("dns_selector", True, True)

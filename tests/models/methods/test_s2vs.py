@@ -67,11 +67,13 @@ def expected(variant: str, name: str) -> np.ndarray:
     return np.array([GOLDEN[f"{variant}/{pair}/{name}"].item() for pair in golden_inputs.PAIRS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_of_every_variant_are_the_authors(variant, clips):
     np.testing.assert_allclose(scores(seeded(variant), clips), expected(variant, "sim"), atol=SCORE_ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_without_the_cnn_are_the_authors(variant, clips):
     found = scores(seeded(variant, comparator="off"), clips)
@@ -165,6 +167,7 @@ def test_random_weights_depend_on_the_seed_only():
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_all_reference_matrices_beside_the_project(shared, clips):
     reference = np.load(shared / "golden" / "s2vs" / "s2vs_similarity.npz")
     for variant in VARIANTS:

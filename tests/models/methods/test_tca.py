@@ -44,6 +44,7 @@ def comparator():
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encoded_frames_and_vectors_of_videos_are_the_authors(name):
     state = golden_tca.state(name)
@@ -82,6 +83,7 @@ def test_what_the_comparator_makes_of_a_matrix_is_the_authors(size):
     np.testing.assert_allclose(cells / 2 + 0.5, GOLDEN[f"comparator/out_{size}"], atol=ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile_frames", [21, 24, 64])
 def test_long_videos_through_the_comparator_in_tiles_score_as_the_whole(tile_frames):
     network, rng = comparator(), np.random.default_rng(0)
@@ -149,6 +151,7 @@ def resnet50():
     return golden_tca.state("resnet50")
 
 
+@pytest.mark.slow
 def test_vectors_of_frames_are_the_authors(resnet50):
     frames, single = golden_tca.frames(61, 4), golden_tca.frames(62, 1)
     for pooling in ("imac", "rmac"):
@@ -162,6 +165,7 @@ def test_vectors_of_frames_are_the_authors(resnet50):
     np.testing.assert_allclose(tensor, GOLDEN["frames/input_tensor_frame0_stride16"], atol=ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("similarity", ["chamfer", "symmetric", "cosine"])
 def test_black_frames_and_single_frames_never_give_nan(name, similarity):
@@ -174,6 +178,7 @@ def test_black_frames_and_single_frames_never_give_nan(name, similarity):
         assert np.isfinite(scores).all() and (np.abs(scores) <= 1 + ATOL).all()
 
 
+@pytest.mark.slow
 def test_one_long_video_is_encoded_whole_without_its_attention_matrix_in_memory():
     # 5000 frames: the weights of eight heads alone would take 0.8 GB.
     code = """
@@ -201,6 +206,7 @@ def test_only_cosine_and_symmetric_do_not_depend_on_which_video_is_the_query():
         assert model.symmetric == (abs(model.similarity(a, b) - model.similarity(b, a)) < ATOL)
 
 
+@pytest.mark.slow
 def test_all_reference_frames_beside_the_project(shared, resnet50):
     reference = np.load(shared / "golden" / "tca" / "frame_features.npz")
     for pooling in ("imac", "rmac"):

@@ -27,6 +27,7 @@ def test_width_and_layers_are_read_off_the_weights():
     assert sum(value.numel() for value in whole.parameters()) == 8_399_872  # the published configuration
 
 
+@pytest.mark.slow
 def test_the_pooling_is_part_of_what_identifies_features(resnet50):
     digests = {
         models.load("tca", resnet50, parts=("embed",), pca="none", pooling=pooling).digest("embed")
@@ -47,6 +48,7 @@ def pca_file(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_files_and_one_mapping_with_everything_are_the_same_model(resnet50, pca_file, tmp_path):
     torch.save({key: torch.from_numpy(value) for key, value in resnet50.items()}, tmp_path / "resnet50.pth")
     encoder = golden_tca.state("tca_32x1_heads4")
