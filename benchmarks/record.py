@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).parent / "results"
 def record(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
     """The JSON file written: `out`, else benchmarks/results/NAME.json. An older one of that name is replaced."""
     path = Path(out) if out else _FOLDER / f"{name}.json"
-    about = {
+    document = {
         "name": name,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -30,19 +30,19 @@ def record(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
         "versions": versions(),
         "results": results,
     }
-    write_text(path, json.dumps(about, indent=2, default=_plain) + "\n")
+    write_text(path, json.dumps(document, indent=2, default=_plain) + "\n")
     return path
 
 
 def commit() -> str | None:
     """The commit of this source, with "+" when files differ from it; None outside a repository."""
     try:
-        found = _git("rev-parse", "HEAD")
+        head = _git("rev-parse", "HEAD")
         # Results themselves are written into the tree and change no number.
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found + ("+" if changed else "")
+    return head + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:
@@ -82,13 +82,13 @@ def _gpus() -> list[str]:
 
 def versions() -> dict[str, str]:
     """Python and the packages that decide about speed, those that are installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _plain(value: Any) -> Any:
@@ -100,11 +100,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a benchmark result of type {type(value).__name__} cannot be written as JSON")
 
 
-# --- A command of `python -m ndvr.benchmarks.NAME` that says in a sentence what is wrong, as `ndvr` does -------------
-
-
 class PlainCommand(click.Command):
-    """Exit code 2 and a line on stderr for input that cannot be used."""
+    """A command of `python -m ndvr.benchmarks...`: exit code 2 and a line on stderr for input that cannot be used."""
 
     def invoke(self, context: click.Context) -> Any:
         try:

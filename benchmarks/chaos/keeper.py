@@ -42,8 +42,8 @@ def main(command: list[str]) -> int:
 
 
 def _kill_all(*_: object) -> None:
-    while found := descendants(os.getpid()):
-        for process in found:
+    while running := descendants(os.getpid()):
+        for process in running:
             process.kill()
         time.sleep(0.05)
         try:

@@ -32,21 +32,21 @@ class Verdict:
 def contents(path: Path) -> dict[Key, Verdict]:
     """Every video under every configuration, through the public reading interface."""
     library = Library(path)
-    found: dict[Key, Verdict] = {}
+    verdicts: dict[Key, Verdict] = {}
     for config in sorted(library.configs):
         entries = library.entries(config)
         rows = {video_id: both for video_id, *both in library.read(entries.values())}
         for video_id, entry in entries.items():
             start_s, features = rows.get(video_id, (None, None))
             error_class = entry.end["error_class"] if entry.status == "failed" else None
-            found[config, video_id] = Verdict(entry.status, error_class, start_s, features)
-    return found
+            verdicts[config, video_id] = Verdict(entry.status, error_class, start_s, features)
+    return verdicts
 
 
-def torn(found: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
+def torn(verdicts: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
     """What a reader must never see: a done video whose rows are not all of its rows, in order, to the bit."""
     wrong = []
-    for key, verdict in found.items():
+    for key, verdict in verdicts.items():
         want = expected.get(key)
         if want is None:
             wrong.append(f"{key[1]} of {key[0]} is nobody's")
@@ -56,24 +56,22 @@ def torn(found: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
     return wrong
 
 
-def differences(found: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
+def differences(verdicts: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
     """A sentence for every video that is missing, new, ended otherwise or has other rows."""
-    wrong = [f"{key[1]} of {key[0]} is missing" for key in sorted(expected.keys() - found.keys())]
-    for key in sorted(found.keys() & expected.keys()):
-        if str(found[key]) != str(expected[key]):
-            wrong.append(f"{key[1]} is {found[key]}, not {expected[key]}")
-    return wrong + torn(found, expected)
+    wrong = [f"{key[1]} of {key[0]} is missing" for key in sorted(expected.keys() - verdicts.keys())]
+    for key in sorted(verdicts.keys() & expected.keys()):
+        if str(verdicts[key]) != str(expected[key]):
+            wrong.append(f"{key[1]} is {verdicts[key]}, not {expected[key]}")
+    return wrong + torn(verdicts, expected)
 
 
-def _same_rows(one: Verdict, other: Verdict) -> bool:
-    if one.start_s is None or other.start_s is None:
-        return one.start_s is other.start_s
-    assert one.features is not None and other.features is not None
+def _same_rows(a: Verdict, b: Verdict) -> bool:
+    if a.start_s is None or b.start_s is None:
+        return a.start_s is b.start_s
+    assert a.features is not None and b.features is not None
     # Bytes, not values: NaN and -0.0 shall be the same ones.
-    same = one.features.dtype == other.features.dtype and one.features.shape == other.features.shape
-    return (
-        same and one.start_s.tobytes() == other.start_s.tobytes() and one.features.tobytes() == other.features.tobytes()
-    )
+    same = a.features.dtype == b.features.dtype and a.features.shape == b.features.shape
+    return same and a.start_s.tobytes() == b.start_s.tobytes() and a.features.tobytes() == b.features.tobytes()
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,12 @@ class RowCount:
 
 def count_rows(path: Path, expected: dict[Key, Verdict]) -> RowCount:
     """Read every file below shards/: each (configuration, video, start) shall be there once."""
-    there: Counter = Counter()
+    counts: Counter = Counter()
     for file in sorted((path / "shards").glob("*/*.parquet")):
         table = pq.read_table(file, columns=["video_id", "start_s"])
-        there.update((file.parent.name, *row) for row in zip(*(table[name].to_pylist() for name in table.column_names)))
+        counts.update(
+            (file.parent.name, *row) for row in zip(*(table[name].to_pylist() for name in table.column_names))
+        )
     want = {
         (*key, start_s)
         for key, verdict in expected.items()
@@ -99,8 +99,8 @@ def count_rows(path: Path, expected: dict[Key, Verdict]) -> RowCount:
     }
     return RowCount(
         expected=len(want),
-        lost=len(want - there.keys()),
-        duplicated=sum(there.values()) - len(want & there.keys()),
+        lost=len(want - counts.keys()),
+        duplicated=sum(counts.values()) - len(want & counts.keys()),
     )
 
 
@@ -135,7 +135,7 @@ class Watcher:
         opened = False
         while not self._stop.wait(self.pause_s):
             try:
-                found = contents(self.path)
+                verdicts = contents(self.path)
             except FileNotFoundError as error:
                 if " is gone: it was rewritten" in str(error):
                     self.overtaken += 1
@@ -147,8 +147,8 @@ class Watcher:
                 continue
             opened = True
             self.reads += 1
-            self.settled = len(found)
-            for sentence in torn(found, self.expected):
+            self.settled = len(verdicts)
+            for sentence in torn(verdicts, self.expected):
                 self._note(sentence)
 
     def _note(self, sentence: str) -> None:

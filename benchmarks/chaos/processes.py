@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# --- The processes of a run on Ray, found by descent and told apart by what they are (Linux) -------------------------
-
-
 # What a process does for a run, by words of its command line; the first that fits. Ray names its workers so.
 _ROLES = (
     ("child", "ndvr.operators.video.sandbox"),
@@ -67,12 +64,12 @@ def descendants(pid: int) -> list[Process]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (process := _read(int(folder.name))):
             children.setdefault(process.parent, []).append(process)
-    found, todo = [], [pid]
+    below, todo = [], [pid]
     while todo:
-        mine = children.get(todo.pop(0), [])
-        found += mine
-        todo += [process.pid for process in mine]
-    return found
+        direct = children.get(todo.pop(0), [])
+        below += direct
+        todo += [process.pid for process in direct]
+    return below
 
 
 def _read(pid: int) -> Process | None:
@@ -129,8 +126,8 @@ class Run:
 
     @property
     def code(self) -> int | None:
-        said = self._said()
-        return said[1] if len(said) > 1 else None
+        output = self._said()
+        return output[1] if len(output) > 1 else None
 
     @property
     def text(self) -> str:
@@ -157,10 +154,10 @@ class Run:
 
     def kill(self, role: str, chance: random.Random | None = None) -> Process | None:
         """SIGKILL one of a role: the first, or one by chance. None when there was none."""
-        found = self.with_role(role)
-        if not found:
+        candidates = self.with_role(role)
+        if not candidates:
             return None
-        chosen = chance.choice(found) if chance else found[0]
+        chosen = chance.choice(candidates) if chance else candidates[0]
         return chosen if chosen.kill() else None
 
     def until(self, happened: Callable[[], Any], *, within_s: float) -> bool:

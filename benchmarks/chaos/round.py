@@ -49,8 +49,8 @@ class Counts:
     def add(self, other: Counts) -> None:
         """Everything of `other` on top."""
         for name in self.__dataclass_fields__:
-            mine, more = getattr(self, name), getattr(other, name)
-            setattr(self, name, mine + more)
+            total, addend = getattr(self, name), getattr(other, name)
+            setattr(self, name, total + addend)
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,14 @@ class Round:
                 self.counts.asked += 1
                 say(f"asked again: {wrong[:3]} ...{len(wrong)}")
             self.counts.left_over += sum(len(run.processes()) for run in self._runs if not run.gone(GONE_S))
-        found = contents(self.library)
+        verdicts = contents(self.library)
         rows = count_rows(self.library, self.expected)
         self.counts.add(
             Counts(
                 reads=watcher.reads,
                 overtaken=watcher.overtaken,
                 torn=watcher.torn,
-                different=differences(found, self.expected),
+                different=differences(verdicts, self.expected),
                 rows=rows.expected,
                 lost=rows.lost,
                 duplicated=rows.duplicated,
@@ -176,14 +176,14 @@ class Round:
 
     def _kill(self, trees: list[Run]) -> str | None:
         """The target that was hit: by the weights of those that are there."""
-        found = [(process.role, process) for tree in trees for process in tree.processes()]
-        there = {role: [process for its, process in found if its == role] for role in TARGETS}
-        there["driver"] = trees[0].with_role("driver")
-        roles = [role for role in TARGETS if there[role]]
+        processes = [(process.role, process) for tree in trees for process in tree.processes()]
+        by_role = {role: [process for its, process in processes if its == role] for role in TARGETS}
+        by_role["driver"] = trees[0].with_role("driver")
+        roles = [role for role in TARGETS if by_role[role]]
         if not roles:
             return None
         target = self.chance.choices(roles, [TARGETS[role] for role in roles])[0]
-        return target if self.chance.choice(there[target]).kill() else None
+        return target if self.chance.choice(by_role[target]).kill() else None
 
 
 def address_of(cluster: Run) -> str:

@@ -61,9 +61,6 @@ def _frames(seed: int, count: int, size: tuple[int, int]) -> Iterator[np.ndarray
         yield frame
 
 
-# --- A Ray cluster of several nodes on this machine, in which a node that dies is replaced ---------------------------
-#
-#
 # Prints the address to join. Runs until it is ended. Only tests need it: `ray start` is how users make clusters.
 
 

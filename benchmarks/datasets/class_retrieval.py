@@ -1,7 +1,7 @@
 """UCF101, HMDB51 and JHMDB as retrieval (C3DHash, github.com/zhongzhh8/Video-Retrieval-C3D): equal classes are right.
 
 Videos of the test list ask, the whole training list is ranked, every video of the same class is right. Split 1. The
-files are described in class_lists.py. Scores of codes are few, so ties decide: look at their interval.
+files are described below. Scores of codes are few, so ties decide: look at their interval.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from ndvr.operators.metrics.rank_counts import Counter, Plan
 from ndvr.operators.metrics.survey import survey
 from ndvr.operators.scores.files import Scores, ScoreSource, open_scores
 
-# --- The split lists of UCF101, HMDB51 and JHMDB: video -> class, of the videos that ask and of those that answer ----
-#
-# What is read, from the folder given:
+# The split lists: video -> class, of the queries and of the database. What is read, from the folder given:
 #     UCF101  classInd.txt ("number Name"), trainlist01.txt ("Name/file.avi number"), testlist01.txt ("Name/file.avi")
 #     HMDB51  CLASS_test_split1.txt for every class, "file.avi flag": 1 training, 2 test, 0 unused. JHMDB likewise
 #     C3DHash's own lists, "path number" with classes from 0: train1.txt and test1.txt, or test_10_210.txt and
@@ -71,24 +69,26 @@ Row = tuple[Path, int, str, str]  # file, line, path as listed, class
 
 def _collect(rows: Iterator[Row], cut: bool) -> tuple[Classes, int]:
     """(classes, how many lines repeat another). Two lines that give one id two paths or classes are an error."""
-    found: dict[str, tuple[str, str]] = {}
+    entries: dict[str, tuple[str, str]] = {}
     repeated = 0
     for file, line, path, label in rows:
         video = path.split(".")[0] if cut else path
         if not video:
             raise ValueError(f"{file}, line {line}: nothing stands before the first dot of {path!r}")
-        if video not in found:
-            found[video] = path, label
-        elif found[video] == (path, label):
+        if video not in entries:
+            entries[video] = path, label
+        elif entries[video] == (path, label):
             repeated += 1
-        elif found[video][0] != path:
+        elif entries[video][0] != path:
             raise ValueError(
-                f"{file}, line {line}: {path!r} and {found[video][0]!r} are one video {video!r} when cut after the "
+                f"{file}, line {line}: {path!r} and {entries[video][0]!r} are one video {video!r} when cut after the "
                 "first dot: use --convention lists"
             )
         else:
-            raise ValueError(f"{file}, line {line}: {path!r} has class {label}, and {found[video][1]} in another line")
-    return {video: label for video, (_, label) in found.items()}, repeated
+            raise ValueError(
+                f"{file}, line {line}: {path!r} has class {label}, and {entries[video][1]} in another line"
+            )
+    return {video: label for video, (_, label) in entries.items()}, repeated
 
 
 def _need(path: Path) -> Path:
@@ -147,10 +147,10 @@ def _flagged(name: str, folder: Path) -> list[Iterator[Row]]:
     def rows(flag: str) -> Iterator[Row]:
         for file in files:
             label = file.name.removesuffix(ending)
-            for line, video, found in _last_word(file, "file flag"):
-                if found not in ("0", "1", "2"):
-                    raise ValueError(f"{file}, line {line}: flag {found} of {video!r} is none of 0, 1, 2")
-                if found == flag:
+            for line, video, given in _last_word(file, "file flag"):
+                if given not in ("0", "1", "2"):
+                    raise ValueError(f"{file}, line {line}: flag {given} of {video!r} is none of 0, 1, 2")
+                if given == flag:
                     yield file, line, f"{label}/{video}", label
 
     return [rows("2"), rows("1")]
@@ -195,7 +195,7 @@ def _notes(lists: ClassLists, relevant: dict[str, frozenset[str]]) -> tuple[str,
     return tuple(notes)
 
 
-# --- Top-k mAP of class retrieval: only the k best count, divided by the right ones among them -----------------------
+# Top-k mAP: only the k best count, divided by the right ones among them.
 
 
 @dataclass(frozen=True, kw_only=True)

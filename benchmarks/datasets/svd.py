@@ -28,11 +28,11 @@ def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Pr
         if len(words) != 3 or words[2] not in ("0", "1"):
             raise ValueError(f"{path}, line {number}: expected 'query candidate 0' or '... 1', found {line!r}")
         labels[words[0]][words[1]] = words[2] == "1"
-    candidates = frozenset(video for mine in labels.values() for video in mine)
+    candidates = frozenset(video for marks in labels.values() for video in marks)
     task = Task(
         name="overall",
-        relevant={query: frozenset(v for v, right in mine.items() if right) for query, mine in labels.items()},
-        ignored={query: candidates - mine.keys() for query, mine in labels.items()},
+        relevant={query: frozenset(v for v, right in marks.items() if right) for query, marks in labels.items()},
+        ignored={query: candidates - marks.keys() for query, marks in labels.items()},
     )
     database = candidates | read_ids(annotations / "unlabeled-data-id")
     return Protocol(name=name, tasks=(task,), database=database, ap="steps")

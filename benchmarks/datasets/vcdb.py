@@ -54,4 +54,4 @@ def _both_ways(pairs: Iterable[list[str]]) -> Sets:
     for a, b in pairs:
         partners[a].add(b)
         partners[b].add(a)
-    return {video: frozenset(mine - {video}) for video, mine in partners.items()}
+    return {video: frozenset(others - {video}) for video, others in partners.items()}

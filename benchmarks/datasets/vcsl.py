@@ -88,12 +88,12 @@ def evaluate_segments(found: Mapping[str, Sequence[Sequence[float]]], annotation
             f"no found pair (such as {unlisted[0]!r}) is listed in {annotations} (such as {next(iter(names))!r}): "
             "names are 'query-reference' with the ids of the pair file"
         )
-    mine = {names[name]: rows for name, rows in boxes.items() if name in names}
+    listed = {names[name]: rows for name, rows in boxes.items() if name in names}
     labels = np.concatenate([np.zeros((0, 4)), *truth.values()])
     return VcslResult(
-        overlap=segment_overlap(mine, truth),
+        overlap=segment_overlap(listed, truth),
         ceiling=segment_overlap(truth, truth).f1,
-        boxes=sum(len(rows) for rows in mine.values()),
+        boxes=sum(len(rows) for rows in listed.values()),
         true_boxes=len(labels),
         empty_true_boxes=int(np.any(labels[:, 2:] <= labels[:, :2], axis=1).sum()),
         unlisted=unlisted,
@@ -123,12 +123,12 @@ def read_found(path: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"no found segments at {path}: give a JSON file {{'query-reference': boxes}}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        segments = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not {{'query-reference': boxes}}")
-    return found
+    if not isinstance(segments, dict):
+        raise ValueError(f"{path} holds a {type(segments).__name__}, not {{'query-reference': boxes}}")
+    return segments
 
 
 def _boxes(name: str, rows: Any) -> np.ndarray:

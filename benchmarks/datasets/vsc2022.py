@@ -25,8 +25,7 @@ from ndvr.operators.metrics.average_precision import Candidate, MicroAp, Pair, p
 from ndvr.operators.metrics.segments import Match, Segment, SegmentAp, segment_ap
 from ndvr.operators.storage.text_files import read_table
 
-# --- Read and write matches as the CSV of the Video Similarity Challenge 2022, predictions and ground truth alike ----
-#
+# Matches are the challenge's CSV, predictions and ground truth alike.
 # Columns, in any order: query_id, ref_id, query_start, query_end, ref_start, ref_end (seconds), and score, which a
 # ground truth need not have. Query ids start with Q and reference ids with R, as the challenge's do.
 
@@ -158,9 +157,9 @@ class _HighestScores:
         self.floor = -np.inf  # what does not exceed it cannot change the n-th highest
 
     def add(self, scores: np.ndarray) -> None:
-        kept = scores[scores > self.floor]
-        self.parts.append(kept)
-        self.waiting += len(kept)
+        above = scores[scores > self.floor]
+        self.parts.append(above)
+        self.waiting += len(above)
         if self.waiting > self.n:
             self._shrink()
 
@@ -188,9 +187,9 @@ class _BestPairs:
         self.floor = -np.inf
 
     def add(self, scores: np.ndarray, first_query: int, first_video: int) -> None:
-        kept = scores >= self.floor
-        self.waiting.append((scores[kept], np.argwhere(kept) + (first_query, first_video)))
-        self.n_waiting += int(kept.sum())
+        above = scores >= self.floor
+        self.waiting.append((scores[above], np.argwhere(above) + (first_query, first_video)))
+        self.n_waiting += int(above.sum())
         if self.n_waiting > self.n:
             self._shrink()
 
@@ -205,8 +204,8 @@ class _BestPairs:
     def rows(self, *, at_least: float) -> list[tuple[float, int, int]]:
         """Best first."""
         self._shrink()
-        kept = self.scores >= at_least
-        return [(float(score), int(q), int(v)) for score, (q, v) in zip(self.scores[kept], self.pairs[kept])]
+        above = self.scores >= at_least
+        return [(float(score), int(q), int(v)) for score, (q, v) in zip(self.scores[above], self.pairs[above])]
 
 
 # The challenge's limits, times the number of query videos: about 20 neighbours for each second of a one-minute query.
@@ -238,17 +237,17 @@ class MatchingTrack:
         )
 
 
-def matching_track(found: Iterable[Match], truth: Iterable[Match]) -> MatchingTrack:
+def matching_track(matches: Iterable[Match], truth: Iterable[Match]) -> MatchingTrack:
     """Both numbers of the track. ValueError for an empty truth; nothing found is 0."""
-    found, truth = list(found), list(truth)
+    matches, truth = list(matches), list(truth)
     best: dict[Pair, float] = {}
-    for match in found:
+    for match in matches:
         # The challenge's script takes scores below zero for zero here.
         best[match.pair] = max(match.score, best.get(match.pair, match.score))
     return MatchingTrack(
-        segment=segment_ap(found, truth),
+        segment=segment_ap(matches, truth),
         pairs=pair_micro_ap(((*pair, score) for pair, score in best.items()), _pairs(truth)),
-        found=len(found),
+        found=len(matches),
         true=len(truth),
     )
 
@@ -326,8 +325,8 @@ def _micro_json(micro: MicroAp) -> dict[str, Any]:
 
 def _micro_line(name: str, micro: MicroAp) -> str:
     ties = f", ties {micro.low:.4f} to {micro.high:.4f}" if micro.low != micro.high else ""
-    found = f"{micro.found:,} of {micro.relevant:,} right pairs among {micro.candidates:,}"
-    return f"{name:<18} {micro.ap:.4f}   {found}{ties}"
+    counts = f"{micro.found:,} of {micro.relevant:,} right pairs among {micro.candidates:,}"
+    return f"{name:<18} {micro.ap:.4f}   {counts}{ties}"
 
 
 @click.group()
@@ -355,8 +354,8 @@ def matching(matches: str, truth: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")
 def descriptors(queries: str, references: str, truth: str, as_json: bool) -> None:
     """Micro-AP of the descriptors in QUERIES and REFERENCES against TRUTH."""
-    found = read_descriptors(queries, letter="Q"), read_descriptors(references, letter="R")
-    _print(descriptor_track(*found, read_matches(truth, scored=False)), as_json)
+    descriptors = read_descriptors(queries, letter="Q"), read_descriptors(references, letter="R")
+    _print(descriptor_track(*descriptors, read_matches(truth, scored=False)), as_json)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,6 @@ from ndvr.benchmarks.demo.textures import colour
 from ndvr.operators.media import draw
 from ndvr.operators.media.clip import Clip, change_tempo, to_length
 
-# --- What the demo's edits hand back, an edited clip and where it comes from, and what they share --------------------
-
-
 Interval = tuple[float, float]
 
 
@@ -64,7 +61,7 @@ def even(side: float) -> int:
     return 2 * round(side / 2)
 
 
-# --- The demo's edits of time, of sound, and those that mix several videos: sources, rng -> Edited -------------------
+# Edits of time, of sound, and those that mix several videos: sources, rng -> Edited.
 
 
 def reverse(sources, rng) -> Edited:

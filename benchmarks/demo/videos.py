@@ -127,9 +127,9 @@ def _prepared(folder: Path, settings: dict) -> bool:
     settings = json.loads(json.dumps(settings))
     note = folder / "demo.json"
     if note.exists():
-        found = json.loads(note.read_text())
-        if found != settings:
-            raise ValueError(f"{folder} holds a demo with {found}, asked for {settings}; give an empty folder")
+        earlier = json.loads(note.read_text())
+        if earlier != settings:
+            raise ValueError(f"{folder} holds a demo with {earlier}, asked for {settings}; give an empty folder")
         return True
     for part in ("originals", "copies"):
         (folder / part).mkdir(parents=True, exist_ok=True)

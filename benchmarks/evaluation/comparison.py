@@ -64,8 +64,8 @@ class Comparison:
             "same_ids": self.same_ids,
             "runs": {name: run.to_json(per_query=per_query) for name, run in self.runs.items()},
             "differences": {
-                name: {task: asdict(difference) for task, difference in mine.items()}
-                for name, mine in self.differences.items()
+                name: {task: asdict(difference) for task, difference in by_task.items()}
+                for name, by_task in self.differences.items()
             },
         }
         if not self.same_ids:
@@ -87,24 +87,25 @@ def compare_runs(
     """Evaluate each, then those that differ in their ids once more on the common ones."""
     if not runs:
         raise ValueError("there is nothing to compare: name at least one run")
-    found = {
+    evaluations = {
         name: evaluate_protocol(scores, protocol, walks=walks, tie_order=tie_order) for name, scores in runs.items()
     }
-    queries = frozenset.intersection(*(run.scored_queries for run in found.values()))
-    videos = frozenset.intersection(*(run.scored_videos for run in found.values()))
-    same = all(run.scored_queries == queries and run.scored_videos == videos for run in found.values())
-    common = found
+    queries = frozenset.intersection(*(run.scored_queries for run in evaluations.values()))
+    videos = frozenset.intersection(*(run.scored_videos for run in evaluations.values()))
+    same = all(run.scored_queries == queries and run.scored_videos == videos for run in evaluations.values())
+    common = evaluations
     if not same:
         if not queries or not videos:
             what = "query" if not queries else "video"
             raise ValueError(f"{' and '.join(runs)} have no {what} in common: they cannot be compared")
-        asked = replace(protocol, also_ranked=frozenset()).on(queries, videos)
+        common_protocol = replace(protocol, also_ranked=frozenset()).on(queries, videos)
         common = {
-            name: evaluate_protocol(scores, asked, walks=walks, tie_order=tie_order) for name, scores in runs.items()
+            name: evaluate_protocol(scores, common_protocol, walks=walks, tie_order=tie_order)
+            for name, scores in runs.items()
         }
     first = next(iter(common.values()))
     return Comparison(
-        runs=found,
+        runs=evaluations,
         common=common,
         differences={
             name: {task: difference(result, first.tasks[task]) for task, result in run.tasks.items()}
@@ -227,8 +228,8 @@ def _differences(comparison: Comparison) -> list[str]:
     if not comparison.differences:
         return []
     first = next(iter(comparison.runs))
-    tasks = list(dict.fromkeys(task for mine in comparison.differences.values() for task in mine))
-    rows = [[task] + [gain(mine[task]) for mine in comparison.differences.values()] for task in tasks]
+    tasks = list(dict.fromkeys(task for by_task in comparison.differences.values() for task in by_task))
+    rows = [[task] + [gain(by_task[task]) for by_task in comparison.differences.values()] for task in tasks]
     title = f"mAP less that of {first} (95 %; queries on which it is higher, lower)"
     return [title, *grid(["task", *comparison.differences], rows), ""]
 

@@ -16,9 +16,6 @@ from ndvr.operators.metrics.survey import Survey
 from ndvr.operators.scores.files import Scores
 from ndvr.pipeline.cluster.score_walks import HERE, Walks
 
-# --- How much of what a truth asks about was scored, and why the rest was not ----------------------------------------
-
-
 _HOLE = "extracted, but without a score"
 
 
@@ -37,12 +34,12 @@ def coverage_of(scores: Scores, protocol: Protocol, counts: Counts) -> Coverage:
         for video in videos - scored:
             missing_pairs[f"{query} -> {video}"] = _why(query, video, scores, query_scored=query in scored_queries)
     done = {video for video, status in (scores.videos or {}).items() if status == "done"}
-    asked = {query for query in right if query in scored_queries or (scores.queries or {}).get(query) == "done"}
+    compared = {query for query in right if query in scored_queries or (scores.queries or {}).get(query) == "done"}
     return Coverage(
         queries=_share(right.keys(), scored_queries, scores.queries),
         positives=Share(expected=expected_pairs, scored=expected_pairs - len(missing_pairs), missing=missing_pairs),
         videos=_share(database, seen, scores.videos),
-        pairs=_scored_pairs(counts, asked=asked, videos=done | seen, self_pairs=self_pairs),
+        pairs=_scored_pairs(counts, queries=compared, videos=done | seen, self_pairs=self_pairs),
         queries_without_truth=frozenset(scored_queries - right.keys()),
         videos_outside_database=frozenset(seen - database - protocol.also_ranked),
     )
@@ -66,13 +63,13 @@ def _share(expected: Set[str], scored: Set[str], attempted: dict[str, str] | Non
     return Share(expected=len(expected), scored=len(expected) - len(missing), missing=missing)
 
 
-def _scored_pairs(counts: Counts, *, asked: Set[str], videos: Set[str], self_pairs: int) -> Share:
+def _scored_pairs(counts: Counts, *, queries: Set[str], videos: Set[str], self_pairs: int) -> Share:
     """Of all pairs of a query and a video that have features or a score (never the query itself), those with a score.
 
     Less than all: the comparison is not finished, a file of it is missing, or it kept only the best of each query.
     """
-    rows = int(counts.surveyed.rows[counts.surveyed.queries.of(sorted(asked))].sum())
-    return Share(expected=len(asked) * len(videos) - len(asked & videos), scored=rows - self_pairs)
+    rows = int(counts.surveyed.rows[counts.surveyed.queries.of(sorted(queries))].sum())
+    return Share(expected=len(queries) * len(videos) - len(queries & videos), scored=rows - self_pairs)
 
 
 def evaluate_protocol(
@@ -85,7 +82,7 @@ def evaluate_protocol(
     """
     counts = _count(scores, protocol, walks, tie_order)
     results = {task.name: task_result(protocol, task, counts) for task in protocol.tasks}
-    asked = protocol.queries
+    queries = protocol.queries
     scored_videos = frozenset(counts.seen & counts.database)
     database_sha256 = digest(counts.database)
     return Evaluation(
@@ -101,7 +98,7 @@ def evaluate_protocol(
         database_sha256=database_sha256,
         videos_sha256=database_sha256 if scored_videos == counts.database else digest(scored_videos),
         queries_sha256=digest({query for result in results.values() for query in result.per_query}),
-        scored_queries=frozenset(q for q, n in zip(counts.surveyed.queries.ids, counts.surveyed.rows) if n) & asked,
+        scored_queries=frozenset(q for q, n in zip(counts.surveyed.queries.ids, counts.surveyed.rows) if n) & queries,
         scored_videos=scored_videos,
         protocol=protocol,
         notes=protocol.notes,

@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-# --- How a benchmark's numbers were computed by those who published them, as a few switches --------------------------
-
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
@@ -92,12 +90,12 @@ class Protocol:
 
     def restricted_to(self, ids: Iterable[str]) -> Protocol:
         """The same benchmark when only these videos are left of its database."""
-        kept = frozenset(ids)
-        lost = (self.database or frozenset()) - kept if self.switches.lost_query == "skipped" else frozenset()
-        database = kept if self.database is None else self.database & kept
+        ids_left = frozenset(ids)
+        lost = (self.database or frozenset()) - ids_left if self.switches.lost_query == "skipped" else frozenset()
+        database = ids_left if self.database is None else self.database & ids_left
         if not database:
             raise ValueError(f"none of the given ids is in the database of {self.name}: check the id list")
-        return replace(self, also_ranked=self.also_ranked & kept).on(self.queries - lost, database)
+        return replace(self, also_ranked=self.also_ranked & ids_left).on(self.queries - lost, database)
 
     def on(self, queries: Set[str], database: frozenset[str]) -> Protocol:
         """The same benchmark asked by these queries of these videos."""
@@ -113,12 +111,12 @@ class Protocol:
 @cache
 def _owners() -> dict[str, str]:
     """Dataset name -> its module, read without importing."""
-    found: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for path in sorted((Path(__file__).parents[1] / "datasets").glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DATASETS":
-                found |= dict.fromkeys(ast.literal_eval(node.value), path.stem)
-    return found
+                owners |= dict.fromkeys(ast.literal_eval(node.value), path.stem)
+    return owners
 
 
 def datasets() -> tuple[str, ...]:
@@ -140,9 +138,9 @@ def load_protocol(name: str, annotations: str | Path, *, convention: str | None 
         raise ValueError(f"unknown convention {convention!r} for {name}; choose one of {', '.join(conventions)}")
     if hard and not getattr(module, "HAS_HARD", False):
         raise ValueError(f"{name} has no hard variant: leave --hard out")
-    found = conventions[convention]
-    switches = Convention(says=found) if isinstance(found, str) else found
-    asked: Protocol = module.protocol(name, folder, convention=convention, hard=hard)
-    if not asked.queries:
+    published = conventions[convention]
+    switches = Convention(says=published) if isinstance(published, str) else published
+    protocol: Protocol = module.protocol(name, folder, convention=convention, hard=hard)
+    if not protocol.queries:
         raise ValueError(f"the annotation of {name} in {folder} asks about no query at all: check its files")
-    return replace(asked, convention=f"{convention}: {switches.says}", switches=switches)
+    return replace(protocol, convention=f"{convention}: {switches.says}", switches=switches)

@@ -106,8 +106,8 @@ class Placer:
         task, of = self.task, self.videos.of
         steps = []
         if task.only is not None:
-            mine = of(task.only.get(query, frozenset()))
-            steps += [(codes, _IGNORED), (mine, self.base[mine])]
+            candidates = of(task.only.get(query, frozenset()))
+            steps += [(codes, _IGNORED), (candidates, self.base[candidates])]
         steps.append((of(task.ignored.get(query, frozenset())), _IGNORED))
         steps.append((of(task.relevant[query] & self.counts.database), _RIGHT))
         if not self.protocol.ranks_query:

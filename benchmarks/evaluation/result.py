@@ -302,5 +302,6 @@ def ties(task: TaskResult) -> str:
     return " ".join(number(value) for value in (task.map_low, task.map_expected, task.map_high))
 
 
-def part(some: int, of: int) -> str:
-    return f"{some:,}" if some == of else f"{some:,}/{of:,}"
+def part(count: int, total: int) -> str:
+    """Write a count, and of how many where that is more."""
+    return f"{count:,}" if count == total else f"{count:,}/{total:,}"

@@ -26,12 +26,12 @@ def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
     present = evaluated(task, counts.surveyed)
     perfect = protocol.switches.no_right_video == "perfect"
     expected = {query: place(query) for query in sorted(task.relevant)}
-    asked = {query: found for query, found in expected.items() if found.n_relevant or perfect}
-    per_query = {query: _query_result(protocol, found) for query, found in asked.items() if query in present}
+    counted = {query: ranked for query, ranked in expected.items() if ranked.n_relevant or perfect}
+    per_query = {query: _query_result(protocol, ranked) for query, ranked in counted.items() if query in present}
     results = list(per_query.values())
     available = [result.available_ap for result in results if result.available_ap is not None]
     n_ids = len((counts.database | protocol.queries) - task.excluded)
-    curves = [_curve(protocol, asked[query], n_ids) for query in per_query if asked[query].n_relevant]
+    curves = [_curve(protocol, counted[query], n_ids) for query in per_query if counted[query].n_relevant]
     return TaskResult(
         name=task.name,
         map=_mean(result.ap for result in results),
@@ -40,15 +40,17 @@ def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
         map_high=_mean(result.high for result in results),
         map_interval=mean_interval(np.array([result.ap for result in results])),
         queries=len(results),
-        expected_queries=len(asked),
-        queries_without_right=len(expected) - sum(found.n_relevant > 0 for found in expected.values()),
+        expected_queries=len(counted),
+        queries_without_right=len(expected) - sum(ranked.n_relevant > 0 for ranked in expected.values()),
         relevant=sum(len(videos) for videos in task.relevant.values()),
         found=sum(result.found for result in results),
         map_available=_mean(available),
         queries_available=len(available),
-        possible_low=_mean(_possible_low(protocol, found) for found in asked.values()),
-        possible_high=_mean(_possible_high(protocol, found) for found in asked.values()),
-        ceiling=_mean(found.n_rankable / found.n_relevant if found.n_relevant else 1.0 for found in asked.values()),
+        possible_low=_mean(_possible_low(protocol, ranked) for ranked in counted.values()),
+        possible_high=_mean(_possible_high(protocol, ranked) for ranked in counted.values()),
+        ceiling=_mean(
+            ranked.n_rankable / ranked.n_relevant if ranked.n_relevant else 1.0 for ranked in counted.values()
+        ),
         tied_queries=sum(result.low != result.high for result in results),
         relevant_sha256=relevant_digest(task.relevant),
         queries_sha256=digest(per_query),
@@ -58,44 +60,44 @@ def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
     )
 
 
-def _query_result(protocol: Protocol, found: Ranked) -> QueryResult:
-    if not found.n_relevant:  # only where the convention has it so
+def _query_result(protocol: Protocol, ranked: Ranked) -> QueryResult:
+    if not ranked.n_relevant:  # only where the convention has it so
         return QueryResult(
-            ap=1.0, low=1.0, expected=1.0, high=1.0, relevant=0, found=0, wrong=found.wrong_found, available_ap=1.0
+            ap=1.0, low=1.0, expected=1.0, high=1.0, relevant=0, found=0, wrong=ranked.wrong_found, available_ap=1.0
         )
     kind: metrics.ApKind = "trapezoid" if protocol.ap == "trapezoid" else "sum"
-    ap, n = _BY_RANK[kind], found.n_relevant
+    ap, n = _BY_RANK[kind], ranked.n_relevant
     if protocol.ap == "steps":
-        value = metrics.step_average_precision(found.scores, found.worst, n)
+        value = metrics.step_average_precision(ranked.scores, ranked.worst, n)
     else:
-        value = ap(found.by_order, n)
-    tied = bool(found.tied.any())
+        value = ap(ranked.by_order, n)
+    tied = bool(ranked.tied.any())
     return QueryResult(
         ap=value,
-        low=ap(found.worst, n) if tied else value,
-        expected=metrics.expected_average_precision(found.scores, found.above, found.tied, n, kind=kind)
+        low=ap(ranked.worst, n) if tied else value,
+        expected=metrics.expected_average_precision(ranked.scores, ranked.above, ranked.tied, n, kind=kind)
         if tied
         else value,
-        high=ap(found.above, n) if tied else value,
+        high=ap(ranked.above, n) if tied else value,
         relevant=n,
-        found=len(found.scores),
-        wrong=found.wrong_found,
-        available_ap=value * n / found.n_available if found.n_available else None,
+        found=len(ranked.scores),
+        wrong=ranked.wrong_found,
+        available_ap=value * n / ranked.n_available if ranked.n_available else None,
     )
 
 
-def _possible_low(protocol: Protocol, found: Ranked) -> float:
+def _possible_low(protocol: Protocol, ranked: Ranked) -> float:
     """Wrong videos without a score on top of the ranking, right ones never found."""
-    if not found.n_relevant:
+    if not ranked.n_relevant:
         return 1.0
-    return _rank_ap(protocol)(found.worst + found.wrong_missing, found.n_relevant)
+    return _rank_ap(protocol)(ranked.worst + ranked.wrong_missing, ranked.n_relevant)
 
 
-def _possible_high(protocol: Protocol, found: Ranked) -> float:
+def _possible_high(protocol: Protocol, ranked: Ranked) -> float:
     """Right videos without a score on top of the ranking, wrong ones behind all others."""
-    if not found.n_relevant:
+    if not ranked.n_relevant:
         return 1.0
-    return _rank_ap(protocol)(_with_missing_on_top(found.above, found.n_rankable), found.n_relevant)
+    return _rank_ap(protocol)(_with_missing_on_top(ranked.above, ranked.n_rankable), ranked.n_relevant)
 
 
 def _with_missing_on_top(wrong_before: np.ndarray, n_rankable: int) -> np.ndarray:
@@ -106,23 +108,23 @@ def _rank_ap(protocol: Protocol) -> Callable[[np.ndarray, int], float]:
     return _BY_RANK["trapezoid" if protocol.ap == "trapezoid" else "sum"]
 
 
-def _curve(protocol: Protocol, found: Ranked, n_ids: int) -> np.ndarray:
+def _curve(protocol: Protocol, ranked: Ranked, n_ids: int) -> np.ndarray:
     """Precision (21,) at recall 0, 0.05 ... 1, with what has no score at the convention's place.
 
     n_ids  the id list's length: FIVR-200K's script fills every ranking up to it, the query among the fillers
     """
-    right = len(found.scores) - np.searchsorted(found.scores[::-1], found.scores, side="left")
-    wrong, missing = found.worst, found.n_relevant - len(found.scores)
+    right = len(ranked.scores) - np.searchsorted(ranked.scores[::-1], ranked.scores, side="left")
+    wrong, missing = ranked.worst, ranked.n_relevant - len(ranked.scores)
     at = protocol.switches.unscored_at
     if at is None:
-        right, wrong = np.append(right, found.n_relevant), np.append(wrong, found.wrong_found)
+        right, wrong = np.append(right, ranked.n_relevant), np.append(wrong, ranked.wrong_found)
     else:
-        behind, fillers = found.scores <= at, n_ids - found.n_relevant - found.wrong_found
+        behind, fillers = ranked.scores <= at, n_ids - ranked.n_relevant - ranked.wrong_found
         right, wrong = right + missing * behind, wrong + fillers * behind
-        place = int(np.sum(found.scores >= at))
+        place = int(np.sum(ranked.scores >= at))
         right = np.insert(right, place, place + missing)
-        wrong = np.insert(wrong, place, found.wrong_at_landmark + fillers)
-    return metrics.precision_recall_curve(right, wrong, found.n_relevant)
+        wrong = np.insert(wrong, place, ranked.wrong_at_landmark + fillers)
+    return metrics.precision_recall_curve(right, wrong, ranked.n_relevant)
 
 
 def _micro(

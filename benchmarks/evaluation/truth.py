@@ -70,10 +70,10 @@ def protocol(
     """
     by = tuple(by) if by is not None else ("relation",) if "relation" in truth.columns else ()
     _check_columns(truth, by)
-    asked = [row for row in truth.rows if _meets(truth, row, where)]
-    if not asked:
+    asked_rows = [row for row in truth.rows if _meets(truth, row, where)]
+    if not asked_rows:
         raise ValueError(f"no row of {truth.name} meets {' and '.join(where)}: check --where")
-    relevant = _pairs(asked, symmetric)
+    relevant = _pairs(asked_rows, symmetric)
     neither = _pairs(truth.rows, symmetric)  # true pairs that are not asked about
     siblings = siblings or ("ignore" if symmetric else "wrong")
     if siblings == "ignore":
@@ -82,17 +82,17 @@ def protocol(
         neither = _union(neither, _family_pairs(Path(families)))
     tasks = [Task(name=OVERALL, relevant=relevant, ignored=_without(neither, relevant))]
     for column in by:
-        for value in sorted({row[column] for row in asked if row[column]}):
-            mine = _pairs([row for row in asked if row[column] == value], symmetric)
+        for value in sorted({row[column] for row in asked_rows if row[column]}):
+            right = _pairs([row for row in asked_rows if row[column] == value], symmetric)
             name = value if value not in {task.name for task in tasks} else f"{column}={value}"
-            tasks.append(Task(name=name, relevant=mine, ignored=_without(_union(neither, relevant), mine)))
-    said = [
+            tasks.append(Task(name=name, relevant=right, ignored=_without(_union(neither, relevant), right)))
+    sentences = [
         f"rows are read {'both ways' if symmetric else 'from query_id to video_id'}",
         f"two edits of one original without a row are {'neither right nor wrong' if siblings == 'ignore' else 'wrong'}",
     ]
     if where:
-        said.append(f"rows outside {' and '.join(where)} are neither right nor wrong")
-    return Protocol(name=truth.name, convention="; ".join(said), tasks=tuple(tasks))
+        sentences.append(f"rows outside {' and '.join(where)} are neither right nor wrong")
+    return Protocol(name=truth.name, convention="; ".join(sentences), tasks=tuple(tasks))
 
 
 def share_a_partner(rows: Iterable[dict[str, str]]) -> Sets:
@@ -105,7 +105,8 @@ def share_a_partner(rows: Iterable[dict[str, str]]) -> Sets:
         partners[row["query_id"]].add(row["video_id"])
         partners[row["video_id"]].add(row["query_id"])
     return {
-        video: frozenset().union(*(partners[partner] for partner in mine)) - {video} for video, mine in partners.items()
+        video: frozenset().union(*(partners[partner] for partner in direct)) - {video}
+        for video, direct in partners.items()
     }
 
 

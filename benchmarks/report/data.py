@@ -117,8 +117,8 @@ def matrix_of(task: Task, rows: Rows, *, max_videos: int) -> Matrix:
         for row in rows.values():
             for video, score in row.items():
                 peak[video] = max(score, peak.get(video, -np.inf))
-        asked = {video for _, video in right}
-        videos = set(sorted(videos, key=lambda v: (v not in asked, -peak[v], v))[:max_videos])
+        right_videos = {video for _, video in right}
+        videos = set(sorted(videos, key=lambda v: (v not in right_videos, -peak[v], v))[:max_videos])
     place = _walk(right)
     query_list, video_list = (sorted(ids, key=lambda i: (place.get(i, len(place)), i)) for ids in (rows, videos))
     column = {video: j for j, video in enumerate(video_list)}

@@ -53,7 +53,7 @@ class Peaks:
         workers = {pid: _command(pid) for pid in descendants(os.getpid())}
         decoders = [pid for pid, command in workers.items() if "MapBatches(Decode" in command]
         writers = [pid for pid, command in workers.items() if "MapBatches(Commit" in command]
-        with_children = {each for pid in decoders for each in descendants(pid)}
+        with_children = {child for pid in decoders for child in descendants(pid)}
         now = Peaks(
             decoders_mb=private_mb(sorted(with_children)),
             driver_mb=private_mb([os.getpid()]),
@@ -117,9 +117,9 @@ def slowed(factor: float) -> Iterator[None]:
             self._threads = threads
 
         def __call__(self, pieces: pa.Table) -> pa.Table:
-            found = usual.__call__(self, pieces)
-            time.sleep((factor - 1) * sum(filter(None, found["embed_s"].to_pylist())) / self._threads)
-            return found
+            embedded = usual.__call__(self, pieces)
+            time.sleep((factor - 1) * sum(filter(None, embedded["embed_s"].to_pylist())) / self._threads)
+            return embedded
 
     graph.EmbedActor = Slow  # type: ignore[misc]
     try:
@@ -194,13 +194,14 @@ def main(slower: float, gb: float, times: int, files: int, only: tuple[str, int]
         ("failures", files, 1.0),
     ]
     runs = []
-    for each in plan:
-        runs.append(found := run_apart(*each))
+    for settings in plan:
+        runs.append(result := run_apart(*settings))
         click.echo(
-            f"{found['files']:,} {found['kind']}, {found['windows_gb']:.1f} GB of windows, {found['seconds']:,.0f} s: "
-            f"decoders {found['decoders_mb']:,.0f} MB, driver {found['driver_mb']:,.0f} MB, object store "
-            f"{found['store_mb']:,.0f} MB; open files: driver {found['driver_files']}, a decoder "
-            f"{found['decoder_files']}, the writer {found['writer_files']}"
+            f"{result['files']:,} {result['kind']}, {result['windows_gb']:.1f} GB of windows, "
+            f"{result['seconds']:,.0f} s: "
+            f"decoders {result['decoders_mb']:,.0f} MB, driver {result['driver_mb']:,.0f} MB, object store "
+            f"{result['store_mb']:,.0f} MB; open files: driver {result['driver_files']}, a decoder "
+            f"{result['decoder_files']}, the writer {result['writer_files']}"
         )
     click.echo(str(record("back_pressure", {"slower": slower, "runs": runs})))
 

@@ -53,23 +53,23 @@ def main(folder: Path) -> None:
     cpu_s = dict.fromkeys(decoders, 0.0)
     by_file = {}
     for video_id, uri in read_manifest(folder).uris.items():
-        found = {name: windows_of(decode, Path(uri)) for name, decode in decoders.items()}
-        ends = {name: end for name, (end, _) in found.items()}
+        decoded = {name: windows_of(decode, Path(uri)) for name, decode in decoders.items()}
+        ends = {name: end for name, (end, _) in decoded.items()}
         if ends["pyav"]["status"] != "done":
             counts["neither" if ends["decord"]["status"] != "done" else "only decord"] += 1
             continue
-        said = verdict(ends, {name: windows for name, (_, windows) in found.items()})
-        counts[said] += 1
-        by_file[video_id] = said
-        if said == "same":
+        outcome = verdict(ends, {name: windows for name, (_, windows) in decoded.items()})
+        counts[outcome] += 1
+        by_file[video_id] = outcome
+        if outcome == "same":
             for name, end in ends.items():
                 cpu_s[name] += end["decode_s"]
     for decode in decoders.values():
         decode.close()
     ratio = cpu_s["decord"] / max(cpu_s["pyav"], 1e-9)
     path = record("decoder_choice", {"counts": dict(counts), "cpu_s_where_same": cpu_s, "files": by_file})
-    for said, count in counts.most_common():
-        click.echo(f"{count:5d}  {said}")
+    for outcome, count in counts.most_common():
+        click.echo(f"{count:5d}  {outcome}")
     click.echo(f"CPU time where they agree: decord needs {ratio:.2f} times PyAV's; {path}")
 
 

@@ -49,9 +49,9 @@ def decode_alone(videos: list[str], setting) -> dict[str, float]:
     n_workers = os.cpu_count() or 1
     began = time.monotonic()
     with ThreadPoolExecutor(n_workers) as pool:
-        found = list(pool.map(lambda _: worker(), range(n_workers)))
+        per_worker = list(pool.map(lambda _: worker(), range(n_workers)))
     seconds = time.monotonic() - began
-    frames, windows, _ = (sum(column) for column in zip(*found))
+    frames, windows, _ = (sum(column) for column in zip(*per_worker))
     return {"seconds": seconds, "frames_per_s": frames / seconds, "windows_per_s": windows / seconds, "frames": frames}
 
 

@@ -92,7 +92,7 @@ def run(job: Job, *, all_pairs: int) -> dict[str, Any]:
     stages = {name: _stage(name, job) for name in STAGES}
     if not stages["evaluate"]["complete"]:
         raise AssertionError(f"scores of {job.method} are not complete: these numbers cannot be used")
-    found = {
+    result = {
         "method": job.method,
         "options": job.setting.options,
         "fraction": job.fraction,
@@ -101,7 +101,7 @@ def run(job: Job, *, all_pairs: int) -> dict[str, Any]:
         "pairs": stages["similarity"]["pairs"],
         "stages": stages,
     }
-    return found if job.compact else found | {"projection": _projection(job, stages["similarity"], all_pairs)}
+    return result if job.compact else result | {"projection": _projection(job, stages["similarity"], all_pairs)}
 
 
 def _stage(name: str, job: Job) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def _projection(job: Job, done: dict[str, Any], all_pairs: int) -> dict[str, flo
 
 def growth(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """From each share of a method to the next: the exponent e of work, CPU time and memory as (number of videos)^e."""
-    found = []
+    steps = []
     for before, after in zip(runs, runs[1:]):
         if before["method"] == after["method"]:
             times = math.log(after["videos"] / before["videos"])
             exponents = {stage: _exponents(before["stages"][stage], after["stages"][stage], times) for stage in STAGES}
-            found.append({"method": after["method"], "from": before["fraction"], "to": after["fraction"]} | exponents)
-    return found
+            steps.append({"method": after["method"], "from": before["fraction"], "to": after["fraction"]} | exponents)
+    return steps
 
 
 def _exponents(before: dict[str, Any], after: dict[str, Any], times: float) -> dict[str, float]:
@@ -170,16 +170,16 @@ def main(
     place = Path(tempfile.mkdtemp(prefix="fivr-200k-", dir=folder))
     try:
         labels = annotations or write_made_up(place / "annotation")
-        found = measure(annotations=labels, fractions=fractions, folder=place, keep=keep, **settings)
+        results = measure(annotations=labels, fractions=fractions, folder=place, keep=keep, **settings)
     finally:
         if not keep:
             shutil.rmtree(place)
-    found |= {"annotation": "as given" if annotations else "made up, of FIVR-200K's numbers"}
-    path = record("fivr_200k_size", found, out)
-    click.echo(f"{table(found)}\n{path}")
+    results |= {"annotation": "as given" if annotations else "made up, of FIVR-200K's numbers"}
+    path = record("fivr_200k_size", results, out)
+    click.echo(f"{table(results)}\n{path}")
 
 
-# --- What FIVR-200K cost, as text: a line for every stage, how the cost grows, projections, and the mAP of noise -----
+# The text: a line for every stage, how the cost grows, projections, and the mAP of noise.
 
 
 # Heading -> what stands below it, of a run and one of its stages.
@@ -196,15 +196,15 @@ _COLUMNS: dict[str, Callable[[dict[str, Any], dict[str, Any]], str]] = {
 }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """Lines of plain text. `found` is what ndvr.benchmarks.speed.fivr_200k.measure returns, and the annotation used."""
     lines = [
-        f"{found['queries']:,} queries, {found['videos']:,} videos; annotation {found['annotation']}",
+        f"{results['queries']:,} queries, {results['videos']:,} videos; annotation {results['annotation']}",
         "s: from start to end of a process; of work: without its imports, of similarity with Ray's start; MB: private "
         "memory of all processes at its peak",
         "",
     ]
-    for run in found["runs"]:
+    for run in results["runs"]:
         frames = "a window each" if run["windows"] == 1 else f"{run['windows']} windows each"
         rows = [(name, *(cell(run, stage) for cell in _COLUMNS.values())) for name, stage in run["stages"].items()]
         lines += [
@@ -213,32 +213,33 @@ def table(found: dict[str, Any]) -> str:
             *([_projected(run)] if "projection" in run else []),
             "",
         ]
-    lines += [_growth(step) for step in found["growth"]]
+    lines += [_growth(step) for step in results["growth"]]
     lines.append("Synthetic features, seeded weights: these numbers say nothing about the methods.")
-    return "\n".join([*lines, *map(_map, found["runs"])])
+    return "\n".join([*lines, *map(_map, results["runs"])])
 
 
 def _growth(step: dict[str, Any]) -> str:
-    def told(stage: str) -> str:
+    def sentence(stage: str) -> str:
         of = step[stage]
         return f"{stage} work n^{of['work_s']:.2f}, CPU n^{of['cpu_s']:.2f}, MB n^{of['private_mb']:.2f}"
 
-    stages = "; ".join(map(told, ("write", "similarity", "evaluate")))
+    stages = "; ".join(map(sentence, ("write", "similarity", "evaluate")))
     return f"{step['method']} from {step['from']:.4g} to {step['to']:.4g}: {stages}"
 
 
 def _projected(run: dict[str, Any]) -> str:
-    found = run["projection"]
+    projection = run["projection"]
     return (
-        f"  PROJECTED: all pairs at {run['windows']} frames {found['hours']:.1f} h; at {found['mean_frames']} frames, "
-        f"where a pair takes {found['times_a_pair']:.0f} times as long, {found['hours_at_mean_frames']:.0f} h"
+        f"  PROJECTED: all pairs at {run['windows']} frames {projection['hours']:.1f} h; "
+        f"at {projection['mean_frames']} frames, where a pair takes {projection['times_a_pair']:.0f} times as long, "
+        f"{projection['hours_at_mean_frames']:.0f} h"
     )
 
 
 def _map(run: dict[str, Any]) -> str:
     tasks = run["stages"]["evaluate"]["tasks"]
-    told = ", ".join(f"{name} {_number(task['map'])} of {task['queries']} queries" for name, task in tasks.items())
-    return f"  mAP, {run['method']} at {run['fraction']:.4g}: {told}"
+    maps = ", ".join(f"{name} {_number(task['map'])} of {task['queries']} queries" for name, task in tasks.items())
+    return f"  mAP, {run['method']} at {run['fraction']:.4g}: {maps}"
 
 
 def _number(value: float | None) -> str:

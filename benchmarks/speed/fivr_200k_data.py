@@ -26,8 +26,6 @@ from ndvr.operators.rows import table
 from ndvr.operators.storage.store import write_text
 from ndvr.pipeline.settings import Setting
 
-# --- FIVR-200K as a collection to be filled: its ids and labels, or made-up ones of the same numbers, and shares of it
-#
 # Videos are shuffled once, seeded, queries first: a share is the beginning of that list, so 1 % is part of 10 %, and
 # right videos and all others are thinned alike, which leaves precision at each recall about where it was.
 
@@ -74,13 +72,13 @@ def write_made_up(folder: Path, *, queries: int = QUERIES, videos: int = VIDEOS)
     """Files as FIVR-200K's, in its proportions: labelled videos belong to one query, dealt out at random."""
     rng = random.Random(_MADE_UP)
     ids = [f"v{number:010d}" for number in range(videos)]  # as long as a YouTube id
-    asked, others = ids[:queries], ids[queries:]
+    query_ids, others = ids[:queries], ids[queries:]
     rng.shuffle(others)
-    annotation: dict[str, dict[str, list[str]]] = {query: {} for query in asked}
+    annotation: dict[str, dict[str, list[str]]] = {query: {} for query in query_ids}
     position = 0
     for label in ("ND", "DS", "CS", "IS"):
         for _ in range(round(LABELS[label] * videos / VIDEOS)):
-            query, video = rng.choice(asked), others[position]
+            query, video = rng.choice(query_ids), others[position]
             annotation[query].setdefault(label, []).append(video)
             if label == "ND" or (label == "DS" and rng.random() < (LABELS["DA"] - LABELS["ND"]) / LABELS["DS"]):
                 annotation[query].setdefault("DA", []).append(video)
@@ -150,12 +148,12 @@ def _features(
         rng, block = np.random.default_rng((_SEED, start)), videos[start : start + per_block]
         near, s = _near(collection, block, per_block, rng)
         s = s.reshape(-1, *[1] * len(shape))
-        found = rng.standard_normal((len(block), *shape), np.float32)
-        found *= np.sqrt(1 - s * s)
-        found += s * queries[near]
-        found[: max(0, len(queries) - start)] = queries[start : start + len(block)]  # they come first
-        found /= np.sqrt(np.einsum("...d,...d->...", found, found))[..., None]
-        yield from zip(block, found.astype(config.feature_dtype))
+        features = rng.standard_normal((len(block), *shape), np.float32)
+        features *= np.sqrt(1 - s * s)
+        features += s * queries[near]
+        features[: max(0, len(queries) - start)] = queries[start : start + len(block)]  # they come first
+        features /= np.sqrt(np.einsum("...d,...d->...", features, features))[..., None]
+        yield from zip(block, features.astype(config.feature_dtype))
 
 
 def _near(
@@ -167,7 +165,7 @@ def _near(
     strength = _SPREAD_OF_OTHERS * drawn
     for row, video in enumerate(block):
         if labels := collection.labels.get(video):
-            label, query = max(labels, key=lambda said: _STRENGTH.get(said[0], 0.0))  # DA only ever joins another
+            label, query = max(labels, key=lambda pair: _STRENGTH.get(pair[0], 0.0))  # DA only ever joins another
             near[row] = number[query]
             strength[row] = _STRENGTH.get(label, 0.0) + _SPREAD * drawn[row]
     return near[: len(block)], np.clip(np.abs(strength[: len(block)]), 0, 0.95).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The stages of `python -m ndvr.benchmarks fivr-200k`, each run in a process of its own, so that its cost is its own.
+"""The stages of ndvr.benchmarks.speed.fivr_200k, each run in a process of its own, so that its cost is its own.
 
 python -m ndvr.benchmarks.speed.fivr_200k_stages STAGE JSON      what was done, as JSON on stdout
 """
@@ -104,12 +104,12 @@ def evaluate(job: Job) -> dict[str, Any]:
 
     ids = None if job.fraction == 1 else read_collection(Path(job.annotations)).share(job.fraction)
     began = time.perf_counter()
-    found = judge(job.scores, dataset=DATASET, annotations=job.annotations, ids=ids)
+    evaluation = judge(job.scores, dataset=DATASET, annotations=job.annotations, ids=ids)
     work_s = time.perf_counter() - began
     keys = ("map", "map_interval", "map_low", "map_high", "micro_ap", "queries", "queries_without_right", "relevant")
-    tasks = {name: {key: getattr(task, key) for key in keys} for name, task in found.tasks.items()}
-    about = {"complete": found.coverage.complete, "database_sha256": found.database_sha256, "bytes": 0}
-    return about | {"work_s": work_s, "pairs": found.n_pairs, "tasks": tasks}
+    tasks = {name: {key: getattr(task, key) for key in keys} for name, task in evaluation.tasks.items()}
+    coverage = {"complete": evaluation.coverage.complete, "database_sha256": evaluation.database_sha256, "bytes": 0}
+    return coverage | {"work_s": work_s, "pairs": evaluation.n_pairs, "tasks": tasks}
 
 
 def pair_cost(job: Job) -> dict[str, Any]:

@@ -40,18 +40,18 @@ ASKED = 100
 )
 def main(sizes: str, repeat: int, out: Path | None) -> None:
     """Measure and print one line a size."""
-    found = []
+    rows = []
     for size in (int(size) for size in sizes.split(",")):
         folder = Path(tempfile.mkdtemp(prefix="incremental-"))
         try:
-            found.append(_measure(folder, size, repeat))
+            rows.append(_measure(folder, size, repeat))
         finally:
             shutil.rmtree(folder)
-        row = found[-1]
+        row = rows[-1]
         times = ", ".join(f"100 {kind} {row[f'{kind}_s']:.3f} s" for kind in ("new", "known", "spread"))
         ledger = f"{row['ledger_files']} ledger files, {row['ledger_mb']:,.1f} MB"
         click.echo(f"{size:>9,} videos in {ledger}: {times}; all of them {row['all_s']:.2f} s")
-    record("incremental", {"sizes": found}, out)
+    record("incremental", {"sizes": rows}, out)
 
 
 def _measure(folder: Path, size: int, repeat: int) -> dict[str, float]:
@@ -61,19 +61,19 @@ def _measure(folder: Path, size: int, repeat: int) -> dict[str, float]:
     rng = np.random.default_rng(size)
     names = np.array([f"{number:07d}-{rng.integers(1 << 30):08x}" for number in rng.permutation(size)])
     for start in range(0, size, VIDEOS_PER_RUN):
-        mine = names[start : start + VIDEOS_PER_RUN]
-        for number, at in enumerate(range(0, len(mine), 64)):
-            rows = _receipts(mine[at : at + 64], run=f"run{start:07d}")
+        new_names = names[start : start + VIDEOS_PER_RUN]
+        for number, at in enumerate(range(0, len(new_names), 64)):
+            rows = _receipts(new_names[at : at + 64], run=f"run{start:07d}")
             library.store.write_parquet(f"{COMMITS}/run{start:07d}-{number:04d}.parquet", rows)
         fold(library.store)
     files = LedgerFiles.now(library.store)
-    asked = {
+    id_lists = {
         "new": [f"new-{number}" for number in range(ASKED)],
         "known": sorted(names)[size // 2 : size // 2 + ASKED],  # as a day's videos lie side by side
         "spread": rng.choice(names, ASKED, replace=False).tolist(),
         "all": names.tolist(),
     }
-    timed = {f"{kind}_s": _median(repeat, library, ids) for kind, ids in asked.items()}
+    timed = {f"{kind}_s": _median(repeat, library, ids) for kind, ids in id_lists.items()}
     return timed | {
         "videos": size,
         "ledger_files": len(files.snapshot.ledger) + len(files.commits),

@@ -41,10 +41,10 @@ def descendants(root: int) -> list[int]:
             except OSError:
                 continue
             parent_of[int(entry)] = int(fields[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parent_of.items() if parent == pid]
-    return found
+    pids = [root]
+    for pid in pids:
+        pids += [child for child, parent in parent_of.items() if parent == pid]
+    return pids
 
 
 def private_mb(pids: list[int]) -> float:

@@ -33,12 +33,12 @@ def measure(name: str, *, device: str, seconds: float, options: dict[str, Any] |
     else:
         windows = rng.uniform(-60, 20, (WINDOWS_PER_BATCH, *view.window_shape)).astype(view.window_dtype)
     count = round(VIDEO_S * view.windows_per_s) or 1
-    some = model.embed(windows[: max(2, WINDOWS_PER_BATCH // 8)])
+    embedded = model.embed(windows[: max(2, WINDOWS_PER_BATCH // 8)])
 
     def video() -> Any:
-        features = some[rng.integers(0, len(some), count)]
+        features = embedded[rng.integers(0, len(embedded), count)]
         if features.dtype == np.float32:
-            features = features + rng.standard_normal(features.shape).astype(np.float32) * some.std()
+            features = features + rng.standard_normal(features.shape).astype(np.float32) * embedded.std()
         return model.signature(features)
 
     query, *targets = (video() for _ in range(1 + TARGETS))
@@ -77,15 +77,15 @@ def main(methods: tuple[str, ...], device: str, seconds: float, out: str | None)
     from ndvr import models
     from ndvr.benchmarks.record import record
 
-    found = []
+    results = []
     for name in methods or models.names():
-        found.append(measure(name, device=device, seconds=seconds))
-        told = found[-1]
+        results.append(measure(name, device=device, seconds=seconds))
+        result = results[-1]
         click.echo(
-            f"{name:<11} {told['parameters']:>11,} parameters, {told['windows_per_s']:,.1f} windows/s, "
-            f"{told['pairs_per_s']:,.0f} pairs/s of {VIDEO_S} s"
+            f"{name:<11} {result['parameters']:>11,} parameters, {result['windows_per_s']:,.1f} windows/s, "
+            f"{result['pairs_per_s']:,.0f} pairs/s of {VIDEO_S} s"
         )
-    click.echo(str(record("method_speed", {"device": device, "methods": found}, Path(out) if out else None)))
+    click.echo(str(record("method_speed", {"device": device, "methods": results}, Path(out) if out else None)))
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ def measure(videos: list[str], *, rounds: int) -> dict[str, float]:
 
     use_one_core(card(method).view for method in METHODS)  # imports torch, so that no round pays for it
     turns = [(method,) for method in METHODS] + [METHODS]
-    found: dict[tuple[str, ...], list[float]] = {turn: [] for turn in turns}
+    times_by_turn: dict[tuple[str, ...], list[float]] = {turn: [] for turn in turns}
     for _ in range(rounds):
         for turn in turns:
-            found[turn].append(decode_s(videos, turn))
-    seconds = {turn[0] if len(turn) == 1 else "all": min(times) for turn, times in found.items()}
+            times_by_turn[turn].append(decode_s(videos, turn))
+    seconds = {turn[0] if len(turn) == 1 else "all": min(times) for turn, times in times_by_turn.items()}
     return seconds | {"ratio": seconds["all"] / max(seconds[method] for method in METHODS)}
 
 

@@ -51,23 +51,23 @@ def one_round(videos: Path, folder: Path, method: str, seed: int) -> dict[str, A
 
     library = folder / f"{method}-{seed}"
     settings = ["--method", method, *(["--weights", f"{method}=random"] if card(method).weights else [])]
-    told = ndvr("plan", videos, *settings, "--seed", str(seed))
-    found = ndvr("extract", videos, library, *settings)
-    measured = {"seconds": found["seconds"], "bytes": bytes_under(library), "windows": found["windows"]}
-    predicted = {"seconds": told["seconds"], "bytes": told["bytes"], "windows": sum(told["windows"].values())}
+    plan = ndvr("plan", videos, *settings, "--seed", str(seed))
+    summary = ndvr("extract", videos, library, *settings)
+    measured = {"seconds": summary["seconds"], "bytes": bytes_under(library), "windows": summary["windows"]}
+    predicted = {"seconds": plan["seconds"], "bytes": plan["bytes"], "windows": sum(plan["windows"].values())}
     return {
         "predicted": predicted,
         "measured": measured,
         "error": {name: predicted[name] / measured[name] - 1 for name in NAMES},
-        "inside": {name: told["interval"][name][0] <= measured[name] <= told["interval"][name][1] for name in NAMES},
-        "interval": told["interval"],
-        "busy_s": told["busy_s"],
-        "bound": told["bound"],
-        "stage_share": found["stage_share"],
-        "failures": {"predicted": told["failures"], "measured": sum(found["failed"].values())},
-        "plan_s": told["plan_s"],
-        "plan_process_s": told["process_s"],
-        "extract_process_s": found["process_s"],
+        "inside": {name: plan["interval"][name][0] <= measured[name] <= plan["interval"][name][1] for name in NAMES},
+        "interval": plan["interval"],
+        "busy_s": plan["busy_s"],
+        "bound": plan["bound"],
+        "stage_share": summary["stage_share"],
+        "failures": {"predicted": plan["failures"], "measured": sum(summary["failed"].values())},
+        "plan_s": plan["plan_s"],
+        "plan_process_s": plan["process_s"],
+        "extract_process_s": summary["process_s"],
         "load_1min": os.getloadavg()[0],
     }
 
@@ -89,16 +89,19 @@ def table(rounds: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
         f"{'method':<12}{'':<9}{'predicted':>13}{'measured':>13}{'off':>7}   of each round; inside the 80 % interval"
     ]
-    for method, found in rounds.items():
+    for method, trials in rounds.items():
         for name in NAMES:
-            told, measured = (statistics.median(one[of][name] for one in found) for of in ("predicted", "measured"))
-            each = ", ".join(f"{one['error'][name]:+.0%}" for one in found)
-            inside = sum(one["inside"][name] for one in found)
-            off = statistics.median(one["error"][name] for one in found)
-            lines.append(
-                f"{method:<12}{name:<9}{told:>13,.0f}{measured:>13,.0f}{off:>+7.0%}   {each}; {inside} of {len(found)}"
+            predicted, measured = (
+                statistics.median(trial[of][name] for trial in trials) for of in ("predicted", "measured")
             )
-        took, whole = (statistics.median(one[name] for one in found) for name in ("plan_s", "extract_process_s"))
+            errors = ", ".join(f"{trial['error'][name]:+.0%}" for trial in trials)
+            inside = sum(trial["inside"][name] for trial in trials)
+            off = statistics.median(trial["error"][name] for trial in trials)
+            lines.append(
+                f"{method:<12}{name:<9}{predicted:>13,.0f}{measured:>13,.0f}{off:>+7.0%}   {errors}; "
+                f"{inside} of {len(trials)}"
+            )
+        took, whole = (statistics.median(trial[name] for trial in trials) for name in ("plan_s", "extract_process_s"))
         lines.append(f"{method:<12}the plan took {took:.1f} s, the extraction {whole:.1f} s: {took / whole:.0%}")
     return "\n".join(lines)
 
@@ -115,21 +118,23 @@ def main(videos: str | None, count: int, rounds: int, methods: tuple[str, ...]) 
     with tempfile.TemporaryDirectory(prefix="ndvr-") as name:
         folder = Path(name)
         source = Path(videos) if videos else make_collection(folder / "videos", count=count)
-        found: dict[str, list[dict[str, Any]]] = {method: [] for method in methods or METHODS}
+        by_method: dict[str, list[dict[str, Any]]] = {method: [] for method in methods or METHODS}
         for number in range(rounds):
-            for method in found:
+            for method in by_method:
                 given = every_nth(source, folder, METHODS[method])
-                found[method].append(one_round(given, folder, method, number))
+                by_method[method].append(one_round(given, folder, method, number))
     medians = {
-        method: {name: statistics.median(one["error"][name] for one in mine) for name in NAMES}
-        for method, mine in found.items()
+        method: {name: statistics.median(trial["error"][name] for trial in trials) for name in NAMES}
+        for method, trials in by_method.items()
     }
     within = all(abs(error) <= GOAL for errors in medians.values() for error in errors.values())
-    path = record("plan_accuracy", {"count": count, "median_error": medians, "within_25_%": within, "rounds": found})
-    click.echo(f"{table(found)}\nall within {GOAL:.0%}: {'yes' if within else 'no'}; {path}")
+    path = record(
+        "plan_accuracy", {"count": count, "median_error": medians, "within_25_%": within, "rounds": by_method}
+    )
+    click.echo(f"{table(by_method)}\nall within {GOAL:.0%}: {'yes' if within else 'no'}; {path}")
 
 
-# --- Make many short, varied videos quickly: a second or two is encoded and its packets repeated to the length wanted
+# Many short, varied videos are made quickly: a second or two is encoded, its packets repeated to the length wanted.
 #
 # make_collection(folder, count=200, seed=0)
 

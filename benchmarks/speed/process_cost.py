@@ -41,12 +41,12 @@ class Cost:
         return sum(self.bytes_by_process.values())
 
     def to_json(self) -> dict[str, Any]:
-        found = asdict(self) | {
+        fields = asdict(self) | {
             "cpu_s": self.cpu_s,
             "read_bytes": self.read_bytes,
             "processes": len(self.cpu_by_process),
         }
-        return {key: value for key, value in found.items() if not key.endswith("_by_process")}
+        return {key: value for key, value in fields.items() if not key.endswith("_by_process")}
 
     def look(self, root: int, *, shared_before: float) -> None:
         """One sample."""

@@ -67,8 +67,8 @@ def measure(n_frames: int, *, device: str, rounds: int) -> dict[str, float]:
         "frames_per_video": n_frames,
         "targets": len(targets),
         "pairs_per_s": len(targets) / ours_s,
-        "ratio_to_bare_product": statistics.median(ours / bare for bare, ours, _ in timed),
-        "times_faster_than_naive": statistics.median(theirs / ours for _, ours, theirs in timed),
+        "ratio_to_bare_product": statistics.median(ours_s / bare for bare, ours_s, _ in timed),
+        "times_faster_than_naive": statistics.median(naive_s / ours_s for _, ours_s, naive_s in timed),
         "similarities_s": ours_s,
         "bare_product_s": bare_s,
         "naive_s": naive_s,
@@ -110,8 +110,8 @@ def measure_compact(method: str, *, device: str, rounds: int) -> dict[str, float
 def _signatures(rng: np.random.Generator, count: int, like: np.ndarray) -> np.ndarray:
     if like.dtype == np.uint8:
         return rng.integers(0, 256, (count, *like.shape), dtype=np.uint8)
-    found = rng.standard_normal((count, *like.shape), dtype=np.float32)
-    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+    vectors = rng.standard_normal((count, *like.shape), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def _video(rng: np.random.Generator, n_windows: int, shape: tuple[int, ...] = (9, 512)) -> np.ndarray:
@@ -137,15 +137,15 @@ def main(device: str, rounds: int, out: str | None) -> None:
     compact = {method: measure_compact(method, device=device, rounds=min(rounds, 5)) for method in COMPACT}
     results = {"method": "s2vs", "device": device, "lengths": lengths, "one_vector_or_code": compact}
     path = record("similarity_speed", results, Path(out) if out else None)
-    told = "; ".join(
-        f"{found['frames_per_video']} frames {found['pairs_per_s']:,.0f} pairs/s = "
-        f"{found['ratio_to_bare_product']:.2f} x the bare product, "
-        f"{found['times_faster_than_naive']:.1f} times as fast as naive"
-        for found in lengths
+    sentence = "; ".join(
+        f"{result['frames_per_video']} frames {result['pairs_per_s']:,.0f} pairs/s = "
+        f"{result['ratio_to_bare_product']:.2f} x the bare product, "
+        f"{result['times_faster_than_naive']:.1f} times as fast as naive"
+        for result in lengths
     )
-    click.echo(f"s2vs on {device}: {told}")
-    told = ", ".join(f"{method} {found['seconds']:.2f} s" for method, found in compact.items())
-    click.echo(f"{QUERIES} queries x {VIDEOS:,} videos: {told}; {path}")
+    click.echo(f"s2vs on {device}: {sentence}")
+    sentence = ", ".join(f"{method} {result['seconds']:.2f} s" for method, result in compact.items())
+    click.echo(f"{QUERIES} queries x {VIDEOS:,} videos: {sentence}; {path}")
 
 
 if __name__ == "__main__":
