@@ -26,9 +26,7 @@ class PairList:
         self.score = np.zeros(0, np.float32)
 
     def read(self, parts: Iterable[Path], *, top_k: int | None) -> PairList:
-        """All pairs of the parts, highest first, equals by id; with `top_k` those that are among the k best of either
-        video.
-        """
+        """Read all pairs of the parts, highest first, equals by id; `top_k` keeps the k best of either video."""
         waiting, n_waiting = [(self.a, self.b, self.score)], 0
         for part in parts:
             table = pq.read_table(part)

@@ -225,8 +225,9 @@ _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
 
 
 def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track | None) -> Iterator[av.Packet]:
-    """Packets of pictures, those of sound having gone to their track; the decoder is told to drop the pictures that no
-    window needs and no other frame refers to.
+    """Yield the packets of pictures and give those of sound to their track.
+
+    The decoder drops the pictures that no window needs and no other frame refers to.
 
     Half of the frames of a usual H.264 file are such: decoding takes two thirds of the time and the frames that
     come out are the same, bit for bit. Only H.264 says reliably, packet by packet, what is referred to: in HEVC

@@ -139,7 +139,7 @@ def fetching(uri, folder, how):
     return subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}, stdout=subprocess.PIPE, text=True)
 
 
-def test_what_a_killed_worker_had_at_hand_is_cleared_away_by_the_next_and_that_of_living_ones_is_not(tmp_path, store):
+def test_the_next_worker_clears_away_the_files_of_killed_ones_and_leaves_those_of_living_ones(tmp_path, store):
     store.write("a.mp4", b"video")
     first, second = (fetching(f"{store}/a.mp4", tmp_path, "") for _ in range(2))
     killed, kept = first.stdout.readline().strip(), second.stdout.readline().strip()
