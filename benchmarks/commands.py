@@ -10,56 +10,71 @@ from typing import Any
 
 import click
 
+from ndvr.benchmarks.evaluation.protocol import datasets
+from ndvr.pipeline.commands.option_types import ID_LIST, PATH, OneOf
+from ndvr.pipeline.commands.options import (
+    address_option,
+    check_methods,
+    given,
+    json_option,
+    methods_option,
+    option_option,
+    quiet_option,
+    weights_option,
+)
+
 
 @click.command("demo")
-@click.argument("folder", default="demo")
-@click.option("--method", "methods", multiple=True, help="Method by name, repeatable. Default: thumbprint.")
-@click.option("--weights", multiple=True, metavar="METHOD=WEIGHTS", help="Published name or path; else seeded noise.")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of a method, repeatable.")
+@click.argument("folder", type=PATH, default="demo")
+@methods_option
+@weights_option
+@option_option
 @click.option("--originals", type=click.IntRange(4), help="Videos to make. Default: 20.")
-@click.option("--seed", type=int, help="Of the made videos. Default: 0.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def demo(
-    folder: str, weights: tuple[str, ...], options: tuple[str, ...], quiet: bool, as_json: bool, **settings: Any
-) -> None:
-    """Make videos and edited copies in FOLDER, find the copies, print the mAP, write report.html."""
+@click.option("--seed", type=click.IntRange(0), help="Of the made videos. Default: 0.")
+@quiet_option
+@json_option
+def demo(folder: str, quiet: bool, as_json: bool, **settings: Any) -> None:
+    """Make videos and edited copies in FOLDER, and find the copies.
+
+    Prints the mAP and writes FOLDER/report.html. A method whose --weights are not given runs on seeded noise.
+    """
+    settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
+
     from ndvr.benchmarks.demo.demo import demo as run_demo
 
-    given = {key: value for key, value in settings.items() if value not in (None, ())}
-    given |= {"weights": _pairs(weights), "options": _pairs(options)}
-    result = run_demo(folder, progress=not quiet, say=lambda text: click.echo(text, err=True), **given)
+    result = run_demo(folder, progress=not quiet, say=lambda text: click.echo(text, err=True), **given(**settings))
     click.echo(json.dumps(result.to_json()) if as_json else result.text())
 
 
-def _pairs(values: tuple[str, ...]) -> dict[str, str]:
-    return dict(value.partition("=")[::2] for value in values)
-
-
 @click.command("evaluate")
-@click.argument("scores", type=click.Path(), nargs=-1, required=True)
-@click.option("--truth", metavar="FILE", help="CSV: query_id, video_id, relation and any further columns.")
-@click.option("--dataset", metavar="NAME", help="A public benchmark, such as fivr-5k or fivr-200k.")
-@click.option("--annotations", metavar="FOLDER", help="The official files of the dataset.")
-@click.option("--by", multiple=True, metavar="COLUMN", help="One mAP for each value of a column [default: relation].")
+@click.argument("scores", type=PATH, nargs=-1, required=True)
+@click.option("--truth", type=PATH, metavar="FILE", help="CSV: query_id, video_id, relation and any further columns.")
+@click.option("--dataset", type=OneOf("dataset", datasets), help="A public benchmark, such as fivr-5k or fivr-200k.")
+@click.option("--annotations", type=PATH, metavar="FOLDER", help="The official files of the dataset.")
+@click.option("--by", multiple=True, metavar="COLUMN", help="One mAP for each value of a column. Default: relation.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Ask only about such rows; others are neither.")
 @click.option("--symmetric", is_flag=True, help="Read rows both ways; two edits of one original are neither.")
-@click.option("--siblings", type=click.Choice(["ignore", "wrong"]), help="Two edits of one original without a row.")
-@click.option("--families", metavar="FILE", help="CSV family,path: pairs of one family without a row are neither.")
+@click.option("--siblings", type=OneOf("siblings", ("ignore", "wrong")), help="Two edits of an original without a row.")
+@click.option(
+    "--families", type=PATH, metavar="FILE", help="CSV family,path: pairs of one family without a row are neither."
+)
 @click.option("--convention", metavar="NAME", help="How the dataset's published numbers were computed.")
 @click.option("--hard", is_flag=True, help="Also without easy duplicates (FIVR).")
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only this task; may be repeated.")
-@click.option("--ids", metavar="FILE", help="The videos that still exist, one id a line; others leave the database.")
-@click.option("--tie-order", metavar="FILE", help="Ids in the order that equal scores take [default: sorted].")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Count in N Ray tasks at a time.")
-@click.option("--address", metavar="ADDRESS", help="Count on this Ray cluster.")
+@click.option("--ids", type=ID_LIST, metavar="FILE", help="The videos that still exist; others leave the database.")
+@click.option("--tie-order", type=ID_LIST, metavar="FILE", help="Ids in the order equal scores take. Default: sorted.")
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes at work at once. Default: 0, no Ray.")
+@address_option
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also a page with curves and tables.")
 @click.option("--per-query", is_flag=True, help="With --json: every query of every task.")
-@click.option("--json", "as_json", is_flag=True, help="For programs, on stdout.")
+@json_option
 def evaluate(
     scores: tuple[str, ...], *, by: tuple[str, ...], html: str | None, per_query: bool, as_json: bool, **settings: Any
 ) -> None:
-    """mAP, micro-AP, ties, intervals and coverage of SCORES; of several, side by side in the order given."""
+    """Say how right SCORES are: mAP, micro-AP, ties, coverage.
+
+    With 95 % intervals; several SCORES side by side, in the order given.
+    """
     from ndvr.benchmarks import evaluate as evaluation
 
     if per_query and not as_json:

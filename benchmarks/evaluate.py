@@ -51,7 +51,7 @@ def evaluate(
     tasks      only these, by name
     ids        the videos that still exist, as a file (first word of each line) or the ids: others leave the database
     tie_order  ids (or a file of them) in the order that equal scores take; None for sorted ids
-    workers, address   count in Ray tasks, so many at a time, on the cluster at that address; None for this process
+    workers, address   count in Ray tasks, so many at a time, on the cluster at that address; None or 0 for this process
     """
     opened = open_scores(scores)
     protocol = choose_protocol(
@@ -83,4 +83,4 @@ def compare(
 
 def choose_walks(workers: int | None, address: str | None) -> Walks:
     """Return who walks over the scores: this process, or Ray tasks if either setting is given."""
-    return HERE if workers is None and address is None else on_ray(workers=workers, address=address)
+    return HERE if not workers and address is None else on_ray(workers=workers, address=address)

@@ -9,6 +9,7 @@ import importlib
 import signal
 import sys
 import threading
+from difflib import get_close_matches
 
 import click
 
@@ -21,22 +22,22 @@ COMMANDS = {
         "extract": "ndvr.pipeline.commands.extraction:extract",
         "similarity": "ndvr.pipeline.commands.comparison:similarity",
         "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
-        "compare": "ndvr.pipeline.commands.extraction:compare",
+        "compare": "ndvr.pipeline.commands.comparison:compare",
     },
     "Library": {
-        "show": "ndvr.pipeline.commands.extraction:show",
+        "show": "ndvr.pipeline.commands.library:show",
         "explain": "ndvr.pipeline.commands.library:explain",
         "remove": "ndvr.pipeline.commands.library:remove",
         "fsck": "ndvr.pipeline.commands.library:fsck",
         "gc": "ndvr.pipeline.commands.library:gc",
         "import": "ndvr.pipeline.commands.extraction:import_",
-        "fit-pca": "ndvr.pipeline.commands.extraction:fit_pca",
+        "fit-pca": "ndvr.pipeline.commands.library:fit_pca",
     },
     "Evaluation": {
         "evaluate": "ndvr.benchmarks.commands:evaluate",
     },
     "Before you start": {
-        "methods": "ndvr.pipeline.commands.extraction:methods",
+        "methods": "ndvr.pipeline.commands.methods:methods",
         "plan": "ndvr.pipeline.commands.plan:plan",
     },
 }
@@ -58,8 +59,26 @@ class Commands(click.Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in COMMANDS.items():
             with formatter.section(heading):
-                found = {name: self.get_command(context, name) for name in commands}
-                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in found.items() if each])
+                each = {name: self.get_command(context, name) for name in commands}
+                formatter.write_dl([(name, one.get_short_help_str(80)) for name, one in each.items() if one])
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Take --traceback from anywhere on the line; what stands behind "--" is no option."""
+        end = args.index("--") if "--" in args else len(args)
+        if "--traceback" in args[:end]:
+            args = ["--traceback", *(each for each in args[:end] if each != "--traceback"), *args[end:]]
+        return super().parse_args(context, args)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one is spelled nearly so."""
+        name = args[0]
+        if name not in _WHERE and not name.startswith("-") and not context.resilient_parsing:
+            near = get_close_matches(name, _WHERE, n=1)
+            guess = f" Did you mean '{near[0]}'?" if near else ""
+            context.fail(f"No such command '{name}'.{guess}")
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context):
         # A scheduler that wants its machine back shall leave no more behind than Ctrl-C does.
@@ -67,6 +86,9 @@ class Commands(click.Group):
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(context)
+        except click.NoSuchOption as error:
+            error.message += " If it begins an id or a path, put -- before it."
+            raise
         except (ValueError, FileNotFoundError, PermissionError) as error:
             if context.params.get("traceback"):
                 raise
@@ -89,7 +111,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(ndvr.__version__, prog_name="ndvr")
-@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+@click.option("--traceback", is_flag=True, help="Show where an error comes from; anywhere on the line.")
 def main(traceback: bool) -> None:
     """Have we seen this video before? Near-duplicate video retrieval at scale, by picture and by sound.
 

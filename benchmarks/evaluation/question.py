@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ndvr.benchmarks.evaluation import truth as truth_table
-from ndvr.benchmarks.evaluation.annotations import read_ids
 from ndvr.benchmarks.evaluation.protocol import Protocol, datasets, load_protocol
+from ndvr.operators.storage.text_files import read_ids
 
 
 def choose_protocol(
@@ -65,18 +65,12 @@ def _only_tasks(protocol: Protocol, names: Sequence[str]) -> Protocol:
 
 
 def read_id_list(ids: str | Path | Iterable[str]) -> frozenset[str]:
-    """Return the ids themselves, or the first word of every line of a file."""
-    return read_ids(_id_file(ids)) if isinstance(ids, (str, Path)) else frozenset(ids)
+    """Return the ids themselves, or the ids in a file."""
+    return frozenset(read_ids(ids) if isinstance(ids, (str, Path)) else ids)
 
 
 def read_tie_order(ids: str | Path | Sequence[str] | None) -> Sequence[str] | None:
-    """Return the ids themselves, or the first word of every line of a file, in order; None for None."""
+    """Return the ids themselves, or the ids in a file, in order; None for None."""
     if not isinstance(ids, (str, Path)):
         return ids
-    return [line.split()[0] for line in _id_file(ids).read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _id_file(path: str | Path) -> Path:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no id list {path}: give a text file with one id a line")
-    return Path(path)
+    return read_ids(ids)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,25 @@ def read_lines(path: str | Path, data: bytes | None = None) -> Iterator[tuple[in
 
 def read_ids(path: str | Path, data: bytes | None = None) -> list[str]:
     """Ids, one a line, in the order of the file; of `ndvr show --list` ("id path", quoted where needed) the id."""
-    return [split_pair(line)[0] for _, line in read_lines(path, data)]
+    return [split_pair(line)[0] for line in read_id_lines(path, data)]
+
+
+def read_id_lines(path: str | Path, data: bytes | None = None) -> list[str]:
+    """Return the lines of an id list that are not empty; "-" is standard input."""
+    if data is None and str(path) == "-":
+        data = sys.stdin.buffer.read()
+    elif data is None and not Path(path).is_file():
+        raise FileNotFoundError(f"no id list {path}: give a text file with one id a line")
+    return [line for _, line in read_lines(path, data)]
+
+
+def ids_among(lines: Iterable[str], known: Container[str]) -> list[str]:
+    """Return the id of each line: all of it where that is known, as ids may hold spaces, else the id before a path.
+
+    A line that names no known id is returned whole, so that a message can show it.
+    """
+    pairs = [(line, split_pair(line)[0]) for line in lines]
+    return [video_id if line not in known and video_id in known else line for line, video_id in pairs]
 
 
 def split_pair(line: str) -> tuple[str, str]:

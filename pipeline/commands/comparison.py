@@ -1,4 +1,4 @@
-"""The commands that compare libraries: `ndvr similarity`, `ndvr dedupe`."""
+"""The commands that compare: `ndvr similarity`, `ndvr dedupe`, `ndvr compare`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any
 
 import click
 
-from ndvr.pipeline.commands.extraction import (
+from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, PATH, OneOf, Proposal
+from ndvr.pipeline.commands.options import (
     address_option,
+    check_method,
+    config_option,
     given,
     json_option,
     method_option,
     option_option,
     quiet_option,
     weights_option,
+    worker_memory_option,
+    workers_option,
 )
-
-workers_option = click.option(
-    "--workers", type=click.IntRange(0), help="Cells computed at once. Default: one per GPU, or per CPU; 0: no Ray."
-)
-worker_memory_option = click.option(
-    "--memory-gb", type=float, help="Of videos in a worker's memory, beside some 1.2 GB for itself. Default: 2."
-)
-config_option = click.option("--config", help="Configuration, when a library holds several of the method.")
 
 
 @click.command()
-@click.argument("queries")
-@click.argument("database")
-@click.argument("scores")
+@click.argument("queries", type=LIBRARY)
+@click.argument("database", type=LIBRARY)
+@click.argument("scores", type=PATH)
 @method_option
 @weights_option
 @option_option
 @config_option
-@click.option("--query-ids", metavar="FILE", help="Text file: the ids in QUERIES to use as queries, one per line.")
-@click.option("--format", type=click.Choice(["parquet", "json"]), help="json also writes SCORES/similarities.json.")
-@click.option("--propose", metavar="METHOD[:KEY=VALUE,...]", help="A fast method scores all pairs; --method the best.")
+@click.option("--query-ids", type=ID_LIST, metavar="FILE", help="The ids in QUERIES to use as queries, one a line.")
+@click.option("--format", type=OneOf("format", ("parquet", "json")), help="json also writes SCORES/similarities.json.")
+@click.option(
+    "--propose",
+    type=Proposal(),
+    metavar="METHOD[:KEY=VALUE,...]",
+    help="A fast method scores all pairs; --method the best.",
+)
 @click.option("--best", metavar="N|P%", help="How many videos, or which share of them, --method compares a query with.")
 @click.option("--doubtful", metavar="N|P%", help="Instead of the best: those whose score the method's selector doubts.")
 @click.option("--selector", metavar="WEIGHTS", help="Of the method's selector. Default: as published for it.")
 @click.option(
     "--index",
-    type=click.Choice(["flat", "ivf"]),
+    type=OneOf("index", ("flat", "ivf")),
     help="Search the vectors or codes of --propose instead of scoring all pairs: exactly, or by inverted lists.",
 )
 @click.option(
@@ -54,16 +56,16 @@ config_option = click.option("--config", help="Configuration, when a library hol
 @quiet_option
 @json_option
 def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Score every video of library QUERIES against every video of library DATABASE into folder SCORES.
+    """Score all videos of QUERIES against all of DATABASE into SCORES.
 
-    The two may be the same library. A killed run continues; when the libraries grew, only new videos are compared,
-    and what they lost leaves SCORES.
+    QUERIES and DATABASE are libraries, SCORES is a folder. The two may be the same library. A killed run continues;
+    when the libraries grew, only new videos are compared, and what they lost leaves SCORES.
 
     \b
     From coarse to fine: the 5 % best by one vector a video are compared by S2VS, the others rank behind them.
       ndvr similarity QUERIES DATABASE SCORES --method s2vs --propose tca:similarity=cosine --best 5%
     """
-    settings = given(**settings)
+    settings = given(**check_method(settings))
     if "propose" in settings:
         done, text = _from_coarse_to_fine(queries, database, scores, settings=settings, progress=not quiet)
     else:
@@ -104,8 +106,8 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 
 
 @click.command()
-@click.argument("library")
-@click.argument("pairs")
+@click.argument("library", type=LIBRARY)
+@click.argument("pairs", type=PATH)
 @method_option
 @click.option("--threshold", type=float, metavar="SCORE", help="Pairs that score this or more.")
 @click.option("--top-k", type=click.IntRange(1), metavar="K", help="Pairs that are among the K best of either video.")
@@ -118,11 +120,14 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 @quiet_option
 @json_option
 def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Find the pairs of videos of LIBRARY that are alike, into folder PAIRS; a killed run continues.
+    """Find the pairs of videos of LIBRARY that are alike.
 
-    At least one of --threshold and --top-k says what is alike; with both, a pair has to pass both. Of a method that
-    is not symmetric, the higher of a pair's two scores counts.
+    They are written into folder PAIRS; a killed run continues. At least one of --threshold and --top-k says what is
+    alike; with both, a pair has to pass both. Of a method that is not symmetric, the higher of a pair's two scores
+    counts.
     """
+    settings = check_method(settings)
+
     from ndvr.pipeline.comparison import dedupe as run
 
     done = run.dedupe(library, pairs, **given(**settings), progress=not quiet)
@@ -132,3 +137,24 @@ def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any
     if not done.trained:
         click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
     click.echo(done.text())
+
+
+@click.command()
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
+@method_option
+@weights_option
+@option_option
+@click.option("--plot", type=PATH, metavar="PNG", help="Draw the frame-to-frame similarities.")
+@json_option
+def compare(a: str, b: str, as_json: bool, **settings: Any) -> None:
+    """Compare two videos, A and B, on this machine.
+
+    Without Ray or a library: prints the score, and with --plot draws a picture of where they agree.
+    """
+    settings = check_method(settings)
+
+    from ndvr.pipeline.comparison import pair as run
+
+    result = run.compare(a, b, **given(**settings))
+    click.echo(json.dumps(result.to_json(), ensure_ascii=False) if as_json else result.text())

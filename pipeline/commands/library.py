@@ -1,25 +1,53 @@
-"""The commands that look after a library: fsck, gc, remove, explain."""
+"""The commands that look into a library and after it: show, explain, remove, fsck, gc, fit-pca."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import click
 
-from ndvr.pipeline.commands.extraction import json_option, quiet_option
+from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, PATH, VIDEO_ID
+from ndvr.pipeline.commands.options import config_option, given, json_option, quiet_option, renamed
 
 
 @click.command()
-@click.argument("library")
+@click.argument("library", type=LIBRARY)
+@click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
+@click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
+@click.option("--runs", is_flag=True, help="The extractions that wrote into it, and what bounded the last of them.")
+@json_option
+def show(library: str, failures: bool, as_list: bool, runs: bool, as_json: bool) -> None:
+    """Say what LIBRARY holds: configurations, videos, failures."""
+    from ndvr.pipeline.upkeep import show as run
+
+    if runs:
+        from ndvr.operators.library.library import Library
+        from ndvr.pipeline.runs import record as run_record
+
+        records = run_record.runs(Library(library).store)
+        every = [record.to_json() for record in records]
+        click.echo(json.dumps(every, ensure_ascii=False) if as_json else run_record.runs_text(records))
+        return
+    view = run.show(library)
+    if as_list:
+        click.echo(view.listed())
+    elif as_json:
+        click.echo(json.dumps(view.to_json(failures=failures), ensure_ascii=False))
+    else:
+        click.echo(view.text(failures=failures))
+
+
+@click.command()
+@click.argument("library", type=LIBRARY)
 @click.option("--digest", is_flag=True, help="Print one hash of all that LIBRARY holds, whatever runs made it.")
 @quiet_option
 @json_option
 def fsck(library: str, digest: bool, quiet: bool, as_json: bool) -> None:
-    """Check LIBRARY: recount its rows, rehash its features, find what nothing names.
+    """Check LIBRARY: recount its rows, rehash its features.
 
-    Exit code 0: sound; 1: something is missing or changed.
+    Also finds files that nothing names. Exit code 0: sound; 1: something is missing or changed.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
@@ -35,12 +63,15 @@ def fsck(library: str, digest: bool, quiet: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("library")
+@click.argument("library", type=LIBRARY)
 @click.option("--old-versions", is_flag=True, help="Also features of files that have changed since.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
 @json_option
 def gc(library: str, old_versions: bool, dry: bool, as_json: bool) -> None:
-    """Remove from LIBRARY what nothing needs: left-overs of killed runs and the rows of removed videos."""
+    """Remove from LIBRARY what nothing needs.
+
+    That is what killed runs left, and the rows of removed videos.
+    """
     from ndvr.pipeline.upkeep import maintenance as care
 
     done = care.gc(library, old_versions=old_versions, dry=dry)
@@ -48,22 +79,26 @@ def gc(library: str, old_versions: bool, dry: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("library")
-@click.argument("ids", nargs=-1)
-@click.option("--from", "listed", type=click.Path(exists=True, dir_okay=False), help="A file with an id a line.")
+@click.argument("library", type=LIBRARY)
+@click.argument("ids", nargs=-1, type=VIDEO_ID)
+@click.option(
+    "--ids", "listed", type=ID_LIST, metavar="FILE", help='A file with an id, or "id path", a line; - reads stdin.'
+)
+@renamed("--from", "--ids")
 @click.option("--reason", default="", help="Kept in the ledger.")
 @click.option("--undo", is_flag=True, help="Let them back in; before `ndvr gc` with their features.")
 @json_option
 def remove(library: str, ids: tuple[str, ...], listed: str | None, reason: str, undo: bool, as_json: bool) -> None:
-    """Take videos out of LIBRARY by their ids, for all methods; they stay out when their files turn up again.
+    """Take videos out of LIBRARY by their ids; they stay out.
 
-    They are invisible at once; `ndvr gc` then deletes their features for good.
+    For all methods, also when their files turn up again. They are invisible at once; `ndvr gc` then deletes their
+    features for good.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
-    every = [*ids, *filter(None, Path(listed).read_text(encoding="utf-8-sig").splitlines() if listed else ())]
+    every = [*ids, *(care.listed_ids(library, listed) if listed else ())]
     if not every:
-        raise click.UsageError("give the ids of the videos, or --from a file with an id a line")
+        raise click.UsageError("give the ids of the videos, or --ids FILE with an id a line")
     changed = care.remove(library, every, reason=reason, undo=undo)
     if as_json:
         click.echo(json.dumps({"library": library, "restored" if undo else "removed": changed}, ensure_ascii=False))
@@ -73,12 +108,43 @@ def remove(library: str, ids: tuple[str, ...], listed: str | None, reason: str, 
 
 
 @click.command()
-@click.argument("library")
-@click.argument("video_id")
+@click.argument("library", type=LIBRARY)
+@click.argument("video_id", metavar="ID", type=VIDEO_ID)
 @json_option
 def explain(library: str, video_id: str, as_json: bool) -> None:
-    """Tell the whole history of one video in LIBRARY: attempts, decoders, timings, where its features are."""
+    """Tell the whole history of one video in LIBRARY.
+
+    Its attempts, decoders and timings, and where its features are. Put -- before an ID that begins with a dash.
+    """
     from ndvr.pipeline.upkeep import maintenance as care
 
     history = care.explain(library, video_id)
     click.echo(json.dumps(history.to_json(), ensure_ascii=False, default=str) if as_json else history.text())
+
+
+@click.command("fit-pca")
+@click.argument("library", type=LIBRARY)
+@click.argument("out", metavar="OUT.npz", type=PATH)
+@click.option("--dims", type=click.IntRange(1), help="Directions to keep. Default: 1024.")
+@click.option("--frames-per-video", type=click.IntRange(0), help="Drawn with replacement; 0: all, once. Default: 10.")
+@click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
+@config_option
+@quiet_option
+@json_option
+def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Learn the PCA that TCA needs from the raw features in LIBRARY.
+
+    \b
+      ndvr extract VIDEOS LIBRARY --method tca --option pca=none
+      ndvr fit-pca LIBRARY OUT.npz
+      ndvr extract VIDEOS FEATURES --method tca --option pca=OUT.npz
+    """
+    from ndvr.pipeline.upkeep import fit_pca as run
+
+    done = run.fit_pca(library, out, **given(**settings), progress=not quiet)
+    if as_json:
+        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
+        return
+    if not done.trained:
+        click.echo("WARNING: the features are of untrained (random) weights; so is this PCA.", err=True)
+    click.echo(done.text())

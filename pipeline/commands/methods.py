@@ -1,13 +1,18 @@
-"""What methods there are, told from their cards alone: no torch, no network, instant."""
+"""The command `ndvr methods`: what methods there are, from their cards alone; no torch, no network, instant."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from math import prod
 from typing import Any
 
+import click
+
 from ndvr import models
 from ndvr.models.card import Card
+from ndvr.pipeline.commands.option_types import METHOD
+from ndvr.pipeline.commands.options import json_option
 
 
 def _feature_bytes(card: Card) -> int:
@@ -100,3 +105,14 @@ def _card_text(name: str, card: Card) -> str:
         changes = "features" if option.part == "embed" else "scores only"
         lines.append(f"option      {key}={option.default}{choices}: {option.help} [changes {changes}]")
     return "\n".join(lines)
+
+
+@click.command()
+@click.argument("name", type=METHOD, required=False)
+@json_option
+def methods(name: str | None, as_json: bool) -> None:
+    """List the methods, or tell everything about one NAME.
+
+    Its paper, view, feature, weights and options.
+    """
+    click.echo(json.dumps(as_json(name)) if as_json else as_text(name))

@@ -8,52 +8,57 @@ from typing import Any
 
 import click
 
-from ndvr.pipeline.commands.extraction import (
-    METHOD_HELP,
+from ndvr.pipeline.commands.option_types import LIBRARY, PATH
+from ndvr.pipeline.commands.options import (
     POOLS,
-    _pairs,
     address_option,
+    check_methods,
+    decoder_option,
     given,
     json_option,
+    methods_option,
     option_option,
     pool_options,
     quiet_option,
+    weights_option,
 )
 
 
 @click.command()
-@click.argument("videos")
-@click.argument("library", required=False)
-@click.option("--method", "methods", multiple=True, help=f"{METHOD_HELP} Repeatable. Default: thumbprint.")
-@click.option(
-    "--weights",
-    multiple=True,
-    callback=_pairs,
-    metavar="METHOD=WEIGHTS",
-    help="As for `ndvr extract`; random costs as much as trained ones.",
-)
+@click.argument("videos", type=PATH)
+@click.argument("library", type=LIBRARY, required=False)
+@methods_option
+@weights_option
 @option_option
-@click.option("--decoder", help="auto (PyAV, then decord), pyav or decord. Default: auto.")
+@decoder_option
 @click.option("--sample", help="Videos to extract: a share or a number. Default: 1%, at least 8, at most 100.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
 @click.option("--cpus", type=click.IntRange(1), help="Of the cluster to plan for. Default: this machine's.")
 @click.option("--gpus", type=click.IntRange(0), help="Of the cluster to plan for.")
 @click.option("--gpu-cores", type=float, help="Cores that a GPU stands for, where none is here. Default: 40.")
-@click.option("--save", metavar="FILE", help="Keep the estimate as JSON, to be compared with the run.")
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Keep the estimate as JSON, to be compared with the run.",
+)
 @pool_options
 @address_option
 @quiet_option
 @json_option
 def plan(videos: str, library: str | None, save: str | None, **settings: Any) -> None:
-    """Say what extracting VIDEOS would cost before it is done: time, core-hours, GPU-hours, bytes, what bounds it.
+    """Say what extracting VIDEOS would cost, before it is done.
 
-    Reads headers and really extracts about 1 % of the videos, spread over codecs and sizes; writes nothing. With
-    LIBRARY, what is done already is left out. Ranges hold 80 of 100 runs.
+    Time, core-hours, GPU-hours, bytes, and what bounds it. Reads headers and really extracts about 1 % of the videos,
+    spread over codecs and sizes; writes nothing. With LIBRARY, what is done already is left out. Ranges hold 80 of 100
+    runs.
 
     \b
       ndvr plan ./videos --method s2vs
       ndvr plan videos.csv library/ --method s2vs --cpus 320 --gpus 4
     """
+    settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
+
     from ndvr.pipeline.estimate.estimate import make_estimate
     from ndvr.pipeline.estimate.result import estimate_text
     from ndvr.pipeline.extraction.pools import Pools

@@ -11,6 +11,7 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import FORMAT
 from ndvr.operators.scores.groups import Group, Side, Video, videos_of
+from ndvr.operators.storage.text_files import ids_among, read_id_lines
 from ndvr.pipeline.comparison import grid
 from ndvr.pipeline.comparison.score_folder import ScoreFolder
 from ndvr.pipeline.settings import Setting, choose_one
@@ -35,15 +36,12 @@ class Comparable:
     about: dict[str, Any]  # what decides the scores of a pair of features
 
     def pick(self, query_ids: Iterable[str] | str | Path | None) -> dict[str, Entry]:
-        """The entries of these queries: ids, or a file with one per line; None: all."""
+        """The entries of these queries: ids, or a list of them in a file, "-" for standard input; None: all."""
         entries, library = self.entries[0], self.libraries[0]
         if query_ids is None:
             return entries
         if isinstance(query_ids, (str, Path)):
-            path = Path(query_ids)
-            if not path.is_file():
-                raise FileNotFoundError(f"no file with query ids at {path}; give a text file with one id per line")
-            query_ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            query_ids = ids_among(read_id_lines(query_ids), entries)
         wanted = sorted(set(query_ids))
         if not wanted:
             raise ValueError("the list of query ids is empty")

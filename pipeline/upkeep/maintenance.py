@@ -15,6 +15,7 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import COMMITS, fold
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
+from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import recover_runs
 
@@ -88,6 +89,13 @@ def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: b
             receipts = table([row | {"video_id": video_id} for video_id in changed], LEDGER)
             opened.store.write_parquet(f"{COMMITS}/{run}-removed.parquet", receipts)
         return changed
+
+
+def listed_ids(library: str | Path, place: str | Path) -> list[str]:
+    """The ids that a list names; "-" is standard input, "id path" names the id."""
+    lines, opened = read_id_lines(place), Library(library)
+    known = opened.lookup(opened.configs, sorted({*lines, *(split_pair(line)[0] for line in lines)})).entries.values()
+    return ids_among(lines, {video_id for entries in known for video_id in entries})
 
 
 def _why(reason: str) -> str:

@@ -172,7 +172,7 @@ def test_show_lists_failures_with_their_reason(library):
         (["nowhere", "lib"], "VIDEOS does not exist: nowhere"),
         (["VIDEOS", "lib", "--method", "nonesuch"], "unknown method 'nonesuch'; choose one of "),
         (["VIDEOS", "lib", "--decoder", "vlc"], "unknown decoder 'vlc'; choose one of auto, pyav, decord"),
-        (["VIDEOS", "lib", "--retry", "tired"], "unknown error class 'tired'; choose from io, corrupt"),
+        (["VIDEOS", "lib", "--retry", "tired"], "unknown error class 'tired'; choose one of io, corrupt"),
         (["VIDEOS", "lib", "--option", "colour=blue"], "unknown option 'colour' of thumbprint"),
         (["VIDEOS", "VIDEOS"], "exists and is not a library; name a new folder for LIBRARY"),
     ],
@@ -219,7 +219,7 @@ class TestSimilarity:
             (["nowhere", "LIB", "SCORES"], "no library at nowhere; `ndvr extract VIDEOS nowhere` makes one"),
             (["LIB", "LIB", "LIB"], "exists and holds no scores; name a new folder for SCORES"),
             (["LIB", "LIB", "SCORES", "--method", "s2vs"], "holds features of thumbprint, not of s2vs"),
-            (["LIB", "LIB", "SCORES", "--query-ids", "nowhere.txt"], "no file with query ids at nowhere.txt"),
+            (["LIB", "LIB", "SCORES", "--query-ids", "nowhere.txt"], "no id list nowhere.txt: give a text file"),
             (["LIB", "LIB", "SCORES", "--query-ids", "IDS"], "query 'zebra.mp4' is not in "),
         ],
     )
