@@ -27,10 +27,12 @@ def _mapping(context: click.Context, parameter: click.Parameter, values: tuple[t
 
 
 def _workers(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
     from ndvr.pipeline.extraction.pools import workers_of
 
     try:
-        return None if value is None else workers_of(value)
+        return workers_of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
