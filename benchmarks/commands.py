@@ -23,6 +23,8 @@ from ndvr.pipeline.commands.options import (
     weights_option,
 )
 
+DATASET = OneOf("dataset", datasets)
+
 
 @click.command("demo")
 @click.argument("folder", type=PATH, default="demo")
@@ -49,7 +51,12 @@ def demo(folder: str, quiet: bool, as_json: bool, **settings: Any) -> None:
 @click.command("evaluate")
 @click.argument("scores", type=PATH, nargs=-1, required=True)
 @click.option("--truth", type=PATH, metavar="FILE", help="CSV: query_id, video_id, relation and any further columns.")
-@click.option("--dataset", type=OneOf("dataset", datasets), help="A public benchmark, such as fivr-5k or fivr-200k.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    shell_complete=DATASET.shell_complete,
+    help="A public benchmark, such as fivr-5k or fivr-200k.",
+)
 @click.option("--annotations", type=PATH, metavar="FOLDER", help="The official files of the dataset.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="One mAP for each value of a column. Default: relation.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Ask only about such rows; others are neither.")
@@ -75,6 +82,9 @@ def evaluate(
 
     With 95 % intervals; several SCORES side by side, in the order given.
     """
+    if settings["dataset"]:
+        DATASET.check(settings["dataset"])
+
     from ndvr.benchmarks import evaluate as evaluation
 
     if per_query and not as_json:

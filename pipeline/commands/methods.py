@@ -108,11 +108,13 @@ def _card_text(name: str, card: Card) -> str:
 
 
 @click.command()
-@click.argument("name", type=METHOD, required=False)
+@click.argument("name", required=False, shell_complete=METHOD.shell_complete)
 @json_option
 def methods(name: str | None, as_json: bool) -> None:
     """List the methods, or tell everything about one NAME.
 
     Its paper, view, feature, weights and options.
     """
+    if name:
+        METHOD.check(name)
     click.echo(json.dumps(as_json(name)) if as_json else as_text(name))

@@ -45,9 +45,13 @@ class OneOf(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The value, if it is one of the names."""
+        self.check(value)
+        return value
+
+    def check(self, value: str) -> None:
+        """Raise ValueError where it is none of them."""
         if value not in self.names:
             raise ValueError(unknown(self.name, value, self.names))
-        return value
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """The names, where they are few and fixed."""
@@ -183,16 +187,6 @@ class VideoId(click.ParamType):
         return _starting(sorted(ids), incomplete)[:_MOST_IDS]
 
 
-class IdList(click.Path):
-    """A file with an id, or "id path", a line; "-" is standard input."""
-
-    name = "FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value != "-" and not Path(value).is_file():
-            raise ValueError(f"no id list {value}: give a text file with one id a line")
-        return str(value)
-
-
 METHOD = OneOf("method", models.names)
-LIBRARY, VIDEO_ID, PATH, ID_LIST = LibraryPath(), VideoId(), click.Path(), IdList()
+LIBRARY, VIDEO_ID, PATH = LibraryPath(), VideoId(), click.Path()
+ID_LIST = click.Path(allow_dash=True)  # read by ndvr.operators.storage.text_files

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from score_libraries import library, scores_in
 
 from ndvr import models
-from ndvr.benchmarks.evaluation.protocol import datasets
 from ndvr.operators.library.library import Library
 from ndvr.operators.video.decoders import DECODERS
 from ndvr.pipeline.cli import COMMANDS, main
@@ -70,7 +69,6 @@ def test_choices_on_the_command_line_are_those_there_are():
         if isinstance(each.type, OneOf)
     }
     assert choices["extract", "--method"] == models.names()
-    assert choices["evaluate", "--dataset"] == datasets()
     assert set(choices["extract", "--decoder"]) == {"auto", *DECODERS}
 
 
