@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).parent / "results"
 
 
 def record(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
-    """The JSON file written: `out`, else benchmarks/results/NAME.json. An older one of that name is replaced."""
+    """Write `out`, else benchmarks/results/NAME.json, in place of an older one; return its path."""
     path = Path(out) if out else _FOLDER / f"{name}.json"
     document = {
         "name": name,
@@ -35,7 +35,7 @@ def record(name: str, results: dict[str, Any], out: Path | None = None) -> Path:
 
 
 def commit() -> str | None:
-    """The commit of this source, with "+" when files differ from it; None outside a repository."""
+    """Return the commit of this source, with "+" when files differ from it; None outside a repository."""
     try:
         head = _git("rev-parse", "HEAD")
         # Results themselves are written into the tree and change no number.
@@ -51,7 +51,7 @@ def _git(*arguments: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, accelerators and the load when asked."""
+    """Describe the processor, cores this process may use, memory, accelerators and the load."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -81,7 +81,7 @@ def _gpus() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide about speed, those that are installed."""
+    """Return the versions of Python and of the installed packages that decide about speed."""
     installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -92,7 +92,7 @@ def versions() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Numpy numbers and arrays, and paths, as JSON can hold them."""
+    """Turn numpy numbers and arrays, and paths, into what JSON can hold."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):

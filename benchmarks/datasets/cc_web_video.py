@@ -33,7 +33,7 @@ _POSITIVE = frozenset("ESLMV")
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """cc_web, cc_web*, cc_web_c, cc_web*_c."""
+    """Make the four tasks cc_web, cc_web*, cc_web_c, cc_web*_c."""
     source = "S2VS and DnS have it in their repositories"
     data = read_annotation(annotations, "cc_web_video.json", "cc_web_video.pickle", source=source)
     index = data["vid2index"] if "vid2index" in data else data["index"]

@@ -44,7 +44,7 @@ class ClassLists:
 
 
 def read_class_lists(name: str, folder: Path, *, cut: bool) -> ClassLists:
-    """The lists of ucf101, hmdb51 or jhmdb. FileNotFoundError names what is missing, ValueError the line that is wrong.
+    """Read the lists of ucf101, hmdb51 or jhmdb; errors name the file that is missing or the line that is wrong.
 
     cut  leave out everything after the first dot of an id, as C3DHash does (its videos are folders of frames)
     """
@@ -68,7 +68,7 @@ Row = tuple[Path, int, str, str]  # file, line, path as listed, class
 
 
 def _collect(rows: Iterator[Row], cut: bool) -> tuple[Classes, int]:
-    """(classes, how many lines repeat another). Two lines that give one id two paths or classes are an error."""
+    """Return (classes, how many lines repeat another). Two lines that give one id two paths or classes are an error."""
     entries: dict[str, tuple[str, str]] = {}
     repeated = 0
     for file, line, path, label in rows:
@@ -104,7 +104,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _last_word(path: Path, expected: str) -> Iterator[tuple[int, str, str]]:
-    """(line, all before, last word) where the last word is a number; names may hold spaces."""
+    """Yield (line, all before, last word) where the last word is a number; names may hold spaces."""
     for number, line in _lines(path):
         words = line.rsplit(maxsplit=1)
         if len(words) != 2 or not words[1].isdecimal():
@@ -164,7 +164,7 @@ CONVENTIONS = {
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """One task over the queries of split 1."""
+    """Make one task over the queries of split 1."""
     lists = read_class_lists(name, annotations, cut=convention == "c3dhash")
     members: defaultdict[str, set[str]] = defaultdict(set)
     for video, label in lists.database.items():
@@ -213,7 +213,7 @@ class TopResult:
 def top_map(
     scores: ScoreSource, *, dataset: str, annotations: str | Path, top: int, convention: str | None = None
 ) -> TopResult:
-    """As `ndvr.benchmarks.evaluate.evaluate`, for the k best. A class that the database lacks leaves the mean."""
+    """Evaluate the k best of each query; a class that the database lacks leaves the mean."""
     if dataset not in DATASETS:
         raise ValueError(f"top-k mAP is defined for {', '.join(DATASETS)}, not for {dataset!r}")
     if top < 1:

@@ -20,7 +20,7 @@ CONVENTIONS = {"s2vs": Convention(says=_SAYS), "visil": _DNS, "dns": _DNS, "tca"
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """All queries, then the queries of each event."""
+    """Make a task of all queries, then one of the queries of each event."""
     data = read_annotation(annotations, "evve.json", "evve.pickle", source="S2VS and DnS have it in their repositories")
     database = frozenset(data["database"])
     events = {}

@@ -61,7 +61,7 @@ _SOURCE = "download it from github.com/MKLab-ITI/FIVR-200K (dataset/annotation.j
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """Queries and relevant sets, intersected with the database.
+    """Make the tasks: queries and relevant sets, intersected with the database.
 
     hard  also ask every task without S2VS's easy duplicates (fivr_easy_duplicates.txt), as DSVR_h ...
     """
@@ -89,14 +89,14 @@ def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Pr
 
 
 def _labels(folder: Path, switches: Convention) -> tuple[dict[str, dict[str, list[str]]], str]:
-    """The labels and the file they come from."""
+    """Return the labels and the file they come from."""
     file = find_annotation(folder, *switches.labels, *_LABELS)
     data = read_annotation(folder, file.name if file else _LABELS[0], source=_SOURCE)
     return data.get("annotation", data), file.name if file else ""
 
 
 def _lists(name: str, folder: Path, labels: dict[str, Any]) -> tuple[list[str], frozenset[str]]:
-    """(queries, database) of the dataset: the text files, or else what the authors' bundles hold."""
+    """Return (queries, database) of the dataset: the text files, or else what the authors' bundles hold."""
     if name == "fivr-200k":
         return sorted(labels), read_ids(folder / "youtube_ids.txt")
     if (folder / "fivr-5k-queries.txt").exists():
@@ -115,7 +115,7 @@ def _lists(name: str, folder: Path, labels: dict[str, Any]) -> tuple[list[str], 
 def _about_selves(
     labels: dict[str, dict[str, list[str]]], queries: list[str], database: frozenset[str], switches: Convention
 ) -> list[str]:
-    """A sentence if queries are listed among their own right videos: FIVR's eCrhXArKE24 is, for ISVR."""
+    """Return a sentence if queries are listed among their own right videos: FIVR's eCrhXArKE24 is, for ISVR."""
     listed = [q for q in queries if q in database and any(q in videos for videos in labels[q].values())]
     if not listed:
         return []

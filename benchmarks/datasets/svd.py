@@ -18,7 +18,7 @@ CONVENTIONS = {"dns": _ALL, "visil": _ALL}
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """One task over the queries of the test split."""
+    """Make one task over the queries of the test split."""
     path = annotations / "test_groundtruth"
     if not path.exists():
         raise FileNotFoundError(f"no test_groundtruth in {annotations}: ask the authors of SVD (svdbase.github.io)")

@@ -28,7 +28,7 @@ _FILES = ("vcdb_tca.json", "vcdb.json", "vcdb.pickle", "vcdb_tca.pickle")
 
 
 def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Protocol:
-    """One task over all core videos."""
+    """Make one task over all core videos."""
     relevant, ids = _core_and_ids(annotations, segments=name == "vcdb-core")
     if CONVENTIONS[convention].self_right == "added":
         # TCA asks the first 528 ids of its index, whether they have a partner or not.
@@ -38,7 +38,7 @@ def protocol(name: str, annotations: Path, *, convention: str, hard: bool) -> Pr
 
 
 def _core_and_ids(folder: Path, *, segments: bool) -> tuple[Sets, list[str]]:
-    """Right videos of each core video, and all ids, the core first (none from the segment file)."""
+    """Return the right videos of each core video, and all ids, the core first (none from the segment file)."""
     if segments and (folder / "label_file.json").is_file():
         return _both_ways(key.split("-", 1) for key in read_annotation(folder, "label_file.json", source="")), []
     data = read_annotation(folder, *_FILES, source="TCA has it in datasets/, S2VS in data/")

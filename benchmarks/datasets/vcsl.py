@@ -75,7 +75,7 @@ class VcslResult:
 
 
 def evaluate_segments(found: Mapping[str, Sequence[Sequence[float]]], annotations: str | Path) -> VcslResult:
-    """found: {"query-reference": boxes}; a listed pair that is not in it has no found box.
+    """Judge {"query-reference": boxes}; a listed pair that is not in it has no found box.
 
     ValueError for a box that is not four finite numbers or ends before it starts, and if no pair is a listed one.
     """
@@ -101,7 +101,7 @@ def evaluate_segments(found: Mapping[str, Sequence[Sequence[float]]], annotation
 
 
 def read_truth(folder: Path) -> Boxes:
-    """(query, reference) -> boxes (N, 4), in the order of the pair file; pairs without a copy have none."""
+    """Read {(query, reference): boxes (N, 4)}, in the order of the pair file; pairs without a copy have none."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no annotation folder {folder}: give the folder with VCSL's label and pair files")
     files = next((pair for pair in _FILES if (folder / pair[0]).exists()), _FILES[0])
@@ -118,7 +118,7 @@ def read_truth(folder: Path) -> Boxes:
 
 
 def read_found(path: str | Path) -> dict[str, Any]:
-    """The JSON that VCSL's own evaluation reads."""
+    """Read the JSON that VCSL's own evaluation reads."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no found segments at {path}: give a JSON file {{'query-reference': boxes}}")

@@ -35,7 +35,7 @@ _TIMES = ("query_start", "query_end", "ref_start", "ref_end")
 
 
 def read_matches(path: str | Path, *, scored: bool) -> list[Match]:
-    """All rows in order. ValueError names the line that is no match. scored=False: a score column is not looked at."""
+    """Read all rows in order; ValueError names the line that is no match. scored=False ignores a score column."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no matches at {path}: give a CSV with the columns {', '.join(_IDS + _TIMES)}")
@@ -64,7 +64,7 @@ def _match(row: dict[str, str], scored: bool) -> Match:
 
 
 def write_matches(path: str | Path, matches: Iterable[Match]) -> None:
-    """What read_matches gives back unchanged, and what the challenge's own script reads."""
+    """Write what read_matches gives back unchanged, and what the challenge's own script reads."""
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*_IDS, *_TIMES, "score"])
@@ -108,7 +108,7 @@ class Descriptors:
             raise ValueError(f"video {owner!r} has a vector with a value that is not finite, and so cannot be compared")
 
     def blocks(self, frames: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(number of the first video, its and the next videos' counts, their vectors): whole videos, about `frames`."""
+        """Yield (number of the first video, counts of it and the next ones, vectors): whole videos, about `frames`."""
         starts = np.concatenate([[0], np.cumsum(self.counts)])
         first = 0
         while first < len(self.ids):
@@ -120,7 +120,7 @@ class Descriptors:
 def best_pairs(
     queries: Descriptors, videos: Descriptors, *, frame_pairs: int, video_pairs: int, block=_BLOCK_FRAMES
 ) -> list[Candidate]:
-    """At most video_pairs candidates, best first, among the best frame_pairs frame pairs.
+    """Return at most video_pairs candidates, best first, among the best frame_pairs frame pairs.
 
     Where the last places are tied: all frame pairs with the score of the last one are kept; of video pairs those with
     the smaller query id, then the smaller video id.
@@ -143,7 +143,7 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 
 
 def _order(ids: tuple[str, ...]) -> np.ndarray:
-    """Place of each id among the sorted ids."""
+    """Return the place of each id among the sorted ids."""
     order = np.empty(len(ids), np.int64)
     order[np.argsort(np.array(ids, object), kind="stable")] = np.arange(len(ids))
     return order
@@ -171,7 +171,7 @@ class _HighestScores:
         self.parts, self.waiting = [scores], 0
 
     def last(self) -> float:
-        """The n-th highest; -inf if there are fewer."""
+        """Return the n-th highest score; -inf if there are fewer."""
         self._shrink()
         return self.floor
 
@@ -202,7 +202,7 @@ class _BestPairs:
             self.floor = float(self.scores[-1])
 
     def rows(self, *, at_least: float) -> list[tuple[float, int, int]]:
-        """Best first."""
+        """Return the pairs kept so far, best first."""
         self._shrink()
         above = self.scores >= at_least
         return [(float(score), int(q), int(v)) for score, (q, v) in zip(self.scores[above], self.pairs[above])]
@@ -238,7 +238,7 @@ class MatchingTrack:
 
 
 def matching_track(matches: Iterable[Match], truth: Iterable[Match]) -> MatchingTrack:
-    """Both numbers of the track. ValueError for an empty truth; nothing found is 0."""
+    """Compute both numbers of the track. ValueError for an empty truth; nothing found is 0."""
     matches, truth = list(matches), list(truth)
     best: dict[Pair, float] = {}
     for match in matches:
@@ -286,7 +286,7 @@ def descriptor_track(queries: Descriptors, videos: Descriptors, truth: Iterable[
 
 
 def read_descriptors(path: str | Path, *, letter: str) -> Descriptors:
-    """An npz file of the challenge; its ids start with the letter, Q or R, or are numbers without it."""
+    """Read an npz file of the challenge; its ids start with the letter, Q or R, or are numbers without it."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no descriptors at {path}: give an npz file with video_ids, timestamps and features")

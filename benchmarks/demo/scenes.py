@@ -24,7 +24,7 @@ SCENES = {
 
 
 def shots(rng: np.random.Generator, first: str, n_frames: int) -> list[tuple[str, int]]:
-    """The scenes of a video and their lengths in frames: `first`, then up to two others."""
+    """Choose the scenes of a video and their lengths in frames: `first`, then up to two others."""
     count = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
     others = [name for name in SCENES if name != first]
     names = [first, *(str(name) for name in rng.choice(others, count - 1, replace=False))]
@@ -37,7 +37,7 @@ def shots(rng: np.random.Generator, first: str, n_frames: int) -> list[tuple[str
 def film(
     rng: np.random.Generator, first: str, *, n_frames: int, fps: Fraction, size: tuple[int, int]
 ) -> Iterator[np.ndarray]:
-    """The frames of one original, (H, W, 3) uint8 RGB, `size` is (width, height)."""
+    """Draw the frames of one original, (H, W, 3) uint8 RGB, `size` is (width, height)."""
     width, height = size
     for name, count in shots(rng, first, n_frames):
         scene = SCENES[name](rng, width, height)

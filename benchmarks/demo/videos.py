@@ -123,7 +123,7 @@ def make_videos(
 
 
 def _prepared(folder: Path, settings: dict) -> bool:
-    """Whether this very demo was begun here; makes the folders. ValueError when another one was."""
+    """Say whether this very demo was begun here, and make the folders. ValueError when another one was."""
     settings = json.loads(json.dumps(settings))
     note = folder / "demo.json"
     if note.exists():

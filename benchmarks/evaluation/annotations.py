@@ -14,12 +14,12 @@ _SETS = {("builtins", "set"), ("__builtin__", "set"), ("builtins", "frozenset"),
 
 
 def find_annotation(folder: Path, *names: str) -> Path | None:
-    """The first of these files that is there."""
+    """Return the first of these files that is there."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_annotation(folder: Path, *names: str, source: str) -> Any:
-    """What the first of these JSON or pickle files holds; FileNotFoundError says where they come from."""
+    """Read the first of these JSON or pickle files that is there; FileNotFoundError says where they come from."""
     path = find_annotation(folder, *names)
     if path is None:
         others = f"{' or '.join(names[1:])} will do as well; " if names[1:] else ""
@@ -33,7 +33,7 @@ def read_annotation(folder: Path, *names: str, source: str) -> Any:
 
 
 def read_ids(path: Path) -> frozenset[str]:
-    """The first word of every line of an id list."""
+    """Read the first word of every line of an id list."""
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}: the official id list is needed")
     return frozenset(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
@@ -52,7 +52,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """Dicts, lists, tuples, sets, strings and numbers, from Python 2 as well; ValueError for anything else."""
+    """Read dicts, lists, tuples, sets, strings and numbers, from Python 2 as well; ValueError for anything else."""
     try:
         return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except _BROKEN as error:

@@ -19,14 +19,14 @@ Interval = tuple[float, float]
 
 
 def mean_interval(values: np.ndarray) -> Interval | None:
-    """Of the mean of (Q,) values; None for fewer than two, which say nothing about their spread."""
+    """Return the interval of the mean of (Q,) values; None for fewer than two, which say nothing about their spread."""
     if len(values) < 2:
         return None
     return _ends(np.concatenate([counts @ values for counts in _resampled(len(values))]) / len(values))
 
 
 def micro_interval(value: float, *, right: np.ndarray, wrong: np.ndarray, n_relevant: np.ndarray) -> Interval | None:
-    """Of the micro-AP of Q queries, from their pairs at or above each of K falling levels of score.
+    """Return the interval of the micro-AP of Q queries, from their pairs at or above each of K falling levels of score.
 
     right, wrong  (Q, K) pairs of each query at or above each level; n_relevant (Q,) its right pairs, found or not
     value         the exact micro-AP. With K levels the step sum is coarser than the exact one; the interval is shifted
@@ -52,7 +52,7 @@ def _ends(values: np.ndarray) -> Interval:
 
 
 def _resampled(n: int):
-    """How often each of n queries is drawn, (some, n) at a time, RESAMPLES in all."""
+    """Yield how often each of n queries is drawn, (some, n) at a time, RESAMPLES in all."""
     step = max(1, min(RESAMPLES, _CHUNK // n))
     if step == RESAMPLES:
         yield _counts(n)
@@ -64,5 +64,5 @@ def _resampled(n: int):
 
 @lru_cache(maxsize=2)
 def _counts(n: int) -> np.ndarray:
-    """All resamples of few queries: the tasks of a benchmark share them."""
+    """Draw all resamples of few queries: the tasks of a benchmark share them."""
     return np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)

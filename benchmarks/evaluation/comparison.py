@@ -1,7 +1,7 @@
 """Several runs under the same settings, side by side in the order given, and on what all of them have.
 
 Two numbers can be compared only where both were asked the same queries of the same videos. Where the runs differ, each
-is evaluated again on the queries and videos that all of them scored. How sure a difference is, is told by resampling
+is evaluated again on the queries and videos that all of them scored. How sure a difference is, is found by resampling
 the queries that both runs have: the same queries for both, so that hard and easy ones do not count as a difference.
 """
 
@@ -84,7 +84,7 @@ class Comparison:
 def compare_runs(
     runs: Mapping[str, Scores], protocol: Protocol, *, walks: Walks = HERE, tie_order: Sequence[str] | None = None
 ) -> Comparison:
-    """Evaluate each, then those that differ in their ids once more on the common ones."""
+    """Evaluate each run, and once more on the ids that all have where they differ."""
     if not runs:
         raise ValueError("there is nothing to compare: name at least one run")
     evaluations = {
@@ -118,7 +118,7 @@ def compare_runs(
 
 
 def compared(run: Evaluation) -> Comparison:
-    """A single run as a comparison with nothing beside it, under the name of its method or its scores."""
+    """Wrap a single run as a comparison with nothing beside it, under the name of its method or its scores."""
     name = run.method or Path(run.scores).name
     return Comparison(
         runs={name: run},
@@ -131,7 +131,7 @@ def compared(run: Evaluation) -> Comparison:
 
 
 def difference(run: TaskResult, first: TaskResult) -> Difference:
-    """Query by query."""
+    """Subtract the first run's AP from this run's, query by query."""
     shared = sorted(run.per_query.keys() & first.per_query.keys())
     gains = np.array([run.per_query[query].ap - first.per_query[query].ap for query in shared])
     return Difference(
@@ -144,7 +144,7 @@ def difference(run: TaskResult, first: TaskResult) -> Difference:
 
 
 def names_of(runs: Sequence[str | Path]) -> list[str]:
-    """Short different names: the last parts of the paths, as many as it takes. ValueError for a run given twice."""
+    """Return short different names, the last parts of the paths; ValueError for a run given twice."""
     paths = [Path(run).absolute() for run in runs]
     if len(set(paths)) < len(paths):
         twice = next(path for i, path in enumerate(paths) if path in paths[:i])
@@ -178,7 +178,7 @@ def _table(comparison: Comparison) -> str:
 
 
 def different_ids(comparison: Comparison) -> list[str]:
-    """What differs, run by run."""
+    """Say which ids differ, run by run."""
     lines = ["THE RUNS HAVE DIFFERENT IDS: compare them only where all have the same."]
     for name, run in comparison.runs.items():
         more = len(run.scored_queries - comparison.common_queries), len(run.scored_videos - comparison.common_videos)
@@ -209,7 +209,7 @@ def _runs(comparison: Comparison) -> list[str]:
 
 
 def _numbers(runs: dict[str, Evaluation]) -> list[str]:
-    """mAP with its interval and, in a second block, micro-AP."""
+    """Write mAP with its interval and, in a second block, micro-AP."""
     names = list(dict.fromkeys(task for run in runs.values() for task in run.tasks))
     rows = []
     for name in names:

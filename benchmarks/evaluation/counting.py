@@ -20,7 +20,7 @@ _HOLE = "extracted, but without a score"
 
 
 def coverage_of(scores: Scores, protocol: Protocol, counts: Counts) -> Coverage:
-    """What the truth asks about and what has a score."""
+    """Compare what the truth asks about with what has a score."""
     surveyed, database, seen = counts.surveyed, counts.database, counts.seen
     right = protocol.right_for_any()
     scored_queries = {query for query, n in zip(surveyed.queries.ids, surveyed.rows) if n}
@@ -46,7 +46,7 @@ def coverage_of(scores: Scores, protocol: Protocol, counts: Counts) -> Coverage:
 
 
 def _why(query: str, video: str, scores: Scores, *, query_scored: bool) -> str:
-    """Which of the two has no score, where the writer of the scores said what was attempted."""
+    """Say which of the two has no score, where the writer of the scores said what was attempted."""
     if not query_scored:
         return "query " + (scores.queries or {}).get(query, "without scores")
     if scores.videos is None:
@@ -64,7 +64,7 @@ def _share(expected: Set[str], scored: Set[str], attempted: dict[str, str] | Non
 
 
 def _scored_pairs(counts: Counts, *, queries: Set[str], videos: Set[str], self_pairs: int) -> Share:
-    """Of all pairs of a query and a video that have features or a score (never the query itself), those with a score.
+    """Count the pairs of a query and a video with features or a score (never the query itself), and those scored.
 
     Less than all: the comparison is not finished, a file of it is missing, or it kept only the best of each query.
     """
@@ -106,7 +106,7 @@ def evaluate_protocol(
 
 
 def _count(scores: Scores, protocol: Protocol, walks: Walks, tie_order: Sequence[str] | None) -> Counts:
-    """Both walks over the scores."""
+    """Walk over the scores twice: what is there, then how many stand above each right video."""
     surveyed = walks.survey(scores, protocol.labels())
     if not any(evaluated(task, surveyed) for task in protocol.tasks):
         raise ValueError(_no_common_query(scores, protocol, surveyed))
@@ -141,7 +141,7 @@ def _count(scores: Scores, protocol: Protocol, walks: Walks, tie_order: Sequence
 
 
 def _order(videos: Codes, ids: Sequence[str]) -> np.ndarray:
-    """Place of each code among these ids, (V,); others behind them, in the order of their ids."""
+    """Return the place of each code among these ids, (V,); others behind them, in the order of their ids."""
     place = {video: i for i, video in enumerate(dict.fromkeys(ids))}
     by_id = videos.order()
     first = np.array([place.get(video, len(place)) for video in videos.ids], np.int64)

@@ -70,7 +70,7 @@ class Protocol:
         return frozenset().union(*(task.relevant for task in self.tasks))
 
     def right_for_any(self) -> Sets:
-        """query -> videos that are right in some task."""
+        """Map each query to the videos that are right in some task."""
         out: dict[str, set[str]] = {}
         for task in self.tasks:
             for query, videos in task.relevant.items():
@@ -78,7 +78,7 @@ class Protocol:
         return {query: frozenset(videos) for query, videos in out.items()}
 
     def labels(self) -> Sets:
-        """query -> every video that some task says something about; the query itself among them."""
+        """Map each query to every video that some task says something about; the query itself among them."""
         out: dict[str, set[str]] = {query: {query} for query in self.queries}
         for task in self.tasks:
             for named in (task.relevant, task.ignored, task.only or {}):
@@ -89,7 +89,7 @@ class Protocol:
         return {query: frozenset(videos) for query, videos in out.items()}
 
     def restricted_to(self, ids: Iterable[str]) -> Protocol:
-        """The same benchmark when only these videos are left of its database."""
+        """Return the same benchmark when only these videos are left of its database."""
         ids_left = frozenset(ids)
         lost = (self.database or frozenset()) - ids_left if self.switches.lost_query == "skipped" else frozenset()
         database = ids_left if self.database is None else self.database & ids_left
@@ -98,7 +98,7 @@ class Protocol:
         return replace(self, also_ranked=self.also_ranked & ids_left).on(self.queries - lost, database)
 
     def on(self, queries: Set[str], database: frozenset[str]) -> Protocol:
-        """The same benchmark asked by these queries of these videos."""
+        """Return the same benchmark with these queries and this database."""
         tasks = []
         for task in self.tasks:
             relevant = {q: videos for q, videos in task.relevant.items() if q in queries}
@@ -110,7 +110,7 @@ class Protocol:
 
 @cache
 def _owners() -> dict[str, str]:
-    """Dataset name -> its module, read without importing."""
+    """Map each dataset name to its module, without importing any."""
     owners: dict[str, str] = {}
     for path in sorted((Path(__file__).parents[1] / "datasets").glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -120,12 +120,12 @@ def _owners() -> dict[str, str]:
 
 
 def datasets() -> tuple[str, ...]:
-    """All benchmark names, sorted."""
+    """Return the names of all datasets, sorted."""
     return tuple(sorted(_owners()))
 
 
 def load_protocol(name: str, annotations: str | Path, *, convention: str | None = None, hard: bool = False) -> Protocol:
-    """The benchmark, from its official files in the folder `annotations`."""
+    """Read a benchmark from its official files in the folder `annotations`."""
     if name not in _owners():
         raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(datasets())}")
     folder = Path(annotations)

@@ -32,7 +32,7 @@ class Ranked:
 
     @property
     def worst(self) -> np.ndarray:
-        """Wrong videos before each right one when every tie goes against it."""
+        """Count the wrong videos before each right one when every tie goes against it."""
         return self.above + self.tied
 
 
@@ -51,7 +51,7 @@ class Counts:
 
 
 def evaluated(task: Task, surveyed: Survey) -> frozenset[str]:
-    """Queries of the task that have at least one score."""
+    """Return the queries of the task that have at least one score."""
     rows = surveyed.rows[surveyed.queries.of(sorted(task.relevant))]
     return frozenset(query for query, n in zip(sorted(task.relevant), rows) if n)
 
@@ -102,7 +102,7 @@ class Placer:
         )
 
     def _kinds(self, query: str, codes: np.ndarray) -> np.ndarray:
-        """_WRONG, _RIGHT or _IGNORED for each code. Later lines win."""
+        """Return _WRONG, _RIGHT or _IGNORED for each code. Later lines win."""
         task, of = self.task, self.videos.of
         steps = []
         if task.only is not None:
@@ -126,7 +126,7 @@ class Placer:
         return len(right if self.protocol.ranks_query else right - {query})
 
     def _wrong_in_database(self, query: str) -> int:
-        """How many videos of the database are wrong for the query, scored or not."""
+        """Count the videos of the database that are wrong for the query, scored or not."""
         task, none = self.task, frozenset[str]()
         named = task.relevant[query] | task.ignored.get(query, none)
         if not self.protocol.ranks_query:
@@ -139,7 +139,7 @@ class Placer:
 def _labelled_wrong(
     right: np.ndarray, right_order: np.ndarray, wrong: np.ndarray, wrong_order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each right score the labelled wrong ones above it, tied with it, and tied with an earlier id."""
+    """Count for each right score the labelled wrong ones above it, tied with it, and tied with an earlier id."""
     rising = np.sort(wrong)
     start, end = np.searchsorted(rising, right, "left"), np.searchsorted(rising, right, "right")
     tied = end - start

@@ -79,7 +79,7 @@ class Share:
     missing: dict[str, str] = field(default_factory=dict, repr=False)
 
     def some_missing(self, shown: int) -> str:
-        """The first ids in order, each with why, and how many more there are."""
+        """Name the first missing ids in order, each with why, and how many more there are."""
         names = [f"{name} ({why})" if why else name for name, why in sorted(self.missing.items())[:shown]]
         more = len(self.missing) - shown
         return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
@@ -189,7 +189,7 @@ def _table(evaluation: Evaluation) -> str:
 
 
 def warnings(evaluation: Evaluation) -> list[str]:
-    """What must be read before any number, and an empty line."""
+    """Return what must be read before any number, and an empty line."""
     lines = []
     if evaluation.untrained:
         lines.append(f"UNTRAINED WEIGHTS ({evaluation.weights}): these numbers say nothing about {evaluation.method}.")
@@ -203,7 +203,7 @@ def warnings(evaluation: Evaluation) -> list[str]:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """What the protocol says about its files, and tasks with queries that nothing is right for."""
+    """Return what the protocol says about its files, and name tasks with queries that nothing is right for."""
     empty = [
         f"{task.queries_without_right:,} of {task.name}"
         for task in evaluation.tasks.values()
@@ -278,7 +278,7 @@ def _some(ids: Iterable[str], shown: int = 3) -> str:
 
 
 def grid(header: list[str], rows: list[list[str]]) -> list[str]:
-    """First column left, the others right aligned."""
+    """Lay out a table, its first column aligned left, the others right."""
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     out = []
     for line in [header, *rows]:
@@ -296,7 +296,7 @@ def span(ends: Interval | None) -> str:
 
 
 def ties(task: TaskResult) -> str:
-    """mAP with every tie in the worst order, its mean over all orders, and in the best."""
+    """Write mAP with every tie in the worst order, its mean over all orders, and in the best."""
     if not task.tied_queries:
         return "none"
     return " ".join(number(value) for value in (task.map_low, task.map_expected, task.map_high))

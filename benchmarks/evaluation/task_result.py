@@ -21,7 +21,7 @@ _BY_RANK: dict[str, Callable[[np.ndarray, int], float]] = {
 
 
 def task_result(protocol: Protocol, task: Task, counts: Counts) -> TaskResult:
-    """Means are None where no query could be evaluated."""
+    """Compute all numbers of a task; means are None where no query could be evaluated."""
     place = Placer(protocol, task, counts)
     present = evaluated(task, counts.surveyed)
     perfect = protocol.switches.no_right_video == "perfect"
@@ -87,14 +87,14 @@ def _query_result(protocol: Protocol, ranked: Ranked) -> QueryResult:
 
 
 def _possible_low(protocol: Protocol, ranked: Ranked) -> float:
-    """Wrong videos without a score on top of the ranking, right ones never found."""
+    """Compute the AP with unscored wrong videos on top of the ranking and unscored right ones never found."""
     if not ranked.n_relevant:
         return 1.0
     return _rank_ap(protocol)(ranked.worst + ranked.wrong_missing, ranked.n_relevant)
 
 
 def _possible_high(protocol: Protocol, ranked: Ranked) -> float:
-    """Right videos without a score on top of the ranking, wrong ones behind all others."""
+    """Compute the AP with unscored right videos on top of the ranking and unscored wrong ones behind all others."""
     if not ranked.n_relevant:
         return 1.0
     return _rank_ap(protocol)(_with_missing_on_top(ranked.above, ranked.n_rankable), ranked.n_relevant)
@@ -109,7 +109,7 @@ def _rank_ap(protocol: Protocol) -> Callable[[np.ndarray, int], float]:
 
 
 def _curve(protocol: Protocol, ranked: Ranked, n_ids: int) -> np.ndarray:
-    """Precision (21,) at recall 0, 0.05 ... 1, with what has no score at the convention's place.
+    """Return precision (21,) at recall 0, 0.05 ... 1, with what has no score at the convention's place.
 
     n_ids  the id list's length: FIVR-200K's script fills every ranking up to it, the query among the fillers
     """
@@ -130,7 +130,7 @@ def _curve(protocol: Protocol, ranked: Ranked, n_ids: int) -> np.ndarray:
 def _micro(
     task: Task, ranked: Mapping[str, Ranked], everything: list[Ranked], counts: Counts
 ) -> dict[str, Any]:  # fields of TaskResult
-    """One AP over the pairs of all evaluated queries, as scikit-learn computes it, times found / all right pairs."""
+    """Compute one AP over the pairs of all evaluated queries, as scikit-learn does, times found / all right pairs."""
     rows = list(ranked.values())
     names = ("micro_ap", "micro_ap_low", "micro_ap_expected", "micro_ap_high")
     n_relevant, n_possible = (sum(row.n_relevant for row in part) for part in (rows, everything))
@@ -182,13 +182,13 @@ def _micro_interval(task: Task, ranked: Mapping[str, Ranked], value: float, coun
 
 
 def relevant_digest(relevant: Sets) -> str:
-    """sha256 over lines "query<TAB>id id id", queries and ids sorted: which truth a number was computed on."""
+    """Return the sha256 over lines "query<TAB>id id id", sorted: which truth a number was computed on."""
     lines = (f"{query}\t{' '.join(sorted(videos))}\n" for query, videos in sorted(relevant.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def digest(ids: Iterable[str]) -> str:
-    """sha256 over the sorted ids, one a line."""
+    """Return the sha256 over the sorted ids, one a line."""
     return hashlib.sha256("".join(f"{i}\n" for i in sorted(ids)).encode()).hexdigest()
 
 

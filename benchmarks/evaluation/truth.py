@@ -36,7 +36,7 @@ class Truth:
 
 
 def read_truth(path: str | Path) -> Truth:
-    """ValueError or FileNotFoundError in one sentence when it is no truth table."""
+    """Read a truth table; ValueError or FileNotFoundError in one sentence when it is none."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no truth file {path}: give a CSV with the columns query_id, video_id, relation")
@@ -60,7 +60,7 @@ def protocol(
     siblings: Siblings | None = None,
     families: str | Path | None = None,
 ) -> Protocol:
-    """The tasks: all rows, then one for each value of each column in `by`.
+    """Make the tasks: all rows, then one for each value of each column in `by`.
 
     by         columns; None for `relation` where there is one, () for none
     where      conditions column=value or column!=value that a row must meet to be asked about
@@ -96,7 +96,7 @@ def protocol(
 
 
 def share_a_partner(rows: Iterable[dict[str, str]]) -> Sets:
-    """Video -> videos that have a row with one of its partners.
+    """Map each video to those that have a row with one of its partners.
 
     Not whole connected components: one concatenation of four clips would make all copies of all four "related".
     """

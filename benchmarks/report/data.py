@@ -52,7 +52,7 @@ Rows = dict[str, dict[str, float]]
 
 
 def read_rows(evaluation: Evaluation, scores: ScoreSource, queries: Sequence[str]) -> Rows:
-    """Scores of these queries: {query: {video: score}}; walks over the files once."""
+    """Read the scores of these queries in one walk: {query: {video: score}}."""
     wanted = set(queries)
     rows: Rows = {query: {} for query in queries}
     codes = Codes()
@@ -72,7 +72,7 @@ def read_rows(evaluation: Evaluation, scores: ScoreSource, queries: Sequence[str
 
 
 def mark_of(task: Task, query: str, video: str) -> Mark:
-    """What a task says about a pair."""
+    """Return what a task says about a pair."""
     if video in task.relevant.get(query, ()):
         return "right"
     if video == query or video in task.ignored.get(query, ()) or video in task.excluded:
@@ -83,7 +83,7 @@ def mark_of(task: Task, query: str, video: str) -> Mark:
 
 
 def results_of(evaluation: Evaluation, task: Task, rows: Rows, *, shown: int) -> dict[str, Results]:
-    """The `shown` best matches of each query, and at most three right ones that came later."""
+    """Return the `shown` best matches of each query, and at most three right ones that came later."""
     out = {}
     for query, row in rows.items():
         result = evaluation.tasks[task.name].per_query.get(query)
@@ -108,7 +108,7 @@ def results_of(evaluation: Evaluation, task: Task, rows: Rows, *, shown: int) ->
 
 
 def matrix_of(task: Task, rows: Rows, *, max_videos: int) -> Matrix:
-    """All pairs, rows and columns grouped by who is related to whom."""
+    """Return the scores of all pairs, rows and columns grouped by who is related to whom."""
     videos = {video for row in rows.values() for video in row}
     n_videos = len(videos)
     right = {(query, video) for query in rows for video in task.relevant.get(query, ()) if video in videos}
@@ -138,7 +138,7 @@ def matrix_of(task: Task, rows: Rows, *, max_videos: int) -> Matrix:
 
 
 def _walk(pairs: set[tuple[str, str]]) -> dict[str, int]:
-    """Every video that is in a pair -> its place in a walk from partner to partner: related ones stand together."""
+    """Number the videos by a walk from partner to partner, so that related ones stand together."""
     partners: dict[str, set[str]] = {}
     for a, b in pairs:
         partners.setdefault(a, set()).add(b)

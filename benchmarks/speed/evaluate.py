@@ -10,19 +10,28 @@ count as well, after Ray has started: their time, what one hands back, and wheth
 from __future__ import annotations
 
 import json
+import pickle
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    from ndvr.benchmarks.evaluation.protocol import Protocol
-    from ndvr.benchmarks.evaluation.result import Evaluation
-    from ndvr.operators.scores.files import Scores
+from ndvr.benchmarks.evaluation.counting import evaluate_protocol
+from ndvr.benchmarks.evaluation.protocol import Protocol, Task
+from ndvr.benchmarks.evaluation.result import Evaluation
+from ndvr.benchmarks.record import record
+from ndvr.operators.scores.files import Scores, open_scores
+from ndvr.pipeline.cluster.score_walks import on_ray
 
 _RIGHT_PER_QUERY = {"DSVR": 75, "CSVR": 88, "ISVR": 124, "DAVR": 34}  # FIVR-200K's averages
 _CELL = (32, 32768)  # queries x videos of one part
@@ -35,10 +44,6 @@ def _names(prefix: str, n: int) -> list[str]:
 
 def write_scores(folder: Path, *, n_queries: int, n_videos: int) -> None:
     """A grid of parts with float32 noise in [0, 0.6), right pairs 0.3 higher."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rng = np.random.default_rng(_SEED)
     queries, videos = _names("q", n_queries), _names("v", n_videos)
     n_right = min(max(_RIGHT_PER_QUERY.values()), n_videos)
@@ -63,14 +68,6 @@ def write_scores(folder: Path, *, n_queries: int, n_videos: int) -> None:
 
 def measure(folder: Path, *, n_queries: int, n_videos: int, workers: int = 0) -> dict[str, float]:
     """Seconds and peak memory of evaluating the folder, in this process; then in Ray tasks, if asked for."""
-    import resource
-
-    import numpy as np
-
-    from ndvr.benchmarks.evaluation.counting import evaluate_protocol
-    from ndvr.benchmarks.evaluation.protocol import Protocol, Task
-    from ndvr.operators.scores.files import open_scores
-
     videos, right = np.array(_names("v", n_videos)), np.load(folder / "right.npy")
     tasks = tuple(
         Task(
@@ -102,14 +99,6 @@ def measure(folder: Path, *, n_queries: int, n_videos: int, workers: int = 0) ->
 
 
 def _on_ray(scores: Scores, protocol: Protocol, expected: Evaluation, workers: int) -> dict[str, float]:
-    import pickle
-    from collections.abc import Iterator
-    from dataclasses import replace
-    from typing import Any
-
-    from ndvr.benchmarks.evaluation.counting import evaluate_protocol
-    from ndvr.pipeline.cluster.score_walks import on_ray
-
     walks = on_ray(workers=workers)
     largest = 0
 
@@ -157,8 +146,6 @@ def main(n_queries: int, n_videos: int, workers: int, out: Path | None, measure_
             f"  {workers} Ray tasks: {results['ray_evaluate_s']:.1f} s, at most {results['ray_state_mb']:.1f} MB from "
             f"each, {'the same bits' if results['ray_same_bits'] else 'OTHER NUMBERS'}"
         )
-    from ndvr.benchmarks.record import record
-
     record("evaluate_speed", results, out=out)
 
 

@@ -17,15 +17,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ndvr.benchmarks.record import PlainCommand
-
-if TYPE_CHECKING:
-    from ndvr.benchmarks.speed.fivr_200k_stages import Job
-
+from ndvr.benchmarks.record import PlainCommand, record
+from ndvr.benchmarks.speed.fivr_200k_data import LEDGER_BYTES, bytes_per_video, read_collection, write_made_up
+from ndvr.benchmarks.speed.fivr_200k_stages import Job, command
+from ndvr.benchmarks.speed.process_cost import measured
 
 ROOM = 1.1  # of the disk space that is asked for, to what is expected
 STAGES = ("write", "similarity", "evaluate")
@@ -43,9 +42,6 @@ def measure(
     keep: bool = False,
 ) -> dict[str, Any]:
     """Every method on every share, smallest first. ValueError before any work when the disk is too small."""
-    from ndvr.benchmarks.speed.fivr_200k_data import read_collection
-    from ndvr.benchmarks.speed.fivr_200k_stages import Job
-
     collection = read_collection(annotations)
     n_queries, n_videos = len(collection.queries), len(collection.videos)
     shares = {fraction: len(collection.share(fraction)) for fraction in sorted(set(fractions))}
@@ -72,8 +68,6 @@ def measure(
 
 def expected_bytes(job: Job, *, n_videos: int, n_queries: int) -> int:
     """What a job writes, at most about: features, their ledger, signatures of methods that keep one, scores."""
-    from ndvr.benchmarks.speed.fivr_200k_data import LEDGER_BYTES, bytes_per_video
-
     of_video = bytes_per_video(job.setting, job.windows) * (3 if job.compact else 1) + LEDGER_BYTES
     return n_videos * (of_video + n_queries * _SCORE_BYTES)
 
@@ -105,9 +99,6 @@ def run(job: Job, *, all_pairs: int) -> dict[str, Any]:
 
 
 def _stage(name: str, job: Job) -> dict[str, Any]:
-    from ndvr.benchmarks.speed.fivr_200k_stages import command
-    from ndvr.benchmarks.speed.process_cost import measured
-
     printed, cost = measured(command(name, job))
     return json.loads(printed.splitlines()[-1]) | {"cost": cost.to_json()}
 
@@ -162,9 +153,6 @@ def main(
     annotations: Path | None, folder: Path | None, fractions: list[float], out: Path | None, keep: bool, **settings: Any
 ) -> None:
     """Print a table, and write JSON."""
-    from ndvr.benchmarks.record import record
-    from ndvr.benchmarks.speed.fivr_200k_data import write_made_up
-
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="fivr-200k-", dir=folder))
