@@ -1,1 +1,6 @@
-"""Videos that ndvr draws itself, copies of them in many edits, and the main job run on all of them."""
+"""The whole of ndvr on videos it draws itself.
+
+demo     make videos, extract, compare, evaluate, report
+videos   the originals, the copies and the truth about them
+edits    what is done to a copy
+"""

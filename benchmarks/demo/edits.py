@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ndvr.benchmarks.demo.textures import colour
+from ndvr.benchmarks.demo._textures import colour
 from ndvr.operators.media import draw
 from ndvr.operators.media.clip import Clip, change_tempo, to_length
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ndvr.benchmarks.demo._scenes import SCENES, film
+from ndvr.benchmarks.demo._sounds import SOUNDS, soundtrack
 from ndvr.benchmarks.demo.edits import EDITS, SOURCES_NEEDED, Relation
-from ndvr.benchmarks.demo.scenes import SCENES, film
-from ndvr.benchmarks.demo.sounds import SOUNDS, soundtrack
 from ndvr.operators.media.clip import read_clip
 from ndvr.operators.media.encode import write_video
 from ndvr.operators.storage.store import write_text

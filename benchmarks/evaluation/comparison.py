@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ndvr.benchmarks.evaluation.bootstrap import Interval, mean_interval
+from ndvr.benchmarks.evaluation._bootstrap import Interval, mean_interval
 from ndvr.benchmarks.evaluation.counting import evaluate_protocol
 from ndvr.benchmarks.evaluation.protocol import Protocol
 from ndvr.benchmarks.evaluation.result import (

@@ -6,10 +6,10 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
+from ndvr.benchmarks.evaluation._ranks import Counts, evaluated
+from ndvr.benchmarks.evaluation._task_result import digest, task_result
 from ndvr.benchmarks.evaluation.protocol import Protocol
-from ndvr.benchmarks.evaluation.ranks import Counts, evaluated
 from ndvr.benchmarks.evaluation.result import Coverage, Evaluation, Share
-from ndvr.benchmarks.evaluation.task_result import digest, task_result
 from ndvr.operators.metrics.rank_counts import Plan
 from ndvr.operators.metrics.rows_by_query import Codes
 from ndvr.operators.metrics.survey import Survey

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ndvr.benchmarks.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
+from ndvr.benchmarks.evaluation._bootstrap import LEVEL, RESAMPLES, Interval
 from ndvr.benchmarks.evaluation.protocol import Protocol
 
 FORMAT = "ndvr-evaluation/1"

@@ -1,1 +1,5 @@
-"""Self-contained HTML pages about a run and about evaluations."""
+"""Self-contained HTML pages about a run and about evaluations.
+
+report            report.html of the demo: numbers, film strips, every query
+evaluation_page   the page of `ndvr evaluate --html`
+"""

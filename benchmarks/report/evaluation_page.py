@@ -12,9 +12,9 @@ from typing import Any
 
 from ndvr.benchmarks.evaluation.comparison import Comparison, compared, different_ids, gain
 from ndvr.benchmarks.evaluation.result import TIES, Evaluation, TaskResult, notes, number, part, span, ties, warnings
-from ndvr.benchmarks.report import charts
+from ndvr.benchmarks.report import _charts as charts
 from ndvr.benchmarks.report._page import render
-from ndvr.benchmarks.report.parts import coverage_rows, missing_lines, provenance_lines
+from ndvr.benchmarks.report._parts import coverage_rows, missing_lines, provenance_lines
 from ndvr.operators.storage.store import write_text
 
 _MOST_DOTS = 60_000  # of the charts of single queries: a page of some MB

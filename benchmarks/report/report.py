@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ndvr.benchmarks.evaluation.result import Evaluation, TaskResult
+from ndvr.benchmarks.report._data import Results, Rows, matrix_of, read_rows, results_of
 from ndvr.benchmarks.report._page import render
-from ndvr.benchmarks.report.data import Results, Rows, matrix_of, read_rows, results_of
-from ndvr.benchmarks.report.parts import (
+from ndvr.benchmarks.report._parts import (
     coverage_rows,
     heat_map,
     map_rows,

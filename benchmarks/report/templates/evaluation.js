@@ -1,4 +1,4 @@
-// Tell the query under the pointer and its AP in each run. The numbers are those of charts.py: the plot's left edge and
+// Tell the query under the pointer and its AP in each run. The numbers are those of _charts.py: the plot's left edge and
 // width in a picture that is 940 wide.
 const CHART = { width: 940, left: 34, plot: 896 };
 const runs = JSON.parse(document.querySelector("#runs").textContent);

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndvr.benchmarks.evaluate import evaluate
-from ndvr.benchmarks.evaluation.bootstrap import mean_interval, micro_interval
+from ndvr.benchmarks.evaluation._bootstrap import mean_interval, micro_interval
 from ndvr.operators.metrics import average_precision as metrics
 
 EXACT = 1e-12  # the same sums in another order

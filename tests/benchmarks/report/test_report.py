@@ -12,7 +12,7 @@ from clips import numbered_clip
 from installed_copy import build_package
 
 from ndvr.benchmarks.evaluate import evaluate
-from ndvr.benchmarks.report.data import matrix_of, read_rows, results_of
+from ndvr.benchmarks.report._data import matrix_of, read_rows, results_of
 from ndvr.benchmarks.report.report import write_report
 
 ROWS = ("crop,o,near_dup,crop10", "grey,o,near_dup,grey", "late,p,partial,tcrop")

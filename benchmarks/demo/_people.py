@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ndvr.benchmarks.demo import textures as tx
-from ndvr.benchmarks.demo.textures import Scene
+from ndvr.benchmarks.demo import _textures as tx
+from ndvr.benchmarks.demo._textures import Scene
 from ndvr.operators.media import draw
 
 WORDS = ("river keeps turning under old bridges while lamps burn late and nobody counts the boats again").split(" ")  # noqa: SIM905

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.benchmarks.evaluation.result import Evaluation, Share, TaskResult
-from ndvr.benchmarks.report.data import Matrix
+from ndvr.benchmarks.report._data import Matrix
 
 _COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ndvr.benchmarks.evaluation.bootstrap import Interval, mean_interval, micro_interval
+from ndvr.benchmarks.evaluation._bootstrap import Interval, mean_interval, micro_interval
+from ndvr.benchmarks.evaluation._ranks import Counts, Placer, Ranked, evaluated
 from ndvr.benchmarks.evaluation.protocol import Protocol, Sets, Task
-from ndvr.benchmarks.evaluation.ranks import Counts, Placer, Ranked, evaluated
 from ndvr.benchmarks.evaluation.result import QueryResult, TaskResult
 from ndvr.operators.metrics import average_precision as metrics
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from ndvr.benchmarks.demo import people as demo_people
-from ndvr.benchmarks.demo import places as demo_places
-from ndvr.benchmarks.demo import shapes as demo_shapes
+from ndvr.benchmarks.demo import _people as demo_people
+from ndvr.benchmarks.demo import _places as demo_places
+from ndvr.benchmarks.demo import _shapes as demo_shapes
 from ndvr.operators.media import draw
 
 SCENES = {

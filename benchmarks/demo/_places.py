@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ndvr.benchmarks.demo import textures as tx
-from ndvr.benchmarks.demo.textures import Layer, Scene
+from ndvr.benchmarks.demo import _textures as tx
+from ndvr.benchmarks.demo._textures import Layer, Scene
 from ndvr.operators.media import draw
 
 
