@@ -23,7 +23,7 @@ models:      methods, training -> layers -> method, random_weights -> weights ->
 models:      methods -> models -> method, _discovery -> card
 operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> library
 operators:   media -> video -> storage;  features -> storage
-pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress
+pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress, notebook
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction
 pipeline:    commands -> training -> cluster, runs
 benchmarks:  commands -> demo -> evaluate -> report -> evaluation -> record;  datasets -> evaluation

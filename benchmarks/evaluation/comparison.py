@@ -31,6 +31,7 @@ from ndvr.benchmarks.evaluation.result import (
 )
 from ndvr.operators.scores.files import Scores
 from ndvr.pipeline.cluster.score_walks import HERE, Walks
+from ndvr.pipeline.notebook import as_html
 
 FORMAT = "ndvr-comparison/1"
 
@@ -75,6 +76,9 @@ class Comparison:
                 "runs": {name: run.to_json(per_query=per_query) for name, run in self.common.items()},
             }
         return out
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
 
     def table(self) -> str:
         """Return plain text, about 25 characters a run wide: a line a task, a column a run, then the differences."""

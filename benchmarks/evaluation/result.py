@@ -8,6 +8,7 @@ from typing import Any
 
 from ndvr.benchmarks.evaluation._bootstrap import LEVEL, RESAMPLES, Interval
 from ndvr.benchmarks.evaluation.protocol import Protocol
+from ndvr.pipeline.notebook import as_html
 
 FORMAT = "ndvr-evaluation/1"
 _SHOWN_IDS = 20  # of each list of missing ids; the counts are always whole
@@ -161,6 +162,9 @@ class Evaluation:
             "coverage": self.coverage.to_json(),
             "notes": list(self.notes),
         }
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
 
     def table(self) -> str:
         """Return plain text at most about 120 wide: a few lines, one line a task, then what was missing."""

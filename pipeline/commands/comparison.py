@@ -87,11 +87,7 @@ def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tup
     if stray := [key for key in ("best", "doubtful", "selector", "index", "check") if key in settings]:
         raise ValueError(f"--{stray[0]} needs --propose METHOD: without it all pairs are compared")
     done = run.similarity(*libraries, **settings, progress=progress)
-    new = "" if done.pairs_computed == done.pairs else f"{done.pairs_computed:,} of them new; "
-    return done, (
-        f"{done.pairs:,} scores of {done.queries:,} queries x {done.videos:,} videos by {done.method} in {done.scores} "
-        f"({new}{done.seconds:.1f} s, {done.to_json()['pairs_per_s']:,.0f} pairs/s)"
-    )
+    return done, done.text()
 
 
 def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, str]:

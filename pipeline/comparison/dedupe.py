@@ -27,6 +27,7 @@ from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
 from ndvr.pipeline.comparison.inputs import comparable
 from ndvr.pipeline.comparison.score_folder import Cell, ScoreFolder
+from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Duplicates:
     def to_json(self) -> dict[str, Any]:
         """One flat object for programs."""
         return asdict(self) | {"pairs_per_s": round(self.computed / max(self.seconds, 1e-9), 1)}
+
+    def _repr_html_(self) -> str:
+        return as_html(self.text(), trained=self.trained)
 
     def text(self) -> str:
         """Two lines."""

@@ -13,6 +13,7 @@ from ndvr.operators.features.embed import Embed
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_whole
 from ndvr.operators.video.decode import Decode, Job
+from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import choose_one
 
 
@@ -33,6 +34,9 @@ class PairResult:
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "range": list(self.range), "windows": list(self.windows)}
+
+    def _repr_html_(self) -> str:
+        return as_html(self.text())
 
     def text(self) -> str:
         """One or two lines."""

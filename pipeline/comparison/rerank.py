@@ -43,6 +43,7 @@ from ndvr.pipeline.comparison.proposals import (
 from ndvr.pipeline.comparison.score_folder import copy_ids
 from ndvr.pipeline.comparison.selection import Best, Doubtful
 from ndvr.pipeline.comparison.similarity import Comparison, score_all, similarity
+from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class Reranked:
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
         return asdict(self) | {"check": self.check.to_json() if self.check else None}
+
+    def _repr_html_(self) -> str:
+        return as_html(self.text(), trained=self.trained)
 
     def text(self) -> str:
         """A line, and two more when the result was checked."""

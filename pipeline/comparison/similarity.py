@@ -21,6 +21,7 @@ from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
 from ndvr.pipeline.comparison.inputs import Comparable, comparable, open_comparison
 from ndvr.pipeline.comparison.score_folder import SIMILARITIES
+from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
@@ -49,6 +50,17 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """One flat object for programs."""
         return asdict(self) | {"pairs_per_s": round(self.pairs_computed / max(self.seconds, 1e-9), 1)}
+
+    def text(self) -> str:
+        """Return one line."""
+        new = "" if self.pairs_computed == self.pairs else f"{self.pairs_computed:,} of them new; "
+        return (
+            f"{self.pairs:,} scores of {self.queries:,} queries x {self.videos:,} videos by {self.method} in "
+            f"{self.scores} ({new}{self.seconds:.1f} s, {self.to_json()['pairs_per_s']:,.0f} pairs/s)"
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self.text(), trained=self.trained)
 
 
 def similarity(

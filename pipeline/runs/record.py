@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from ndvr.operators.library.library import RUNS, Library
 from ndvr.operators.library.runs import recover
+from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.runs.bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.runs.status import Status
 
@@ -81,6 +82,9 @@ class Summary:
             "stage_share": {stage: round(seconds / busy, 3) for stage, seconds in self.stage_seconds.items()},
             "run": self.record.to_json() if self.record else None,
         }
+
+    def _repr_html_(self) -> str:
+        return as_html(summary_text(self))
 
 
 def summary_text(summary: Summary) -> str:
