@@ -22,7 +22,7 @@ RULES = """
 models:      methods, training -> layers -> method, random_weights -> weights -> card
 models:      methods -> models -> method, _discovery -> card
 operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> library
-operators:   media -> video -> storage;  features -> storage
+operators:   media -> video -> sandbox, storage;  sandbox -> errors;  features -> storage
 pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress, notebook
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction
 pipeline:    commands -> training -> cluster, runs

@@ -16,7 +16,7 @@ from typing import Any
 
 # What a process does for a run, by words of its command line; the first that fits. Ray names its workers so.
 _ROLES = (
-    ("child", "ndvr.operators.video.sandbox"),
+    ("child", "ndvr.operators.sandbox.sandbox"),
     ("head", "/raylet/raylet", " --head "),
     ("node", "/raylet/raylet"),
     ("decode", "ray::", "Decode"),

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ndvr.operators.errors import DecodeError, NoPicture
-from ndvr.operators.video.sandbox import Sandbox
+from ndvr.operators.sandbox.sandbox import Sandbox
 from ndvr.operators.video.stills import new_sandbox, stills
 
 _GAP = 2  # pixels between frames

@@ -5,5 +5,4 @@ windows   cut one video through several views
 headers   what files say of themselves
 stills    a few small pictures of a video
 decoders  names of decoders, and opening a file with one
-sandbox   a child process with a deadline and a memory limit
 """

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import Status
-from ndvr.operators.video.sandbox import ChildDied, ChildKilled
+from ndvr.operators.sandbox.sandbox import ChildDied, ChildKilled
 
 QUARANTINE = 2  # decoder processes that a file may bring down
 KILLS = 5  # of its decoder from outside after which a video is tried once more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,8 +10,9 @@ from typing import NamedTuple
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import FileFacts
+from ndvr.operators.sandbox.handed_file import HandedFile
 from ndvr.operators.video._attempts import Outcome
-from ndvr.operators.video._stream import Stream, check_readable, sha256_of
+from ndvr.operators.video._stream import Stream, sha256_of
 from ndvr.operators.video.windows import End, Piece, cut, use_one_core
 
 
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 
 def serve(
     beat: Callable[[], None],
-    path: str,
+    file: HandedFile,
     views: dict[str, View],
     decoder: str,
     settled: dict[str, str],
@@ -50,34 +50,29 @@ def serve(
     """
     use_one_core(views.values())
     if facts.sha256 is None:
-        facts = _stat(path)
+        facts = _stat(file)
         yield File(facts)  # before anything can go wrong: the next run knows the file by them
-        check_readable(path)
-        facts = replace(facts, sha256=sha256_of(path, beat))
+        facts = replace(facts, sha256=sha256_of(file, beat))
         yield File(facts)
     seen = [method for method in views if settled.get(method) == facts.sha256]
     yield from map(Seen, seen)
     views = {method: view for method, view in views.items() if method not in seen}
     began = time.process_time()
     ends = []
-    for item in cut(path, views, decoder, heartbeat=beat):
+    for item in cut(file, views, decoder, heartbeat=beat):
         if isinstance(item, End):
             ends.append(item)
         else:
             yield item
     decode_s = time.process_time() - began
-    if replace(_stat(path), sha256=facts.sha256) != facts:
+    if replace(_stat(file), sha256=facts.sha256) != facts:
         raise DecodeError("io", "the file was changed while it was read")
     for end in ends:
         yield Verdict(end.key, _outcome(end, views[end.key], decode_s))
 
 
-def _stat(path: str) -> FileFacts:
-    try:
-        stat = os.stat(path)
-    except OSError as error:
-        raise DecodeError("io", f"{error.strerror}: {path}") from error
-    return FileFacts(bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+def _stat(file: HandedFile) -> FileFacts:
+    return FileFacts(bytes=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns)
 
 
 def _outcome(end: End, view: View, decode_s: float) -> Outcome:

@@ -11,26 +11,28 @@ from typing import NamedTuple
 import av
 
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.sandbox.handed_file import HandedFile, open_container, refuse_scripts
 from ndvr.operators.video._stream import Frame, Stream
 
 _UNUSABLE = 1e9  # seconds; decord gives 7.7e12 for a frame without a time
 
 
-def open_decord(path: str) -> Stream:
+def open_decord(file: HandedFile) -> Stream:
     """Open all frames through decord on one CPU thread; times are its own timestamps.
 
     decord counts packets and, when some of them turn out to give no frame or one to be hidden, fills up with copies of
-    the last frame. So what it promises is compared with the packets that PyAV finds.
+    the last frame. So what it promises is compared with the packets that PyAV finds. It opens the file by its name.
     """
     import decord
 
+    refuse_scripts(file)
     try:
-        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        reader = decord.VideoReader(file.name, ctx=decord.cpu(0), num_threads=1)
         rate = Fraction(reader.get_avg_fps()).limit_denominator(100_000)
         count = len(reader)
     except Exception as error:  # decord raises bare RuntimeError and its own type for everything
         raise DecodeError("corrupt", f"cannot open: {_decord_reason(error)}") from error
-    packets = _packets(path)
+    packets = _packets(file)
     if packets.sizes and count > len(packets.sizes):
         raise DecodeError("corrupt", f"wrong frames: {count} of a file that shows {len(packets.sizes)}")
     claimed_s = packets.duration_s or (count / float(rate) if rate else None)
@@ -48,10 +50,10 @@ class _Packets(NamedTuple):
     duration_s: float | None
 
 
-def _packets(path: str) -> _Packets:
+def _packets(file: HandedFile) -> _Packets:
     sizes: list[tuple[int, int]] = []
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with open_container(file) as container:
             video = container.streams.best("video") or container.streams.video[0]
             whole = video.codec_context is not None and video.codec_context.codec.intra_only
             codec = video.codec_context.name if video.codec_context is not None else "?"

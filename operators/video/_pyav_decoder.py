@@ -10,10 +10,14 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from ndvr.operators.errors import DecodeError, NoPicture, NoSound
+from ndvr.operators.sandbox.handed_file import HandedFile, open_container
 from ndvr.operators.video._sound import best_sound
 from ndvr.operators.video._stream import Frame, Hear, Stream
+
+_STILLS = {"mjpeg", "png", "bmp", "webp", "tiff"}  # codecs of covers
 
 # --- Decode sound with PyAV: packet by packet beside the pictures, or on its own
 
@@ -67,10 +71,12 @@ class Track:
         return self.stream
 
 
-def listen(path: str, hear: Hear, heartbeat: Callable[[], None] = lambda: None) -> Stream:
+def listen(file: HandedFile, hear: Hear, heartbeat: Callable[[], None] = lambda: None) -> Stream:
     """Give every frame of the best sound stream of a file to `hear`; the Stream says what there was, or why nothing."""
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = open_container(file)
+    except DecodeError as error:
+        return Stream(f"pyav {av.__version__}", failure=error)
     except av.FFmpegError as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         return Stream(f"pyav {av.__version__}", failure=DecodeError("corrupt", f"cannot open: {reason}"))
@@ -91,14 +97,13 @@ def listen(path: str, hear: Hear, heartbeat: Callable[[], None] = lambda: None) 
 # --- Decode pictures: all of them in order, without those that nothing needs
 
 
-def open_pyav(path: str) -> Stream:
+def open_pyav(file: HandedFile) -> Stream:
     """Open the best video stream through PyAV, tolerant of damaged packets, one thread.
 
     One thread because many single-threaded decoders use a machine better than few threaded ones.
     """
     try:
-        # errors="replace": tags that are not UTF-8 must not cost the video.
-        container = av.open(path, metadata_errors="replace")
+        container = open_container(file)
     except av.FFmpegError as error:
         raise DecodeError("corrupt", f"cannot open: {_reason(_fatal_or(error))}") from error
     video = best_video(container)
@@ -111,13 +116,13 @@ def open_pyav(path: str) -> Stream:
         duration = container.duration / av.time_base
     stream = Stream(f"pyav {av.__version__}", rate, duration, video.codec_context.name, can_hear=True)
     stream.frames = _pyav_frames(container, video, stream)
-    stream.count = lambda: video.frames or _count(path, video.index)
+    stream.count = lambda: video.frames or _count(file, video.index)
     return stream
 
 
-def _count(path: str, index: int) -> int:
+def _count(file: HandedFile, index: int) -> int:
     """Count packets with a picture to show, without decoding; for containers whose header has no number of frames."""
-    with av.open(path, metadata_errors="replace") as container:
+    with open_container(file) as container:
         try:
             return sum(
                 1 for packet in container.demux(container.streams[index]) if packet.size and not packet.is_discard
@@ -131,10 +136,21 @@ def best_video(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise NoPicture("sound only" if container.streams.audio else "no video stream")
     video = container.streams.best("video") or container.streams.video[0]
+    if _may_be_cover(video):  # a cover may be marked as the default track
+        moving = [each for each in container.streams.video if not _may_be_cover(each)]
+        video = max(moving, key=lambda each: each.width * each.height, default=video)
     if video.codec_context is None:
         raise DecodeError("unsupported", "no decoder for this video codec")
     assert isinstance(video, av.VideoStream)
     return video
+
+
+def _may_be_cover(video: av.VideoStream) -> bool:
+    """Tell whether a track may be a single picture: attached, or of a codec of stills and not known to be longer."""
+    if video.disposition & Disposition.attached_pic or video.codec_context is None:
+        return True
+    seconds = float(video.duration * video.time_base) if video.duration and video.time_base else 0.0
+    return video.codec_context.name in _STILLS and video.frames <= 1 and (video.frames == 1 or seconds <= 1)
 
 
 def _reason(error: Exception) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import av
 
 from ndvr.operators.errors import DecodeError, NoSound
+from ndvr.operators.sandbox.handed_file import HandedFile
 
 
 class Frame(NamedTuple):
@@ -55,28 +54,13 @@ class Stream:
     failure: DecodeError | NoSound | None = None  # of sound: why there is none
 
 
-def check_readable(path: str) -> None:
-    """Raise DecodeError(io) unless `path` is a regular, readable, non-empty file: a pipe would block for ever."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise DecodeError("io", f"{error.strerror}: {path}") from error
-    if not stat.S_ISREG(mode):
-        raise DecodeError("io", f"not a regular file: {path}")
-    if not os.access(path, os.R_OK):
-        raise DecodeError("io", f"no permission to read {path}")
-    if os.path.getsize(path) == 0:
-        raise DecodeError("empty", f"zero bytes: {path}")
-
-
-def sha256_of(path: str, heartbeat: Callable[[], None] = lambda: None) -> str:
+def sha256_of(file: HandedFile, heartbeat: Callable[[], None] = lambda: None) -> str:
     """Hash a file, which identifies its content. DecodeError(io) when it cannot be read to the end."""
-    digest = hashlib.sha256()
+    digest, source = hashlib.sha256(), file.again()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-                heartbeat()
+        while block := source.read(1 << 20):
+            digest.update(block)
+            heartbeat()
     except OSError as error:
-        raise DecodeError("io", f"{error.strerror}: {path}") from error
+        raise DecodeError("io", f"{error.strerror}: {file.name}") from error
     return digest.hexdigest()

@@ -21,6 +21,8 @@ import pyarrow as pa
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import FileFacts, Kind, table
+from ndvr.operators.sandbox.sandbox import ChildKilled, Sandbox
+from ndvr.operators.sandbox.walls import missing
 from ndvr.operators.storage.fetch import Fetcher
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video import decoders
@@ -35,7 +37,6 @@ from ndvr.operators.video._attempts import (
     next_attempts,
 )
 from ndvr.operators.video._decode_child import File, Seen, Verdict, serve
-from ndvr.operators.video.sandbox import ChildKilled, Sandbox
 from ndvr.operators.video.windows import Piece
 
 FIRST_PAUSE_S = 0.1  # after a decoder was killed from outside; doubled every time
@@ -94,17 +95,38 @@ class Decode:
         self.host = socket.gethostname().split(".")[0]
         limits = limits or Limits()
         self.fetcher = Fetcher(access, total_s=limits.total_s)
-        self.sandbox = Sandbox(
-            serve,
-            needs=("ndvr.models.layers.mel",) if self.sounds else (),
-            memory_gb=limits.memory_gb,
-            stall_s=limits.stall_s,
-            total_s=limits.total_s,
-        )
+        self.limits = limits
+        self.sandbox = self._new_sandbox()
 
     def close(self) -> None:
         """End the decoder process."""
         self.sandbox.close()
+
+    def _new_sandbox(self, needs: tuple[str, ...] = (), readable: tuple[str, ...] = ()) -> Sandbox:
+        return Sandbox(
+            serve,
+            needs=(*needs, "ndvr.models.layers.mel") if self.sounds else needs,
+            records=(File, FileFacts, Seen, Piece, Verdict, Outcome),
+            readable=readable,
+            memory_gb=self.limits.memory_gb,
+            stall_s=self.limits.stall_s,
+            total_s=self.limits.total_s,
+        )
+
+    def _decoders(self) -> tuple[str, ...]:
+        """Which decoders are tried: decord's old FFmpeg as a second one only where walls stand around it."""
+        choice = len(self.order) > 1 and bool(missing(self.sandbox.walls))
+        return self.order[:1] if choice else self.order
+
+    def _stream(self, video: _Video, attempt: Attempt, views: dict[str, View]) -> Iterator[Any]:
+        """Yield what the decoder's process says of a video."""
+        call = (views, attempt.decoder, video.settled, video.facts)
+        if attempt.decoder != "decord":
+            yield from self.sandbox.stream(*call, file=video.path)
+            return
+        # decord opens files by their name, with an FFmpeg of 2020: a process for each, that may open this one alone.
+        with self._new_sandbox(("decord",), (video.path,)) as own:
+            yield from own.stream(*call, file=video.path)
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         for row in videos.to_pylist():
@@ -138,7 +160,7 @@ class Decode:
         while waiting:
             tried = yield from self._attempt(video, waiting.pop(0))
             video.history.append(tried)
-            following = next_attempts(video.history, decoders=self.order, sounds=self.sounds)
+            following = next_attempts(video.history, decoders=self._decoders(), sounds=self.sounds)
             if following:
                 retried = [method for attempt in following for method in attempt.methods]
                 yield table([self._end(video, method, tried.outcomes[method], kind="attempt") for method in retried])
@@ -155,7 +177,7 @@ class Decode:
         views = {method: self.jobs[method].view for method in attempt.methods}
         row = {"attempt": len(video.history) + 1, "started": started}
         try:
-            for item in self.sandbox.stream(video.path, views, attempt.decoder, video.settled, video.facts):
+            for item in self._stream(video, attempt, views):
                 if isinstance(item, Piece):
                     pieces[item.key] += 1
                     windows[item.key] += len(item.windows)
@@ -194,7 +216,7 @@ class Decode:
         """Make the end rows: one for every method that was tried."""
         rows = []
         for method in dict.fromkeys(method for tried in video.history for method in tried.outcomes):
-            outcome = final_outcome(video.history, method, decoders=self.order)
+            outcome = final_outcome(video.history, method, decoders=self._decoders())
             n_deaths = deaths(video.history, method)
             row = self._end(video, method, outcome, kind="end")
             rows.append(row | {"deaths": n_deaths, "quarantined": outcome.failed and n_deaths >= QUARANTINE})

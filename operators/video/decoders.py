@@ -24,11 +24,12 @@ import av
 import numpy as np
 
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.sandbox.handed_file import HandedFile
 from ndvr.operators.video._decord_decoder import open_decord
 from ndvr.operators.video._pyav_decoder import open_pyav
-from ndvr.operators.video._stream import Frame, Stream, check_readable
+from ndvr.operators.video._stream import Frame, Stream
 
-DECODERS: dict[str, Callable[[str], Stream]] = {"pyav": open_pyav, "decord": open_decord}
+DECODERS: dict[str, Callable[[HandedFile], Stream]] = {"pyav": open_pyav, "decord": open_decord}
 
 # Bytes of a packet that says "as before": room for captions and the like, and so much a block of 16 x 16 pixels.
 ASIDE_BYTES = 256
@@ -61,14 +62,12 @@ def order(decoder: str) -> tuple[str, ...]:
     return (decoder,)
 
 
-def open_video(path: str | Path, decoder: str) -> Stream:
+def open_video(source: str | Path | HandedFile, decoder: str) -> Stream:
     """Open with one decoder. DecodeError when that fails, NoPicture when there is only sound.
 
     What the decoder gives is checked as it comes: `frames` raises DecodeError when they cannot be right.
     """
-    check_readable(str(path))
-    # "file:" keeps FFmpeg from reading "-video.mp4" as an option and "a:b.mp4" as a protocol.
-    stream = DECODERS[decoder](f"file:{path}" if decoder == "pyav" else str(path))
+    stream = DECODERS[decoder](HandedFile.of(source))
     stream.frames = watched(stream, stream.frames, LENIENT if decoder == "pyav" else STRICT)
     return stream
 

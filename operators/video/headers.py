@@ -6,12 +6,15 @@ for header in read_headers(["a.mp4", "b.mkv"]):
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from pathlib import PurePosixPath
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,16 +23,17 @@ from av.stream import Disposition
 
 from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.sandbox.handed_file import HandedFile, open_container
+from ndvr.operators.sandbox.sandbox import Sandbox
 from ndvr.operators.storage.object_store import filesystem, is_remote
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video._frame_rules import opencv_step
 from ndvr.operators.video._pyav_decoder import best_video
 from ndvr.operators.video._sound import window_count
-from ndvr.operators.video._stream import check_readable
-from ndvr.operators.video.sandbox import Sandbox
 
 DEADLINE_S = 20.0
 MEMORY_GB = 2.0
+END_BYTES = 4 << 20  # of an object that are fetched, at its start and at its end: headers are there
 # No coder gets a frame below this; a header that claims more frames than fit its file is not believed.
 LEAST_FRAME_BYTES = 8
 _HDR = (16, 18)  # transfer characteristics of PQ and HLG, ITU-T H.273
@@ -69,7 +73,8 @@ def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     def read(path: str) -> Header:
         box = boxes.get()
         try:
-            (fields,) = box.stream(path)
+            with _here(path) as file:
+                (fields,) = box.stream(file=file)
             return Header(**fields)
         except DecodeError as error:
             return Header(bytes=size_of(path), error_class=error.kind, message=error.message)
@@ -110,11 +115,11 @@ def size_of(path: str) -> int:
         return 0
 
 
-def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
+def serve(beat: Callable[[], None], file: HandedFile) -> Iterator[dict[str, Any]]:
     """Read the fields of the Header; runs in the child."""
-    source, n_bytes = _opened(path)
+    n_bytes = file.stat.st_size
     try:
-        container = av.open(source, metadata_errors="replace")
+        container = open_container(file)
     except av.FFmpegError as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         raise DecodeError("corrupt", f"cannot open: {reason}") from error
@@ -134,18 +139,25 @@ def serve(beat: Callable[[], None], path: str) -> Iterator[dict[str, Any]]:
         yield fields
 
 
-def _opened(path: str) -> tuple[Any, int]:
-    """Find what PyAV opens, and its bytes. Of an object only the parts are fetched that the header takes."""
-    if is_remote(path):
+@contextlib.contextmanager
+def _here(path: str) -> Iterator[str]:
+    """Give a local file whose header can be read: of an object its ends, with a hole of the right size between them."""
+    if not is_remote(path):
+        yield local_path(path)
+        return
+    with tempfile.NamedTemporaryFile(prefix="ndvr-header-", suffix=PurePosixPath(path).suffix[:8]) as out:
         try:
             store, name = filesystem(path)
-            file = store.open_input_file(name)
-            return file, file.size()
+            with store.open_input_file(name) as source:
+                size = source.size()
+                out.truncate(size)
+                for start in {0, max(0, size - END_BYTES)}:
+                    out.seek(start)
+                    out.write(source.read_at(min(END_BYTES, size - start), start))
         except OSError as error:
             raise DecodeError("io", str(error)) from error
-    path = local_path(path)
-    check_readable(path)
-    return f"file:{path}", os.path.getsize(path)
+        out.flush()
+        yield out.name
 
 
 def _picture(video: av.VideoStream, container_s: float, n_bytes: int) -> dict[str, Any]:

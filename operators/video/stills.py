@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from ndvr.operators.sandbox.handed_file import HandedFile, open_container
+from ndvr.operators.sandbox.sandbox import Sandbox
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video._picture import Turn, display_turn
 from ndvr.operators.video._pyav_decoder import best_video
-from ndvr.operators.video._stream import check_readable
 from ndvr.operators.video.decoders import open_video
-from ndvr.operators.video.sandbox import Sandbox
 
 # Below this, reading through is as quick as seeking and finds frames in files that cannot be sought.
 _READ_THROUGH_S = 8.0
@@ -36,24 +36,22 @@ def stills(uri: str, count: int, height: int, *, sandbox: Sandbox) -> list[np.nd
 
     Raises DecodeError or NoPicture when there is none.
     """
-    path = local_path(uri)
-    check_readable(path)
-    return list(sandbox.stream(path, count, height))
+    return list(sandbox.stream(count, height, file=local_path(uri)))
 
 
-def serve(beat: Callable[[], None], path: str, count: int, height: int) -> Iterator[np.ndarray]:
+def serve(beat: Callable[[], None], file: HandedFile, count: int, height: int) -> Iterator[np.ndarray]:
     """Decode the pictures; runs in the child."""
-    duration_s = open_video(path, "pyav").duration_s or 0.0
+    duration_s = open_video(file, "pyav").duration_s or 0.0
     pictures: list[np.ndarray] = []
     if duration_s > _READ_THROUGH_S:
-        pictures = _by_seeking(beat, path, count, height, duration_s)
-    yield from pictures or _reading_through(beat, path, count, height)
+        pictures = _by_seeking(beat, file, count, height, duration_s)
+    yield from pictures or _reading_through(beat, file, count, height)
 
 
-def _reading_through(beat: Callable[[], None], path: str, count: int, height: int) -> list[np.ndarray]:
+def _reading_through(beat: Callable[[], None], file: HandedFile, count: int, height: int) -> list[np.ndarray]:
     """Keep every k-th frame, and let k grow with the video, so that its length need not be known."""
     shrink, every, kept = _Shrink(height), 1, []
-    for frame in open_video(path, "pyav").frames:
+    for frame in open_video(file, "pyav").frames:
         beat()
         if frame.number % every:
             continue
@@ -64,11 +62,13 @@ def _reading_through(beat: Callable[[], None], path: str, count: int, height: in
     return [kept[i] for i in places] if len(kept) > count else kept
 
 
-def _by_seeking(beat: Callable[[], None], path: str, count: int, height: int, duration_s: float) -> list[np.ndarray]:
+def _by_seeking(
+    beat: Callable[[], None], file: HandedFile, count: int, height: int, duration_s: float
+) -> list[np.ndarray]:
     """Take one frame near each of the evenly spaced times; an empty list where the file cannot be sought."""
     shrink, pictures = _Shrink(height), []
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with open_container(file) as container:
             video = best_video(container)
             start_s = Fraction(container.start_time or 0, av.time_base)
             for i in range(count):

@@ -18,11 +18,12 @@ import numpy as np
 from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.rows import Status
+from ndvr.operators.sandbox.handed_file import HandedFile
 from ndvr.operators.video._frame_rules import OverviewSampler, sampler
 from ndvr.operators.video._picture import Picture, Upright
 from ndvr.operators.video._pyav_decoder import listen
 from ndvr.operators.video._sound import Sound
-from ndvr.operators.video._stream import Frame, Stream, check_readable
+from ndvr.operators.video._stream import Frame, Stream
 from ndvr.operators.video.decoders import open_video
 
 Pictures = Frames | Overview  # the views that are made of pictures; Clips are Frames
@@ -113,21 +114,25 @@ class _Cutter:
 
 
 def cut(
-    path: str, views: dict[str, View], decoder: str = "pyav", *, heartbeat: Callable[[], None] = lambda: None
+    source: str | HandedFile,
+    views: dict[str, View],
+    decoder: str = "pyav",
+    *,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> Iterator[Piece | End]:
     """Cut a video into all windows of every view, and yield of every view its End. `heartbeat` is called all the time.
 
     A view ends as failed, or as skipped when the file has no picture (no sound) or nothing can be heard.
     Raises DecodeError when the file cannot be read at all.
     """
-    check_readable(path)
+    file = HandedFile.of(source)
     pictures = {key: view for key, view in views.items() if isinstance(view, Frames | Overview)}
     sounds = {key: view for key, view in views.items() if isinstance(view, Mel)}
     heard: _SoundViews | None = None
     if pictures:
         heard = _SoundViews(sounds) if sounds else None
         try:
-            yield from _pictures(path, pictures, decoder, heard, heartbeat)
+            yield from _pictures(file, pictures, decoder, heard, heartbeat)
         except (NoPicture, DecodeError) as error:
             heard = None  # heard in part, if at all
             how = _skipped("no picture", error) if isinstance(error, NoPicture) else _failed(error)
@@ -135,7 +140,7 @@ def cut(
     if sounds:
         if heard is None or heard.stream is None:
             heard = _SoundViews(sounds)
-            heard.stream = listen(path, heard.push, heartbeat)
+            heard.stream = listen(file, heard.push, heartbeat)
         yield from _sounds(heard, heartbeat)
 
 
@@ -166,9 +171,13 @@ def _failed(error: DecodeError) -> dict[str, Any]:
 
 
 def _pictures(
-    path: str, views: dict[str, Pictures], decoder: str, sound_views: _SoundViews | None, heartbeat: Callable[[], None]
+    file: HandedFile,
+    views: dict[str, Pictures],
+    decoder: str,
+    sound_views: _SoundViews | None,
+    heartbeat: Callable[[], None],
 ) -> Iterator[Piece | End]:
-    stream = open_video(path, decoder)
+    stream = open_video(file, decoder)
     if sound_views is not None and stream.can_hear:
         stream.hear = sound_views.push
     overviews = {key: view for key, view in views.items() if isinstance(view, Overview)}
@@ -182,7 +191,7 @@ def _pictures(
             yield from cutter.finish(stream.end_s, stream.first)
             yield End(key=cutter.key, message=cutter.note, stream=stream)
     if again:  # the file misstates how many frames it has; now we know
-        second = open_video(path, decoder)
+        second = open_video(file, decoder)
         for cutter in (yield from _run(second, again, stream.decoded, heartbeat)):
             yield from cutter.finish(second.end_s, second.first)
             yield End(key=cutter.key, message=cutter.note, stream=second)

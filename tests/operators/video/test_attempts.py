@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 import pytest
 
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.sandbox.sandbox import ChildDied, ChildKilled
 from ndvr.operators.video._attempts import (
     KILLS,
     Attempt,
@@ -14,7 +15,6 @@ from ndvr.operators.video._attempts import (
     final_outcome,
     next_attempts,
 )
-from ndvr.operators.video.sandbox import ChildDied, ChildKilled
 
 DONE = Outcome(status="done")
 DIED = ChildDied("crash", "the decoder process died", died=True)

@@ -12,6 +12,7 @@ function's first argument is `beat`, to be called often: a sign of life while th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -19,16 +20,27 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
-from ndvr.operators.errors import DecodeError
+from ndvr.operators.errors import ERROR_CLASSES, DecodeError, NoPicture
+from ndvr.operators.sandbox import _wire as wire
+from ndvr.operators.sandbox._child import NO_PICTURE
+from ndvr.operators.sandbox.handed_file import HandedFile
+from ndvr.operators.sandbox.walls import NOBODY
 
-CHILD = "ndvr.operators.video.sandbox_child"
+CHILD = "ndvr.operators.sandbox._child"
 START_S = 120.0
-GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk; we do not wait for it
+_MESSAGE_BYTES, _MESSAGE_LETTERS = 256 << 20, 4000
+# Where libraries are, and how they are to behave; OPENBLAS_CORETYPE chooses a kernel that is right on this machine.
+_ENVIRONMENT = (
+    *("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ"),
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+)
+GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk, and we not for it
 # What a program brings upon itself; any other signal came from somebody else.
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
@@ -45,7 +57,9 @@ class ChildKilled(DecodeError):
 class Sandbox:
     """Calls `serve(beat, *args)`, a generator function of a module, in a child with a deadline and a memory limit.
 
-    needs      modules to import before the first call, so that the time it takes is not the call's
+    needs      modules to import before the first call: later the child cannot read them
+    records    the classes, beside plain values, of which what `serve` yields is made
+    readable   files that the child may open by name; what it is to read comes with the call
     memory_gb  data the child may allocate
     stall_s    longest silence before the child counts as hanging
     total_s    longest time one call may keep us waiting
@@ -56,16 +70,21 @@ class Sandbox:
         serve: Callable[..., Iterator[Any]],
         *,
         needs: tuple[str, ...] = (),
+        records: tuple[type, ...] = (),
+        readable: tuple[str, ...] = (),
         memory_gb: float = 4.0,
         stall_s: float = 30.0,
         total_s: float = 3600.0,
     ):
         self.serve = f"{serve.__module__}:{serve.__qualname__}"
-        self.needs, self.memory_gb = needs, memory_gb
+        self.needs, self.records, self.readable, self.memory_gb = needs, records, readable, memory_gb
         self.stall_s, self.total_s = stall_s, total_s
         self._child: subprocess.Popen | None = None
+        self.walls: tuple[str, ...] = ()  # that stand around the child, once there was one; see walls.py
         self._pipe: Connection | None = None
+        self._channel: socket.socket | None = None  # the same socket, for descriptors
         self._log: IO[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory | None = None
 
     @property
     def pid(self) -> int | None:
@@ -78,18 +97,24 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def stream(self, *args: Any) -> Iterator[Any]:
-        """Yield what the call yields. DecodeError of class timeout, oom or crash when the child was killed or died.
+    def stream(self, *args: Any, file: str | None = None) -> Iterator[Any]:
+        """What the call yields. DecodeError with class timeout, oom or crash when the child had to go or went.
 
+        file  is opened here, and handed to `serve(beat, HandedFile, *args)`. DecodeError(io) where it cannot be opened.
         DecodeError and NoPicture raised inside are raised here, any other exception as a DecodeError(crash).
         """
         finished = False
         try:
-            self._start()
-            yield from self._messages(args)
+            with contextlib.ExitStack() as stack:
+                handed = stack.enter_context(self._opened(file)) if file is not None else None
+                self._start()
+                self._call(handed, args)
+            yield from self._messages()
             finished = True
         except BlockingIOError:  # the child was stopped in the middle of a message
             raise self._stalled() from None
+        except wire.Malformed as error:
+            raise DecodeError("crash", str(error), died=True) from None
         except (EOFError, OSError):
             raise self._death() from None
         except _Raised as raised:
@@ -99,16 +124,38 @@ class Sandbox:
             if not finished:  # timeout, death, or the caller lost interest: the child's state is unknown
                 self.close()
 
-    def _messages(self, args: tuple) -> Iterator[Any]:
+    def _opened(self, path: str) -> HandedFile:
+        """Open a file in a thread of its own: of a disk that does not answer, opening never returns."""
+        answer: list[HandedFile | Exception] = []
+
+        def work() -> None:
+            try:
+                answer.append(HandedFile.of(path))
+            except Exception as error:  # whatever it is belongs to the caller
+                answer.append(error)
+
+        thread = threading.Thread(target=work, name="open", daemon=True)
+        thread.start()
+        thread.join(self.stall_s)
+        if not answer:
+            raise DecodeError("timeout", f"not opened within {self.stall_s:g} s: {path}")
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        return answer[0]
+
+    def _call(self, file: HandedFile | None, args: tuple) -> None:
+        assert self._pipe is not None and self._channel is not None
+        self._pipe.send((None if file is None else file.name, args))
+        if file is not None:
+            socket.send_fds(self._channel, [b"f"], [file.fileno()])
+
+    def _messages(self) -> Iterator[Any]:
         assert self._pipe is not None
-        self._pipe.send(args)
         waited_s = 0.0
-        kind: str
-        value: Any  # of the child's own making
         while True:
             began = time.monotonic()
             heard = self._pipe.poll(min(self.stall_s, max(0.0, self.total_s - waited_s)))
-            kind, value = self._pipe.recv() if heard else ("nothing", None)
+            kind, value = self._answer() if heard else ("nothing", None)
             waited_s += time.monotonic() - began
             if waited_s >= self.total_s:
                 raise DecodeError(
@@ -117,13 +164,24 @@ class Sandbox:
             if not heard:
                 raise self._stalled()
             if kind == "raised":
-                raise _Raised(value)
+                raise _Raised(_error(value))
             if kind == "end":
                 if value > self.memory_gb * 2**30 / 2:  # libraries leak: the next video shall find room
                     self.close()
                 return
             if kind == "value":
                 yield value
+
+    def _answer(self) -> tuple[str, Any]:
+        """One message of the child, which may be anybody's by now."""
+        assert self._pipe is not None
+        message = wire.read(self._pipe, records=self.records, most_bytes=_MESSAGE_BYTES)
+        if not isinstance(message, tuple) or len(message) != 2:
+            raise wire.Malformed("the decoder's answer has no kind")
+        kind, value = message
+        if kind == "end" and not isinstance(value, int):
+            raise wire.Malformed("the decoder's answer ends with no number")
+        return kind, value
 
     def _stalled(self) -> DecodeError:
         return DecodeError("timeout", f"no progress for {self.stall_s:g} s; the decoder was killed", died=True)
@@ -143,26 +201,31 @@ class Sandbox:
             raise ChildKilled("crash", f"the decoder process could not be started: {why}") from None
 
     def _launch(self) -> None:
-        parent_end, child_end = socket.socketpair()
+        ours, theirs = socket.socketpair()
         # A child that is stopped in the middle of a message must not stop us.
         whole_s = int(self.stall_s)
         wait = struct.pack("ll", whole_s, int((self.stall_s - whole_s) * 1e6))
-        parent_end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
-        self._pipe = Connection(parent_end.detach())
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
+        self._channel = ours.dup()
+        self._pipe = Connection(ours.detach())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
-        with child_end:
+        self._scratch = tempfile.TemporaryDirectory(prefix="ndvr-decoder-")
+        if os.geteuid() == 0 and not self.readable:
+            os.chown(self._scratch.name, NOBODY, NOBODY)
+        settings = {
+            "fd": theirs.fileno(),
+            "serve": self.serve,
+            "memory_gb": self.memory_gb,
+            "parent": os.getpid(),
+            "scratch": self._scratch.name,
+            "needs": self.needs,
+            "readable": self.readable,
+        }
+        with theirs:
             self._child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    CHILD,
-                    str(child_end.fileno()),
-                    self.serve,
-                    str(self.memory_gb),
-                    str(os.getpid()),
-                    *self.needs,
-                ],
-                pass_fds=[child_end.fileno()],
+                [sys.executable, "-m", CHILD, json.dumps(settings)],
+                pass_fds=[theirs.fileno()],
+                env=_clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,  # decord prints the bytes of bad files
                 stderr=self._log,
@@ -171,10 +234,10 @@ class Sandbox:
         # Importing takes seconds on a busy machine; that must not count as a stalled decoder.
         if not self._pipe.poll(START_S):
             raise DecodeError("timeout", f"the decoder process did not start within {START_S:g} s")
-        self._pipe.recv()
+        self.walls = _names(self._answer()[1])
 
     def _death(self) -> DecodeError:
-        """Tell what a child that is gone died of."""
+        """What a child that is gone died of."""
         assert self._child is not None and self._log is not None
         try:
             code = self._child.wait(timeout=GONE_S)
@@ -186,11 +249,11 @@ class Sandbox:
             return ChildKilled("crash", f"the decoder process was killed from outside with {name}{likely}", died=True)
         self._log.seek(max(0, self._log.seek(0, 2) - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        last_line = f": {lines[-1][:200]}" if lines else ""
+        said = f": {lines[-1][:200]}" if lines else ""
         if any(word in line for line in lines for word in _NO_MEMORY):
             return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB", died=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ChildDied("crash", f"the decoder process died ({name}){last_line}", died=True)
+        return ChildDied("crash", f"the decoder process died ({name}){said}", died=True)
 
     def close(self) -> None:
         """Kill the child. The next call starts another."""
@@ -198,10 +261,38 @@ class Sandbox:
             self._child.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=GONE_S)
-        for thing in (self._pipe, self._log):
+        for thing in (self._pipe, self._channel, self._log):
             if thing is not None:
                 thing.close()
-        self._child = self._pipe = self._log = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._child = self._pipe = self._channel = self._log = self._scratch = None
+
+
+def _clean_environment() -> dict[str, str]:
+    """What Python and its libraries need to start, and nothing that anybody keeps secret.
+
+    One thread: walls are for the thread that raises them, and a decoder has one core.
+    """
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, tuple) else ()
+
+
+def _error(value: Any) -> DecodeError | NoPicture:
+    """The exception behind what the child said of it."""
+    try:
+        kind, message, died = value
+        if kind == NO_PICTURE:
+            return NoPicture(str(message))
+        if kind in ERROR_CLASSES:
+            return DecodeError(kind, str(message)[:_MESSAGE_LETTERS], bool(died))
+    except (TypeError, ValueError):
+        pass
+    raise wire.Malformed("the decoder's answer is no known failure")
 
 
 class _Raised(Exception):

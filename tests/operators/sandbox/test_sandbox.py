@@ -12,7 +12,7 @@ import pytest
 from places import python_path
 
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.video.sandbox import ChildDied, ChildKilled, Sandbox
+from ndvr.operators.sandbox.sandbox import ChildDied, ChildKilled, Sandbox
 
 
 # Generator functions for the sandbox; its child imports this module.

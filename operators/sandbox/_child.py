@@ -6,14 +6,24 @@ import contextlib
 import ctypes
 import errno
 import importlib
+import json
 import os
 import resource
 import signal
+import socket
 import sys
+import tempfile
 import time
 from multiprocessing.connection import Connection
 
 from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.sandbox import _wire as wire
+from ndvr.operators.sandbox.handed_file import HandedFile
+from ndvr.operators.sandbox.walls import raise_walls
+
+NO_PICTURE = "no picture"
+# Libraries may open more of themselves while they work: modules, codecs, tables of character sets.
+_LIBRARIES = (sys.prefix, sys.base_prefix, "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/dev/null", "/dev/urandom")
 
 BEAT_S = 0.5  # signs of life are sent no more often
 _MACHINE = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE)  # errors that are no file's fault
@@ -27,45 +37,63 @@ def _die_with(parent: int) -> None:
         sys.exit(1)
 
 
-def main(fd: int, serve: str, memory_gb: float, parent: int, needs: list[str]) -> None:
+def main(
+    *, fd: int, serve: str, memory_gb: float, parent: int, scratch: str, needs: list[str], readable: list[str]
+) -> None:
+    """Answer calls that come through the socket `fd`, until it is closed; see Sandbox for the rest."""
     _die_with(parent)
     # RLIMIT_DATA counts private writable memory, so neither mapped libraries nor reserved address space.
     limit = int(memory_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # of temporary files
-    pipe = Connection(fd)
+    pipe, channel = Connection(fd), socket.socket(fileno=os.dup(fd))
     module, _, function = serve.partition(":")
     generator = getattr(importlib.import_module(module), function)
     for name in needs:
         importlib.import_module(name)
-    pipe.send(("ready", None))
+    memory = os.open("/proc/self/statm", os.O_RDONLY)  # cannot be opened from behind the walls
+    tempfile.tempdir = scratch
+    # A file that is opened by its name may be one that only we may read.
+    walls = raise_walls(scratch=scratch, readable=[*_LIBRARIES, *readable], keep_user=bool(readable))
+    wire.write(pipe, ("ready", walls))
     last_beat = time.monotonic()
 
     def beat() -> None:
         nonlocal last_beat
         if time.monotonic() - last_beat > BEAT_S:
             last_beat = time.monotonic()
-            pipe.send(("beat", None))
+            wire.write(pipe, ("beat", None))
 
     while True:
         try:
-            args = pipe.recv()
+            name, args = pipe.recv()
         except EOFError:
             return
         try:
-            for value in generator(beat, *args):
-                pipe.send(("value", value))
+            with contextlib.ExitStack() as stack:
+                if name is not None:
+                    _, (descriptor,), _, _ = socket.recv_fds(channel, 1, 1)
+                    args = (stack.enter_context(HandedFile(descriptor, name)), *args)
+                for value in generator(beat, *args):
+                    wire.write(pipe, ("value", value))
         except (DecodeError, NoPicture) as error:
-            pipe.send(("raised", error))
+            wire.write(pipe, ("raised", _told(error)))
         except Exception as error:  # a bad file found a hole in us: one video's failure, with its reason
-            pipe.send(("raised", _reason(error, memory_gb)))
+            wire.write(pipe, ("raised", _told(_reason(error, memory_gb))))
         else:
-            pipe.send(("end", _data_bytes()))
+            data_pages = int(os.pread(memory, 200, 0).split()[5])
+            wire.write(pipe, ("end", data_pages * resource.getpagesize()))  # what counts towards the limit
+
+
+def _told(error: DecodeError | NoPicture) -> tuple[str, str, bool]:
+    """The class of failure, or "no picture"; the message; whether the process died with it."""
+    if isinstance(error, NoPicture):
+        return NO_PICTURE, str(error), False
+    return error.kind, error.message, error.died
 
 
 def _reason(error: Exception, memory_gb: float) -> DecodeError:
-    """Find the class of an error that nothing else has caught."""
+    """The class of what nobody foresaw."""
     if isinstance(error, MemoryError):
         return DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB", died=True)
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
@@ -75,11 +103,5 @@ def _reason(error: Exception, memory_gb: float) -> DecodeError:
     return DecodeError("crash", f"{type(error).__name__}: {error}", died=True)
 
 
-def _data_bytes() -> int:
-    """Measure the memory that counts towards the limit."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[5]) * resource.getpagesize()
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    main(**json.loads(sys.argv[1]))
