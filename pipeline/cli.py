@@ -87,8 +87,8 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except click.NoSuchOption as error:
-            error.message += " If it begins an id or a path, put -- before it."
-            raise
+            message = f"{error.message} If it begins an id or a path, put -- before it."
+            raise click.NoSuchOption(error.option_name, message, error.possibilities, error.ctx) from None
         except (ValueError, FileNotFoundError, PermissionError) as error:
             if context.params.get("traceback"):
                 raise

@@ -41,12 +41,12 @@ def _one(name: str) -> dict[str, Any]:
     return about | {"feature_shape": list(card.feature_shape), "needs_weights": bool(card.weights)}
 
 
-def as_json(name: str | None = None) -> Any:
+def cards_json(name: str | None = None) -> Any:
     """Everything on the cards: one method's, or a list of all."""
     return _one(name) if name else [_one(each) for each in models.names()]
 
 
-def as_text(name: str | None = None) -> str:
+def cards_text(name: str | None = None) -> str:
     """A table of all methods, or one method's card."""
     if name:
         return _card_text(name, models.card(name))
@@ -117,4 +117,4 @@ def methods(name: str | None, as_json: bool) -> None:
     """
     if name:
         METHOD.check(name)
-    click.echo(json.dumps(as_json(name)) if as_json else as_text(name))
+    click.echo(json.dumps(cards_json(name)) if as_json else cards_text(name))

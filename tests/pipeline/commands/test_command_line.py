@@ -177,3 +177,9 @@ def test_ids_come_from_standard_input_as_well(lib):
 def test_what_show_lists_is_accepted_as_ids(tmp_path):
     lib = library(tmp_path / "lib", {"v1": 3, "v2": 4})
     assert run("remove", lib, "--ids", "-", input=run("show", lib, "--list")).startswith("2 videos removed")
+
+
+def test_methods_are_listed_for_people_and_for_programs():
+    assert [each["name"] for each in json.loads(run("methods", "--json"))] == list(models.names())
+    assert json.loads(run("methods", "s2vs", "--json"))["name"] == "s2vs"
+    assert run("methods", "s2vs").startswith("s2vs: ") and run("methods").startswith("method ")
