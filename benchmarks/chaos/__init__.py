@@ -3,7 +3,7 @@
 chaos           the command
 round           one library: kill, run again, compare
 processes       find and kill the processes of a run
-keeper          end what a run leaves when its driver is killed
+keeper          start a command and adopt every process it leaves behind
 library_check   compare and count without the library's reader
 setting         the videos, and a cluster on one machine
 """
