@@ -59,14 +59,24 @@ def plan(videos: str, library: str | None, save: str | None, **settings: Any) ->
     """
     settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
 
-    from ndvr.pipeline.estimate.estimate import make_estimate
-    from ndvr.pipeline.estimate.result import estimate_text
+    from ndvr.pipeline.estimate.estimate import Sampling, make_estimate
+    from ndvr.pipeline.estimate.wall_time import Target
     from ndvr.pipeline.extraction.pools import Pools
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
-    gpus = settings.pop("gpus")  # 0 is a setting, too
     pools = Pools(**{name: settings.pop(name) for name in POOLS})
-    found = make_estimate(videos, library, gpus=gpus, pools=pools, **given(**settings), progress=not quiet)
+    gpus = settings.pop("gpus")  # 0 is a setting, too
+    target = given(**{name: settings.pop(name) for name in ("cpus", "gpu_cores", "address")})
+    sampling = Sampling(**given(sample=settings.pop("sample"), seed=settings.pop("seed")))
+    estimate = make_estimate(
+        videos,
+        library,
+        **given(**settings),
+        sampling=sampling,
+        target=Target(**target, gpus=gpus, pools=pools),
+        progress=not quiet,
+    )
+    report = estimate.to_json()
     if save:
-        Path(save).write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else estimate_text(found))
+        Path(save).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else estimate.text())

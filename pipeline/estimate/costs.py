@@ -1,7 +1,7 @@
-"""What work costs, told from headers: the shape of the cost, whose scale a sample then measures.
+"""Predict from headers what work costs: the shape of the cost, whose scale a sample then measures.
 
 Only the proportions between videos matter here (a second of 720p HEVC against one of 240p MPEG-4): `ndvr plan` decodes
-a sample and corrects everything by measured / told. Constants of Ray and of starting up are taken as they are.
+a sample and corrects everything by measured / predicted. Constants of Ray and of starting up are taken as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PIXEL_S = {
 }
 BYTE_S = {"h264": 100e-9, "hevc": 80e-9, "vp9": 125e-9, "mpeg4": 10e-9, "mpeg2video": 10e-9, "mjpeg": 20e-9}
 OTHER_PIXEL_S, OTHER_BYTE_S = 1.5e-9, 80e-9
-SHOWN_PIXEL_S = 1.8e-9  # of a source picture that is resized for a window
+RESIZED_PIXEL_S = 1.8e-9  # of a source picture that is resized for a window
 SOUND_S = 2.5e-3  # of a second of sound, to log-mel
 
 # Ray's start on two cores until the first video is decoded: its processes, an actor a stage, their imports. What the
@@ -42,7 +42,7 @@ DRIVER_BLOCK_S = 0.04  # of that the driver's, which has one core whatever the s
 
 
 def decode_s(header: Header, views: Mapping[str, View]) -> float:
-    """CPU seconds that decoding and cutting windows takes, up to a factor common to all videos."""
+    """Predict the CPU seconds that decoding and cutting windows takes, up to a factor common to all videos."""
     if header.error_class:
         return OPEN_S
     pictures = [view for view in views.values() if not isinstance(view, Mel)]
@@ -52,18 +52,17 @@ def decode_s(header: Header, views: Mapping[str, View]) -> float:
         per_pixel = PIXEL_S.get(header.codec, OTHER_PIXEL_S)
         seconds += header.frames * (FRAME_S + header.pixels * per_pixel)
         seconds += header.bytes * BYTE_S.get(header.codec, OTHER_BYTE_S)
-        shown = sum(windows_of(header, view) * _pictures(view) for view in pictures)
-        seconds += shown * header.pixels * SHOWN_PIXEL_S
+        n_resized = sum(windows_of(header, view) * _pictures_per_window(view) for view in pictures)
+        seconds += n_resized * header.pixels * RESIZED_PIXEL_S
     if header.sound:
         seconds += len(sounds) * header.duration_s * SOUND_S
     return seconds
 
 
-def _pictures(view: View) -> int:
-    """Of one window."""
+def _pictures_per_window(view: View) -> int:
     return view.window_shape[0] if isinstance(view, Clips | Overview) else 1
 
 
 def window_bytes(view: View) -> int:
-    """Of one window before it is embedded."""
+    """Compute the size of one window before it is embedded."""
     return int(np.prod(view.window_shape)) * np.dtype(view.window_dtype).itemsize

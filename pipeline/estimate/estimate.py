@@ -1,17 +1,17 @@
 """What a run will cost, before it is run: headers, a sample that is really extracted, and the rest by proportion.
 
-estimate = make_estimate("videos", methods=["s2vs"], cpus=320, gpus=4)
-estimate.to_json()["seconds"], estimate_text(estimate)
+estimate = make_estimate("videos", methods=["s2vs"], target=Target(cpus=320, gpus=4))
+estimate.to_json()["seconds"], estimate.text()
 """
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,115 +19,71 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video.decode import Limits
 from ndvr.operators.video.headers import size_of
-from ndvr.pipeline.estimate.collection import look, sample_size
 from ndvr.pipeline.estimate.extrapolate import extrapolate
-from ndvr.pipeline.estimate.result import Estimate
-from ndvr.pipeline.estimate.trial import Trial, try_out
-from ndvr.pipeline.estimate.wall_time import Machines
+from ndvr.pipeline.estimate.header_sample import pick, read, sample_size
+from ndvr.pipeline.estimate.result import Estimate, Scope, warnings_of
+from ndvr.pipeline.estimate.trial import LoadedMethods, load_methods, try_out
+from ndvr.pipeline.estimate.wall_time import Machines, Target
 from ndvr.pipeline.extraction.plan import make_plan
-from ndvr.pipeline.extraction.pools import Pools
-from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.settings import choose, config_of
+from ndvr.pipeline.settings import choose
 
-if TYPE_CHECKING:
-    from ndvr.models.method import Model
 
-# One GPU stands for so many cores where none is at hand to be measured.
-CORES_PER_GPU = 40
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Which videos are extracted."""
+
+    sample: str = "1%"  # of the videos (at least 8, at most 100), another share, or a number
+    seed: int = 0  # of the draw
+
+    def __post_init__(self) -> None:
+        sample_size(self.sample, 1)  # ValueError now rather than later
 
 
 def make_estimate(
     videos: str | Path,
     library: str | Path | None = None,
     *,
-    methods: tuple[str, ...] | list[str] = ("thumbprint",),
+    methods: Sequence[str] = ("thumbprint",),
     weights: dict[str, str] | None = None,
     options: dict[str, Any] | None = None,
     decoder: str = "auto",
-    sample: str = "1%",
-    seed: int = 0,
-    address: str | None = None,
-    cpus: int | None = None,
-    gpus: int | None = None,
-    gpu_cores: float = CORES_PER_GPU,
-    pools: Pools | None = None,
     limits: Limits | None = None,
+    sampling: Sampling | None = None,
+    target: Target | None = None,
     progress: bool = True,
 ) -> Estimate:
-    """What `extract` with the same arguments will take. Nothing is written.
+    """Say what `extract` with the same arguments will take on the machines of `target`. Nothing is written.
 
-    sample  videos to extract: "1%" (at least 8, at most 100), another share, or a number
-    cpus, gpus  of the cluster meant; None: of the one at `address`, of this machine without one
-    gpu_cores  cores that a GPU stands for when embedding, where there is none here to be measured
+    Read the headers of the videos that are to be done, try out a sample of them, and extrapolate from both.
     """
     began = time.monotonic()
-    sample_size(sample, 1)  # a wrong one stops here
-    limits, rng = limits or Limits(), np.random.default_rng(seed)
-    chosen = choose(tuple(methods), weights, options)
+    limits, sampling, target = limits or Limits(), sampling or Sampling(), target or Target()
+    rng = np.random.default_rng(sampling.seed)
+    settings = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
-    machines = Machines.given(cpus=cpus, gpus=gpus, address=address, pools=pools or Pools())
-    models, load_s = _load(chosen)
-    configs = {method: config_of(model, decoder) for method, model in models.items()}
-    todo = _todo(manifest, library, {method: config.name for method, config in configs.items()})
-    views = {method: setting.view for method, setting in chosen.items()}
-    collection = look(todo, views, rng, sizes=_sizes(manifest, todo), progress=progress)
-    collection.pick(sample, rng)
-    sampling = time.monotonic()
-    with Progress("sample", len(collection.picked), "video", show=progress) as bar:
-        trial = try_out(
-            [collection.rows[index] for index in collection.picked],
-            chosen,
-            models,
-            configs,
-            decoder=decoder,
-            limits=limits,
-            # As many decoders as the run would have here, so that they disturb each other as they will then.
-            workers=os.cpu_count() or 1,
-            done=bar.advance,
-        )
-    found = Estimate(
-        source=str(videos),
-        library=None if library is None else str(library),
-        methods=list(chosen),
-        untrained=[method for method, config in configs.items() if not config.trained],
-        machines=asdict(machines),
-        videos=len(manifest),
-        already=len(manifest) - len(todo),
-        todo=len(todo),
-        headers=len(collection.headers),
-        sampled=len(collection.picked),
-        sample_s=time.monotonic() - sampling,
-        **collection.facts(),
+    machines = target.machines()
+    loaded = load_methods(settings, decoder)
+    todo = _todo(manifest, library, loaded)
+    headers = read(todo, loaded.views, _sizes(manifest, todo), rng, progress=progress)
+    drawn = pick(headers, sampling.sample, rng)
+    trial = try_out(headers.rows, drawn, loaded, decoder=decoder, limits=limits, progress=progress)
+    projection = extrapolate(
+        headers, trial, machines, gpu_cores=target.gpu_cores, stall_s=limits.stall_s, seed=sampling.seed
     )
-    on_gpu = all(model.device.type != "cpu" for model in models.values())
-    extrapolate(
-        found,
-        collection,
-        trial,
-        machines,
-        load_s=load_s,
-        stall_s=limits.stall_s,
-        gpu_share=1.0 if on_gpu or not machines.gpus else 1 / gpu_cores,
-        seed=seed,
+    scope = _scope(videos, library, manifest, n_todo=len(todo), loaded=loaded, machines=machines)
+    return Estimate(
+        scope=scope,
+        headers=headers.facts(),
+        trial=trial.facts(),
+        projection=projection,
+        warnings=warnings_of(scope, headers.facts(), trial, gpu_cores=target.gpu_cores),
+        plan_s=time.monotonic() - began,
     )
-    found.warnings = _warnings(found, trial, on_gpu=on_gpu, gpu_cores=gpu_cores)
-    found.plan_s = time.monotonic() - began
-    return found
 
 
-def _load(chosen: dict[str, Any]) -> tuple[dict[str, Model], float]:
-    """Models by method, and the CPU seconds that it took, which every worker that embeds will need as well."""
-    began = time.process_time()
-    import torch
-
-    torch.set_num_threads(1)  # as in a run: a batch is one thread's, see ndvr.operators.features.embed
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = {method: setting.load(device, "embed") for method, setting in chosen.items()}
-    return models, time.process_time() - began
-
-
-def _todo(manifest: Manifest, library: str | Path | None, configs: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of the plan; everything where there is no library yet."""
+def _todo(manifest: Manifest, library: str | Path | None, loaded: LoadedMethods) -> list[dict[str, Any]]:
+    """Make the rows of the plan; everything is to be done where there is no library yet."""
+    configs = {method: config.name for method, config in loaded.configs.items()}
     if library is not None:
         try:
             return make_plan(manifest, Library(library), configs, retry=frozenset()).todo
@@ -137,7 +93,7 @@ def _todo(manifest: Manifest, library: str | Path | None, configs: dict[str, str
 
 
 def _sizes(manifest: Manifest, todo: list[dict[str, Any]]) -> dict[str, int]:
-    """Bytes of the videos; listing an object store has told them."""
+    """Look up the bytes of the videos by id; the listing of an object store has them already."""
     if stats := manifest.stats:
         return {row["video_id"]: (stats.get(row["video_id"]) or (0, 0))[0] for row in todo}
     with ThreadPoolExecutor(32) as pool:  # a network file system answers after milliseconds
@@ -146,27 +102,22 @@ def _sizes(manifest: Manifest, todo: list[dict[str, Any]]) -> dict[str, int]:
         )
 
 
-def _warnings(found: Estimate, trial: Trial, *, on_gpu: bool, gpu_cores: float) -> list[str]:
-    """What somebody who pays for the run should know."""
-    said = [f"{method}: untrained (random) weights; its features would mean nothing" for method in found.untrained]
-    bad = sum(found.unreadable.values())
-    if bad:
-        classes = ", ".join(f"{kind} {count:,}" for kind, count in found.unreadable.items())
-        said.append(f"{bad:,} of {found.todo:,} videos ({bad / found.todo:.1%}) cannot be opened: {classes}")
-    if failed := [tried.failed for tried in trial.videos if tried.failed]:
-        said.append(f"{len(failed)} of the {found.sampled} videos extracted failed: {', '.join(sorted(set(failed)))}")
-    if found.hdr:
-        said.append(f"{found.hdr:,} videos are HDR: their colours are taken as they are")
-    if found.largest[0] * found.largest[1] > 3840 * 2160:
-        said.append(f"a video has {found.largest[0]} x {found.largest[1]} pixels: decoding it needs 2 GB and more")
-    if found.headers < found.todo:
-        said.append(f"headers of {found.headers:,} of {found.todo:,} videos were read, drawn by size; the rest is told")
-    if found.machines["gpus"] and not on_gpu:
-        said.append(f"no GPU here to measure: one is taken for {gpu_cores:g} of these cores (--gpu-cores)")
-    if found.machines["where"] != "this machine":
-        said.append("seconds of a core were measured on this machine; other processors are faster or slower")
-    elif trial.others > 0.15 * found.machines["cpus"]:
-        said.append(f"other programs keep {trial.others:.1f} cores of this machine busy, and the time counts on that")
-    if found.todo and not found.sampled:
-        said.append("there was nothing to extract: all of this is guessed from headers")
-    return said
+def _scope(
+    videos: str | Path,
+    library: str | Path | None,
+    manifest: Manifest,
+    *,
+    n_todo: int,
+    loaded: LoadedMethods,
+    machines: Machines,
+) -> Scope:
+    return Scope(
+        source=str(videos),
+        library=None if library is None else str(library),
+        methods=list(loaded.settings),
+        untrained=loaded.untrained,
+        machines=machines,
+        videos=len(manifest),
+        already=len(manifest) - n_todo,
+        todo=n_todo,
+    )

@@ -1,130 +1,166 @@
-"""An estimate as a person reads it before spending money, and how right it was after the run."""
+"""An estimate: what a run is expected to do, as a person reads it before spending money, and how right it was after."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from ndvr.pipeline.estimate.extrapolate import Projection
+from ndvr.pipeline.estimate.header_sample import HeaderFacts
+from ndvr.pipeline.estimate.trial import Trial, TrialFacts
+from ndvr.pipeline.estimate.wall_time import Machines
 
 MOST_CODECS = 6
 _STAGES = {"ray": "ray itself", "driver": "  of it the driver"}
 
 
-@dataclass(kw_only=True)
-class Estimate:
-    """What a run is expected to do. `interval` holds what 80 of 100 such estimates would lie between, by name."""
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which videos, methods and machines an estimate is about."""
 
     source: str
     library: str | None
     methods: list[str]
     untrained: list[str]
-    machines: dict[str, Any]
+    machines: Machines
     videos: int  # of VIDEOS
     already: int  # done, or failed before: not worked on
     todo: int
-    headers: int  # read
-    sampled: int  # extracted
-    unreadable: dict[str, int]  # by class, extrapolated
-    no_picture: int
-    failures: int = 0  # expected, the unreadable included
-    hours: float  # of video
-    frames: int
-    bytes_in: int
-    codecs: dict[str, int]
-    longest_s: float
-    largest: list[int]  # width and height
-    hdr: int
-    windows: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0  # of output
-    busy_s: dict[str, float] = field(default_factory=dict)  # by stage: CPU seconds, of "embed" on GPUs GPU seconds
-    stages: list[dict[str, Any]] = field(default_factory=list)  # stage, busy_s, workers, wall_s
-    seconds: float = 0.0  # of the run
-    bound: str = ""
-    interval: dict[str, list[float]] = field(default_factory=dict)
-    plan_s: float = 0.0  # what finding this out took
-    sample_s: float = 0.0  # of that, extracting the sample
-    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run is expected to do."""
+
+    scope: Scope
+    headers: HeaderFacts
+    trial: TrialFacts
+    projection: Projection
+    warnings: list[str]
+    plan_s: float  # what finding all this out took
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object for programs; `Estimate(**it)` gives this again."""
-        return asdict(self)
+        """Make one flat object for programs."""
+        parts = [asdict(part) for part in (self.scope, self.headers, self.trial, self.projection)]
+        return {key: value for part in parts for key, value in part.items()} | {
+            "plan_s": self.plan_s,
+            "warnings": self.warnings,
+        }
+
+    def text(self) -> str:
+        """Make a compact table: what there is, what each stage has to do, how long it takes, what comes out."""
+        scope, headers, trial, projection = self.scope, self.headers, self.trial, self.projection
+        lines = [f"WARNING: {warning}" for warning in self.warnings]
+        settled = f"; {scope.already:,} are settled in {scope.library}" if scope.already else ""
+        lines.append(f"{scope.source}: {scope.videos:,} videos{settled}; {scope.todo:,} to do")
+        lines.append(
+            f"  {headers.hours:,.2f} h, {headers.frames:,} frames, {_size(headers.bytes_in)}; "
+            f"longest {_time(headers.longest_s)}, largest {headers.largest[0]} x {headers.largest[1]}; "
+            f"{_codecs_text(headers.codecs) or 'no pictures'}"
+        )
+        problems = [f"{sum(headers.unreadable.values()):,} unreadable"] if headers.unreadable else []
+        problems += [f"{headers.no_picture:,} without a picture"] if headers.no_picture else []
+        problems += [f"{projection.failures:,} failures expected"] if projection.failures else []
+        lines += [f"  {', '.join(problems)}"] if problems else []
+        lines.append(
+            f"  from {headers.headers:,} headers and {trial.sampled:,} videos extracted ({trial.sample_s:.1f} s); "
+            f"this plan took {self.plan_s:.1f} s"
+        )
+        lines += ["", *_stage_lines(scope.machines, projection), "", *_total_lines(scope, projection)]
+        return "\n".join(lines)
 
 
-def estimate_text(found: Estimate) -> str:
-    """A compact table: what there is, what each stage has to do, how long it takes, what comes out."""
-    lines = [f"WARNING: {warning}" for warning in found.warnings]
-    settled = f"; {found.already:,} are settled in {found.library}" if found.already else ""
-    lines.append(f"{found.source}: {found.videos:,} videos{settled}; {found.todo:,} to do")
-    common, rest = list(found.codecs.items())[:MOST_CODECS], list(found.codecs.items())[MOST_CODECS:]
-    codecs = ", ".join(f"{codec} {count:,}" for codec, count in common)
-    codecs += f", {len(rest)} others {sum(count for _, count in rest):,}" if rest else ""
-    lines.append(
-        f"  {found.hours:,.2f} h, {found.frames:,} frames, {_size(found.bytes_in)}; longest {_time(found.longest_s)}, "
-        f"largest {found.largest[0]} x {found.largest[1]}; {codecs or 'no pictures'}"
-    )
-    odd = [f"{sum(found.unreadable.values()):,} unreadable"] if found.unreadable else []
-    odd += [f"{found.no_picture:,} without a picture"] if found.no_picture else []
-    odd += [f"{found.failures:,} failures expected"] if found.failures else []
-    lines += [f"  {', '.join(odd)}"] if odd else []
-    lines.append(
-        f"  from {found.headers:,} headers and {found.sampled:,} videos extracted ({found.sample_s:.1f} s); "
-        f"this plan took {found.plan_s:.1f} s"
-    )
-    lines += ["", *_stage_lines(found), "", *_totals(found)]
-    return "\n".join(lines)
-
-
-def _stage_lines(found: Estimate) -> list[str]:
-    lines = [f"{'stage':<20}{'busy h':>12}{'workers':>9}{'wall':>10}"]
-    for row in found.stages:
-        on = "GPU" if row["stage"] == "embed" and found.machines["gpus"] else "CPU"
-        hours = f"{row['busy_s'] / 3600:,.4f}" if row["busy_s"] < 3600 else f"{row['busy_s'] / 3600:,.1f}"
-        busy = "" if row["stage"] == "start" else f"{hours} {on}"
-        workers = "" if row["stage"] == "start" else f"{row['workers']:,g}"
-        lines.append(f"{_STAGES.get(row['stage'], row['stage']):<20}{busy:>12}{workers:>9}{_time(row['wall_s']):>10}")
+def warnings_of(scope: Scope, headers: HeaderFacts, trial: Trial, *, gpu_cores: float) -> list[str]:
+    """List what somebody who pays for the run should know."""
+    lines = [f"{method}: untrained (random) weights; its features would mean nothing" for method in scope.untrained]
+    if n_bad := sum(headers.unreadable.values()):
+        classes = ", ".join(f"{kind} {count:,}" for kind, count in headers.unreadable.items())
+        lines.append(f"{n_bad:,} of {scope.todo:,} videos ({n_bad / scope.todo:.1%}) cannot be opened: {classes}")
+    n_sampled = len(trial.videos)
+    if failed := [video.failed for video in trial.videos if video.failed]:
+        lines.append(f"{len(failed)} of the {n_sampled} videos extracted failed: {', '.join(sorted(set(failed)))}")
+    if headers.hdr:
+        lines.append(f"{headers.hdr:,} videos are HDR: their colours are taken as they are")
+    if headers.largest[0] * headers.largest[1] > 3840 * 2160:
+        width, height = headers.largest
+        lines.append(f"a video has {width} x {height} pixels: decoding it needs 2 GB and more")
+    if headers.headers < scope.todo:
+        lines.append(
+            f"headers of {headers.headers:,} of {scope.todo:,} videos were read, drawn by size; "
+            "the rest is extrapolated"
+        )
+    if scope.machines.gpus and not trial.on_gpu:
+        lines.append(f"no GPU here to measure: one is taken for {gpu_cores:g} of these cores (--gpu-cores)")
+    if scope.machines.where != "this machine":
+        lines.append("seconds of a core were measured on this machine; other processors are faster or slower")
+    elif trial.others > 0.15 * scope.machines.cpus:
+        lines.append(f"other programs keep {trial.others:.1f} cores of this machine busy, and the time counts on that")
+    if scope.todo and not n_sampled:
+        lines.append("there was nothing to extract: all of this is guessed from headers")
     return lines
 
 
-def _totals(found: Estimate) -> list[str]:
-    on_gpu = bool(found.machines["gpus"])
-    cores = sum(
-        seconds for stage, seconds in found.busy_s.items() if stage != "driver" and (stage, on_gpu) != ("embed", True)
-    )
-    gpu = f", {found.busy_s.get('embed', 0) / 3600:,.2f} GPU-hours" if on_gpu else ""
-    low, high = found.interval["seconds"]
-    where = f"{found.machines['cpus']:,} CPUs and {found.machines['gpus']:,} GPUs ({found.machines['where']})"
-    windows = ", ".join(f"{method} {count:,}" for method, count in found.windows.items())
+def _codecs_text(codecs: dict[str, int]) -> str:
+    """List the most frequent codecs and sum up the others."""
+    common, others = list(codecs.items())[:MOST_CODECS], list(codecs.items())[MOST_CODECS:]
+    text = ", ".join(f"{codec} {count:,}" for codec, count in common)
+    return text + (f", {len(others)} others {sum(count for _, count in others):,}" if others else "")
+
+
+def _stage_lines(machines: Machines, projection: Projection) -> list[str]:
+    lines = [f"{'stage':<20}{'busy h':>12}{'workers':>9}{'wall':>10}"]
+    for load in projection.stages:
+        device = "GPU" if load.stage == "embed" and machines.gpus else "CPU"
+        hours = f"{load.busy_s / 3600:,.4f}" if load.busy_s < 3600 else f"{load.busy_s / 3600:,.1f}"
+        busy = "" if load.stage == "start" else f"{hours} {device}"
+        workers = "" if load.stage == "start" else f"{load.workers:,g}"
+        lines.append(f"{_STAGES.get(load.stage, load.stage):<20}{busy:>12}{workers:>9}{_time(load.wall_s):>10}")
+    return lines
+
+
+def _total_lines(scope: Scope, projection: Projection) -> list[str]:
+    machines = scope.machines
+    cpu_s = sum(_cpu_work(machines, projection).values())
+    gpu = f", {projection.busy_s.get('embed', 0) / 3600:,.2f} GPU-hours" if machines.gpus else ""
+    low, high = projection.interval["seconds"]
+    where = f"{machines.cpus:,} CPUs and {machines.gpus:,} GPUs ({machines.where})"
+    windows = ", ".join(f"{method} {count:,}" for method, count in projection.windows.items())
+    n_bytes = " to ".join(_size(value) for value in projection.interval["bytes"])
     return [
-        f"time    {_time(found.seconds)}   (80 %: {_time(low)} to {_time(high)}) on {where}; {_bound_text(found)}",
-        f"work    {cores / 3600:,.2f} core-hours{gpu}",
-        f"output  {_size(found.bytes)}   (80 %: {' to '.join(_size(value) for value in found.interval['bytes'])}); "
-        f"windows: {windows}",
+        f"time    {_time(projection.seconds)}   (80 %: {_time(low)} to {_time(high)}) on {where}; "
+        f"{_bound_text(scope, projection)}",
+        f"work    {cpu_s / 3600:,.2f} core-hours{gpu}",
+        f"output  {_size(projection.bytes)}   (80 %: {n_bytes}); windows: {windows}",
     ]
 
 
-def _bound_text(found: Estimate) -> str:
-    """What the run will wait for."""
-    if not found.todo:
+def _bound_text(scope: Scope, projection: Projection) -> str:
+    """Say what the run will wait for."""
+    if not scope.todo:
         return "nothing to do"
-    if found.stages[0]["wall_s"] > found.seconds / 2:
+    if projection.stages[0].wall_s > projection.seconds / 2:
         return "most of it is starting"
-    if found.bound == "cores":
-        shared = {stage: busy for stage, busy in found.busy_s.items() if stage != "driver"}
-        if found.machines["gpus"]:
-            shared.pop("embed", None)
-        most = max(shared, key=lambda stage: shared[stage])
-        share = shared[most] / max(1e-9, sum(shared.values()))
-        return f"the CPUs bound it, {share:.0%} of their work is {_STAGES.get(most, most)}"
-    return f"{found.bound} bounds it"
+    if projection.bound == "cores":
+        cpu_work = _cpu_work(scope.machines, projection)
+        largest = max(cpu_work, key=lambda stage: cpu_work[stage])
+        share = cpu_work[largest] / max(1e-9, sum(cpu_work.values()))
+        return f"the CPUs bound it, {share:.0%} of their work is {_STAGES.get(largest, largest)}"
+    return f"{projection.bound} bounds it"
 
 
-def compare(estimate: Estimate | dict[str, Any], measured: dict[str, Any]) -> str:
-    """How right an estimate was: a table of what was predicted and what a run measured.
+def _cpu_work(machines: Machines, projection: Projection) -> dict[str, float]:
+    """Select the busy seconds of stages on CPUs; the driver's are part of those of "ray"."""
+    elsewhere = {"driver", "embed"} if machines.gpus else {"driver"}
+    return {stage: seconds for stage, seconds in projection.busy_s.items() if stage not in elsewhere}
 
+
+def compare(estimate: dict[str, Any], measured: dict[str, Any]) -> str:
+    """Make a table of what was predicted and what a run measured.
+
+    estimate  `Estimate.to_json()`
     measured  `Summary.to_json()` of the run; where it has "bytes", of the files written, these are compared as well.
               What a run leaves out of the estimate, because it was stopped, is not made up for.
     """
-    if isinstance(estimate, Estimate):
-        estimate = estimate.to_json()
     failed = sum((measured.get("failed") or {}).values())
     rows = [
         ("seconds", estimate["seconds"], measured.get("seconds"), estimate["interval"].get("seconds")),
@@ -134,20 +170,20 @@ def compare(estimate: Estimate | dict[str, Any], measured: dict[str, Any]) -> st
         ("failed", estimate["failures"], failed, None),
     ]
     lines = [f"{'':<9}{'predicted':>14}{'measured':>14}{'off':>8}   80 % interval"]
-    for name, told, found, interval in rows:
-        if found is None:
+    for name, predicted, actual, interval in rows:
+        if actual is None:
             continue
-        off = f"{told / found - 1:+.0%}" if found else ("0%" if not told else "")
-        inside = ""
+        off = f"{predicted / actual - 1:+.0%}" if actual else ("0%" if not predicted else "")
+        verdict = ""
         if interval:
-            held = interval[0] <= found <= interval[1]
-            inside = f"{interval[0]:,.0f} to {interval[1]:,.0f}: {'inside' if held else 'outside'}"
-        lines.append(f"{name:<9}{told:>14,.0f}{found:>14,.0f}{off:>8}   {inside}".rstrip())
+            inside = interval[0] <= actual <= interval[1]
+            verdict = f"{interval[0]:,.0f} to {interval[1]:,.0f}: {'inside' if inside else 'outside'}"
+        lines.append(f"{name:<9}{predicted:>14,.0f}{actual:>14,.0f}{off:>8}   {verdict}".rstrip())
     return "\n".join(lines)
 
 
 def _time(seconds: float) -> str:
-    """h:mm:ss"""
+    """Format as h:mm:ss, or as days."""
     whole = round(seconds)
     if whole >= 360_000:
         return f"{seconds / 86_400:,.1f} days"

@@ -9,16 +9,14 @@ from clips import numbered_clip
 
 from ndvr.models.card import Clips, Frames, Mel, Overview
 from ndvr.operators.storage.store import Store
-from ndvr.operators.video.headers import read_headers
+from ndvr.operators.video.headers import read_headers, windows_of
 from ndvr.operators.video.windows import End, cut
 from ndvr.pipeline.cli import main
-from ndvr.pipeline.estimate import costs
 from ndvr.pipeline.estimate.estimate import make_estimate
-from ndvr.pipeline.estimate.result import Estimate, compare, estimate_text
+from ndvr.pipeline.estimate.result import compare
 from ndvr.pipeline.estimate.trial import bytes_under
-from ndvr.pipeline.estimate.wall_time import Machines, stages, wall_s
+from ndvr.pipeline.estimate.wall_time import Target, stages, wall_s
 from ndvr.pipeline.extraction.extract import extract
-from ndvr.pipeline.extraction.pools import Pools
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +97,17 @@ class TestHeaders:
         names = ["03.mpg", "08.mp4", "13.webm", "22.avi"]
         for name, header in zip(names, read_headers([str(videos / name) for name in names])):
             pieces = [item for item in cut(str(videos / name), {"v": view}) if not isinstance(item, End)]
-            assert abs(costs.windows_of(header, view) - sum(len(piece.windows) for piece in pieces)) <= 1
+            assert abs(windows_of(header, view) - sum(len(piece.windows) for piece in pieces)) <= 1
 
     def test_sound_gives_windows_only_where_there_is_any(self, videos):
         headers = list(read_headers([str(videos / "00.mp4"), str(videos / "04.mp4")]))
         pieces = [item for item in cut(str(videos / "00.mp4"), {"v": Mel()}) if not isinstance(item, End)]
-        assert abs(costs.windows_of(headers[0], Mel()) - sum(len(piece.windows) for piece in pieces)) <= 1
-        assert costs.windows_of(headers[1], Mel()) == 0
+        assert abs(windows_of(headers[0], Mel()) - sum(len(piece.windows) for piece in pieces)) <= 1
+        assert windows_of(headers[1], Mel()) == 0
 
 
 def machines_of(cpus, gpus):
-    return Machines.given(cpus=cpus, gpus=gpus, address=None, pools=Pools())
+    return Target(cpus=cpus, gpus=gpus).machines()
 
 
 class TestWallTime:
@@ -145,11 +143,11 @@ class TestPlan:
         summary = extract(videos, tmp_path / "lib", progress=False)
         assert summary.done == 24
         written = bytes_under(tmp_path / "lib")
-        assert sum(estimate.windows.values()) == pytest.approx(summary.windows, rel=0.25)
-        assert estimate.bytes == pytest.approx(written, rel=0.25)
-        assert estimate.frames == pytest.approx(summary.frames, rel=0.25)
-        assert estimate.failures == 1 and summary.failed == {"corrupt": 1}
-        text = compare(estimate, summary.to_json() | {"bytes": written, "failed": summary.failed})
+        assert sum(estimate.projection.windows.values()) == pytest.approx(summary.windows, rel=0.25)
+        assert estimate.projection.bytes == pytest.approx(written, rel=0.25)
+        assert estimate.headers.frames == pytest.approx(summary.frames, rel=0.25)
+        assert estimate.projection.failures == 1 and summary.failed == {"corrupt": 1}
+        text = compare(estimate.to_json(), summary.to_json() | {"bytes": written, "failed": summary.failed})
         assert [line.split()[0] for line in text.splitlines()[1:]] == [
             "seconds",
             "bytes",
@@ -158,48 +156,59 @@ class TestPlan:
             "failed",
         ]
         again = make_estimate(videos, tmp_path / "lib", progress=False)
-        assert (again.todo, again.already, again.bytes, again.seconds) == (0, 25, 0, 0.0)
-        assert "nothing to do" in estimate_text(again)
+        assert (again.scope.todo, again.scope.already, again.projection.bytes, again.projection.seconds) == (
+            0,
+            25,
+            0,
+            0.0,
+        )
+        assert "nothing to do" in again.text()
 
     def test_the_estimate_adds_up(self, estimate):
-        assert (estimate.videos, estimate.todo, estimate.headers, estimate.sampled) == (25, 25, 25, 8)
-        assert estimate.unreadable == {"corrupt": 1} and estimate.no_picture == 0
-        assert sum(estimate.codecs.values()) == 24
-        for name, value in (("seconds", estimate.seconds), ("bytes", estimate.bytes)):
-            low, high = estimate.interval[name]
+        assert (estimate.scope.videos, estimate.scope.todo, estimate.headers.headers, estimate.trial.sampled) == (
+            25,
+            25,
+            25,
+            8,
+        )
+        assert estimate.headers.unreadable == {"corrupt": 1} and estimate.headers.no_picture == 0
+        assert sum(estimate.headers.codecs.values()) == 24
+        for name, value in (("seconds", estimate.projection.seconds), ("bytes", estimate.projection.bytes)):
+            low, high = estimate.projection.interval[name]
             assert 0 < low <= value * 1.001 and value * 0.999 <= high < 10 * value
-        low, high = estimate.interval["seconds"]
-        assert low <= estimate.seconds <= high and low < high
-        assert set(estimate.busy_s) == {"decode", "embed", "write", "ray", "driver"}
-        assert estimate.seconds >= max(row["wall_s"] for row in estimate.stages)
+        low, high = estimate.projection.interval["seconds"]
+        assert low <= estimate.projection.seconds <= high and low < high
+        assert set(estimate.projection.busy_s) == {"decode", "embed", "write", "ray", "driver"}
+        assert estimate.projection.seconds >= max(load.wall_s for load in estimate.projection.stages)
 
     def test_the_same_seed_draws_the_same_sample(self, videos, estimate):
-        assert make_estimate(videos, progress=False).windows == estimate.windows
+        assert make_estimate(videos, progress=False).projection.windows == estimate.projection.windows
 
     def test_a_larger_cluster_takes_no_longer_and_the_same_work(self, videos, estimate):
-        large = make_estimate(videos, cpus=320, gpus=4, progress=False)
-        assert large.seconds <= estimate.seconds
-        assert large.windows == estimate.windows
+        large = make_estimate(videos, target=Target(cpus=320, gpus=4), progress=False)
+        assert large.projection.seconds <= estimate.projection.seconds
+        assert large.projection.windows == estimate.projection.windows
         assert any("no GPU here to measure" in said for said in large.warnings)
 
     def test_the_text_says_what_it_costs_and_what_bounds_it(self, estimate):
-        text = estimate_text(estimate)
+        text = estimate.text()
         assert "25 videos; 25 to do" in text
         assert "WARNING: 1 of 25 videos (4.0%) cannot be opened: corrupt 1" in text
         assert "core-hours" in text and "80 %:" in text and "windows: thumbprint" in text
         assert max(map(len, text.splitlines())) <= 140
 
-    def test_the_command_prints_json_and_saves_it(self, videos, tmp_path):
+    def test_the_command_prints_json_and_saves_it(self, estimate, videos, tmp_path):
         done = run("plan", videos, "--json", "--quiet", "--save", tmp_path / "plan.json", "--sample", "3", "--cpus", 8)
         assert done.exit_code == 0, done.output
         found = json.loads(done.stdout)
         assert found == json.loads((tmp_path / "plan.json").read_text())
-        assert Estimate(**found).sampled == 3 and found["machines"]["cpus"] == 8
+        assert found.keys() == estimate.to_json().keys()
+        assert found["sampled"] == 3 and found["machines"]["cpus"] == 8
 
     def test_seeded_weights_are_pointed_out(self, videos):
         found = make_estimate(videos / "03.mpg", methods=["c3dhash"], weights={"c3dhash": "random"}, progress=False)
-        assert found.untrained == ["c3dhash"] and found.windows == {"c3dhash": 1}
-        assert "WARNING: c3dhash: untrained (random) weights" in estimate_text(found)
+        assert found.scope.untrained == ["c3dhash"] and found.projection.windows == {"c3dhash": 1}
+        assert "WARNING: c3dhash: untrained (random) weights" in found.text()
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),

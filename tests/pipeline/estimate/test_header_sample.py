@@ -1,11 +1,11 @@
-"""Drawing a few videos, and telling totals from them."""
+"""Drawing a few videos, and estimating totals from them."""
 
 import numpy as np
 import pytest
 
 from ndvr.models.card import Frames
 from ndvr.operators.video.headers import Header
-from ndvr.pipeline.estimate.collection import Collection, draw, ratio, resampled_ratios, sample_size
+from ndvr.pipeline.estimate.header_sample import HeaderSample, draw, ratio, resampled_ratios, sample_size
 
 
 def test_chances_go_with_weights_and_the_largest_are_always_in():
@@ -29,8 +29,8 @@ def test_a_sample_of_all_is_all_and_leaves_nothing_to_chance():
     picked, chance = draw(np.ones(4), 9, np.random.default_rng(0))
     assert picked.tolist() == [0, 1, 2, 3] and chance.tolist() == [1, 1, 1, 1]
     draws = np.random.default_rng(0).integers(0, 4, (100, 4))
-    found = resampled_ratios(np.array([1.0, 5, 2, 9]), np.ones(4), np.ones(4), draws=draws, share=1.0)
-    assert found.tolist() == [17 / 4] * 100
+    ratios = resampled_ratios(np.array([1.0, 5, 2, 9]), np.ones(4), np.ones(4), draws=draws, share=1.0)
+    assert ratios.tolist() == [17 / 4] * 100
 
 
 def test_a_ratio_weighs_what_was_drawn_rarely():
@@ -52,7 +52,7 @@ def test_totals_of_many_videos_follow_from_the_headers_of_some():
     sizes = np.exp(rng.normal(15, 1.5, 20_000))
     frames = sizes * rng.uniform(0.5, 1.5, len(sizes)) / 1000
     picked, chance = draw(np.sqrt(sizes), 300, rng)
-    collection = Collection(
+    headers = HeaderSample(
         n_all=len(sizes),
         bytes_all=int(sizes.sum()),
         views={"a": Frames()},
@@ -60,6 +60,6 @@ def test_totals_of_many_videos_follow_from_the_headers_of_some():
         headers=[Header(bytes=int(sizes[i]), codec="h264", frames=int(frames[i])) for i in picked],
         weight=1 / chance[picked],
     )
-    told = collection.total(np.array([header.frames for header in collection.headers]))
-    assert told == pytest.approx(frames.sum(), rel=0.1)  # 3 standard errors: 3 * 0.29 / sqrt(300) = 5 %, and more
-    assert collection.facts()["codecs"] == {"h264": 20_000}
+    total = headers.total(np.array([header.frames for header in headers.headers]))
+    assert total == pytest.approx(frames.sum(), rel=0.1)  # 3 standard errors: 3 * 0.29 / sqrt(300) = 5 %, and more
+    assert headers.facts().codecs == {"h264": 20_000}
