@@ -41,22 +41,22 @@ class Node:
 class Resources:
     """What the cluster offers."""
 
-    nodes: tuple[Node, ...]  # now
-    more: tuple[Node, ...] = ()  # that its autoscaler may add
+    nodes: tuple[Node, ...]  # that are there now
+    more: tuple[Node, ...] = ()  # machines that its autoscaler may add
 
     @property
     def all(self) -> tuple[Node, ...]:
-        """Now and later."""
+        """List the machines of now and later."""
         return self.nodes + self.more
 
     @property
     def cpus(self) -> int:
-        """Now, at least one."""
+        """Count the CPUs that are there now, at least one."""
         return max(1, int(sum(node.cpus for node in self.nodes)))
 
     @property
     def gpus(self) -> int:
-        """Now."""
+        """Count the GPUs that are there now."""
         return int(sum(node.gpus for node in self.nodes))
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ def join(address: str | None = None) -> Resources:
 
 
 def check_reachable(address: str) -> None:
-    """ValueError unless a Ray cluster of our version answers. Ray itself takes a minute, and ends the process."""
+    """Raise ValueError unless a Ray cluster of our version answers. Ray itself takes a minute, and ends the process."""
     if address == "auto":
         return
     if "://" in address:
@@ -130,20 +130,20 @@ def check_reachable(address: str) -> None:
     except subprocess.TimeoutExpired:
         raise ValueError(f"{nothing} within {ANSWER_S:g} s, although something listens; {hint}") from None
     if done.returncode:
-        said = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        raise ValueError(f"cannot join the Ray cluster at {address}: {said}")
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise ValueError(f"cannot join the Ray cluster at {address}: {reason}")
 
 
 def _nodes() -> tuple[Node, ...]:
     return tuple(
-        Node(cpus=found["Resources"].get("CPU", 0), gpus=found["Resources"].get("GPU", 0), labels=found["Labels"])
-        for found in ray.nodes()
-        if found["Alive"]
+        Node(cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0), labels=node["Labels"])
+        for node in ray.nodes()
+        if node["Alive"]
     )
 
 
 def more_nodes(config: dict[str, Any], present: Counter[str]) -> tuple[Node, ...]:
-    """What the autoscaler of this cluster.yaml may add to so many nodes of each type."""
+    """List what the autoscaler of this cluster.yaml may add to so many nodes of each type."""
     return tuple(
         Node(cpus=kind["resources"].get("CPU", 0), gpus=kind["resources"].get("GPU", 0), labels=kind.get("labels", {}))
         for name, kind in config["available_node_types"].items()
@@ -152,14 +152,14 @@ def more_nodes(config: dict[str, Any], present: Counter[str]) -> tuple[Node, ...
 
 
 def _more_nodes() -> tuple[Node, ...]:
-    """What the autoscaler may add to what there is; known on the head of a cluster made by `ray up` only.
+    """List what the autoscaler may add to what there is; known on the head of a cluster made by `ray up` only.
 
     Other autoscalers (KubeRay's) do not tell, so with them only what is there counts, and what the user asks for.
     """
     path = Path("~/ray_bootstrap_config.yaml").expanduser()
     if not path.exists():
         return ()
-    present = Counter(found["Labels"].get("ray.io/node-group", "") for found in ray.nodes() if found["Alive"])
+    present = Counter(node["Labels"].get("ray.io/node-group", "") for node in ray.nodes() if node["Alive"])
     return more_nodes(yaml.safe_load(path.read_text()), present)
 
 
@@ -197,6 +197,6 @@ def explained(work: str) -> Iterator[None]:
 
 
 def _object_store_bytes() -> int:
-    """A quarter of memory, at most 8 GiB: pieces are small and back-pressure keeps few of them."""
+    """Take a quarter of memory, at most 8 GiB: pieces are small and back-pressure keeps few of them."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(8 << 30, total // 4)

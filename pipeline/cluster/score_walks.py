@@ -20,24 +20,24 @@ from ndvr.operators.scores.files import Scores
 
 @dataclass(frozen=True, kw_only=True)
 class Walks:
-    """How to walk. `map` calls a function with each part and one shared argument, and yields what it returns."""
+    """Where scores are walked. `map` calls a function with each part and a shared argument, and yields the results."""
 
     parts: Callable[[Scores], list[Scores]]
     map: Callable[[Callable[[Scores, Any], Any], list[Scores], Any], Any]
 
     def survey(self, scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
-        """The first walk."""
+        """Walk all scores a first time."""
         parts = self.parts(scores)
-        found = self.map(_survey, parts, labels)
+        surveyors = self.map(_survey, parts, labels)
         if len(parts) == 1:
-            return next(iter(found)).survey(scores)
+            return next(iter(surveyors)).survey(scores)
         surveyor = Surveyor(labels)
-        for other in found:
+        for other in surveyors:
             surveyor.add(other)
         return surveyor.survey(scores)
 
     def count(self, scores: Scores, plan: Plan) -> Counted:
-        """The second walk."""
+        """Walk all scores a second time."""
         counter = Counter(plan)
         for counts in self.map(_count, self.parts(scores), plan):
             counter.add(counts)
@@ -73,7 +73,7 @@ def on_ray(*, workers: int | None = None, address: str | None = None) -> Walks:
 
 
 def _cut(scores: Scores, n: int) -> list[Scores]:
-    """Neighbouring files together, about as many bytes in each of at most n parts."""
+    """Cut into at most n parts of neighbouring files, about as many bytes in each."""
     if len(scores.sources) < 2:
         return [scores]
     sizes = np.cumsum([source.stat().st_size for source in scores.sources])

@@ -1,5 +1,5 @@
-"""Equal workers that work off lanes of tasks: a worker stays in its lane, where neighbouring tasks share what it has
-read, and helps in another one when there is no lane left.
+"""Equal workers that do the tasks of several lanes: a worker stays in its lane, where neighbouring tasks share what it
+has read, and helps in another one when there is no lane left.
 
 `with worker_pool(make, Workers(), n_tasks=9) as pool: pool.run("similarity", lanes, bar)`
 """
@@ -22,7 +22,7 @@ Make = Callable[[str], Any]  # device -> what works
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who is to work, as the user says."""
+    """How many workers there are to be, and where, as the user says."""
 
     workers: int | None = None  # how many; None: one per GPU of the cluster, or per CPU; 0: this process, without Ray
     memory_gb: float = 2.0  # what each keeps and compares at a time, beside the model
@@ -31,12 +31,12 @@ class Workers:
 
 
 def worker_pool(make: Make, workers: Workers, *, n_tasks: int) -> InProcess | OnRay:
-    """As many workers as asked for, but no more than tasks."""
+    """Start as many workers as asked for, but no more than tasks."""
     return InProcess(make) if workers.workers == 0 else OnRay(make, workers, n_tasks=n_tasks)
 
 
 class InProcess:
-    """One worker, here: for a few pairs, before Ray would have started."""
+    """One worker in this process: for a few pairs, before Ray would have started."""
 
     def __init__(self, make: Make):
         import torch
@@ -53,11 +53,11 @@ class InProcess:
         torch.set_num_threads(self._threads)
 
     def share(self, value: Any) -> Any:
-        """What stands for a value among the arguments of many tasks."""
+        """Make what stands for a value among the arguments of many tasks."""
         return value
 
     def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> int:
-        """Work off all lanes; a task returns how far the bar moves. Returns how far in all."""
+        """Do the tasks of all lanes; a task returns how far the bar moves. Returns how far in all."""
         total = 0
         for lane in lanes:
             for method, *arguments in lane:
@@ -68,15 +68,15 @@ class InProcess:
 
 
 class OnRay:
-    """Actors, started again when they die."""
+    """Workers that are Ray actors, started again when they die."""
 
     def __init__(self, make: Make, workers: Workers, *, n_tasks: int):
         import ray
 
         from ndvr.pipeline.cluster import cluster
 
-        have = cluster.join(workers.address)
-        wanted = workers.workers or have.gpus or have.cpus
+        resources = cluster.join(workers.address)
+        wanted = workers.workers or resources.gpus or resources.cpus
         count = max(1, min(n_tasks, wanted))
 
         class Worker:
@@ -90,8 +90,8 @@ class OnRay:
                 return getattr(self._work, method)(*arguments)
 
         actor: Any = ray.remote(
-            num_cpus=0.9 * have.cpus / max(wanted, have.cpus),
-            num_gpus=min(1.0, have.gpus / count),
+            num_cpus=0.9 * resources.cpus / max(wanted, resources.cpus),
+            num_gpus=min(1.0, resources.gpus / count),
             max_restarts=-1,
             max_task_retries=TRIES - 1,
         )(Worker)
@@ -109,13 +109,13 @@ class OnRay:
             ray.kill(actor)
 
     def share(self, value: Any) -> Any:
-        """What stands for a value among the arguments of many tasks."""
+        """Make what stands for a value among the arguments of many tasks."""
         import ray
 
         return ray.put(value)
 
     def run(self, work: str, lanes: Iterable[Sequence[Task]], bar: Progress) -> int:
-        """Work off all lanes; a task returns how far the bar moves. Returns how far in all.
+        """Do the tasks of all lanes; a task returns how far the bar moves. Returns how far in all.
 
         cluster.RunStopped when a task fails for good.
         """
@@ -123,14 +123,14 @@ class OnRay:
 
         from ndvr.pipeline.cluster import cluster
 
-        waiting, own = deque(deque(lane) for lane in lanes), [deque[Task]() for _ in self._actors]
+        waiting, taken = deque(deque(lane) for lane in lanes), [deque[Task]() for _ in self._actors]
         running: dict[Any, int] = {}
         total = 0
         with cluster.explained(work):
             idle = list(range(len(self._actors)))
             while idle or running:
                 for number in idle:
-                    if task := _next(number, own, waiting):
+                    if task := _next(number, taken, waiting):
                         running[self._actors[number].run.remote(*task)] = number
                 if not running:
                     break
@@ -142,8 +142,9 @@ class OnRay:
 
 
 def _one_thread(make: Make) -> Any:
-    """The work, on one CPU core or a GPU: sums of several threads would differ in their last bits with their number,
-    and a core each is the fastest anyway.
+    """Make what works, on one CPU core or a GPU.
+
+    Sums of several threads would differ in their last bits with their number, and a core each is the fastest anyway.
     """
     import torch
 
@@ -153,11 +154,15 @@ def _one_thread(make: Make) -> Any:
     return make("cpu")
 
 
-def _next(number: int, own: Sequence[deque[Task]], waiting: deque[deque[Task]]) -> Task | None:
-    """The next task of a worker: from its lane, else from a new one, else from the end of the longest."""
-    while not own[number] and waiting:
-        own[number].extend(waiting.popleft())
-    if own[number]:
-        return own[number].popleft()
-    longest = max(own, key=len)
+def _next(number: int, taken: Sequence[deque[Task]], waiting: deque[deque[Task]]) -> Task | None:
+    """Take the next task of a worker: from its lane, else from a new one, else from the end of the longest.
+
+    taken    what is left of the lane of each worker
+    waiting  lanes that no worker has
+    """
+    while not taken[number] and waiting:
+        taken[number].extend(waiting.popleft())
+    if taken[number]:
+        return taken[number].popleft()
+    longest = max(taken, key=len)
     return longest.pop() if longest else None
