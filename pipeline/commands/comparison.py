@@ -67,11 +67,11 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
     """
     settings = given(**check_method(settings))
     if "propose" in settings:
-        done, text = _from_coarse_to_fine(queries, database, scores, settings=settings, progress=not quiet)
+        done, report, text = _from_coarse_to_fine(queries, database, scores, settings=settings, progress=not quiet)
     else:
-        done, text = _all_pairs(queries, database, scores, settings=settings, progress=not quiet)
+        done, report, text = _all_pairs(queries, database, scores, settings=settings, progress=not quiet)
     if as_json:
-        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(report, ensure_ascii=False))
         return
     if not done.trained:
         click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
@@ -81,24 +81,36 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
             click.echo(f"{count:,} {what} have no features; {done.scores} lists them with the reason")
 
 
-def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, str]:
+def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, dict[str, Any], str]:
     from ndvr.pipeline.comparison import similarity as run
 
     if stray := [key for key in ("best", "doubtful", "selector", "index", "check") if key in settings]:
         raise ValueError(f"--{stray[0]} needs --propose METHOD: without it all pairs are compared")
     done = run.similarity(*libraries, **settings, progress=progress)
-    return done, done.text()
+    return done, done.to_json(), done.text()
 
 
-def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, str]:
+def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, dict[str, Any], str]:
     from ndvr.pipeline.cluster.workers import Workers
     from ndvr.pipeline.comparison import rerank as run
+    from ndvr.pipeline.comparison.inputs import MethodSpec
+    from ndvr.pipeline.comparison.selection import parse_selection
 
     if settings.pop("format", "parquet") != "parquet":
         raise ValueError("--format json holds scores of one method; leave it out with --propose")
-    own = {key: settings.pop(key) for key in ("workers", "memory_gb", "address") if key in settings}
-    done = run.rerank(*libraries, **settings, workers=Workers(**own, progress=progress))
-    return done, done.text()
+
+    def taken(*names: str) -> dict[str, Any]:
+        return {name: settings.pop(name) for name in names if name in settings}
+
+    workers = Workers(**taken("workers", "memory_gb", "address"), progress=progress)
+    selection = parse_selection(**taken("best", "doubtful", "selector"))
+    method = MethodSpec(**{"method": "thumbprint"} | taken("method", "weights", "options", "config"))
+    proposer = MethodSpec.parse(settings.pop("propose"))
+    n_checked = settings.pop("check", 0)
+    done = run.rerank(*libraries, method=method, proposer=proposer, selection=selection, **settings, workers=workers)
+    check = run.spot_check(done, n_checked, workers=workers) if n_checked else None
+    report = done.to_json() | {"check": check.to_json() if check else None}
+    return done, report, "\n".join([done.text(), *([check.text()] if check else [])])
 
 
 @click.command()

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndvr.operators.scores.groups import videos_of
+from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.store import Store, write_whole
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
-from ndvr.pipeline.comparison.inputs import comparable
+from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
 from ndvr.pipeline.comparison.score_folder import Cell, ScoreFolder
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -37,17 +37,12 @@ PAIRS, FAMILIES = "pairs.parquet", "families.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duplicates:
+class Duplicates(Compared):
     """What a dedupe run found."""
 
     pairs: str  # the folder
-    method: str
-    weights: str
-    trained: bool
     threshold: float | None
     top_k: int | None
-    videos: int
-    missing_videos: int  # without features
     compared: int  # pairs
     computed: int  # pairs, now; the others were there
     found: int  # pairs
@@ -56,17 +51,16 @@ class Duplicates:
     largest_family: int
     cells: int
     cells_resumed: int
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object for programs."""
+        """Make one flat object for programs."""
         return asdict(self) | {"pairs_per_s": round(self.computed / max(self.seconds, 1e-9), 1)}
 
     def _repr_html_(self) -> str:
         return as_html(self.text(), trained=self.trained)
 
     def text(self) -> str:
-        """Two lines."""
+        """Write two lines for people."""
         limits = [f"scored {self.threshold:g} or more"] if self.threshold is not None else []
         limits += [f"are among the {self.top_k} best of either video"] if self.top_k is not None else []
         return (
@@ -92,54 +86,45 @@ def dedupe(
     address: str | None = None,
     progress: bool = True,
 ) -> Duplicates:
-    """Find the pairs of one library's videos that score `threshold` or more, are among the `top_k` best of either
-    video, or both; write PAIRS.
+    """Find the pairs of a library's videos that score `threshold` or more, or are among the `top_k` best, into PAIRS.
 
-    Of a method that is not symmetric the higher of both directions counts: a clip is a copy of a part of a longer
-    video, the longer one is not wholly in the clip. Settings are those of `similarity`; as there, a killed run
-    continues and new videos cost only their own pairs. ValueError or FileNotFoundError before any work.
+    With both, a pair has to pass both; `top_k` counts the best of either video. Of a method that is not symmetric the
+    higher of both directions counts: a clip is a part of the longer video, the longer one is not in the clip.
+    Settings, errors and running again are as in `similarity`: new videos cost only their own pairs.
     """
     began = time.monotonic()
-    limits = _limits(threshold, top_k)
-    found = comparable(library, library, method=method, weights=weights, options=options, config=config)
-    entries = found.entries[0]
-    videos = videos_of(entries.values(), found.configs[0])
-    found.check_memory([videos], memory_gb)
-    folder = ScoreFolder(pairs, found.about | limits, name="pairs.json", holds="pairs")
-    folder.check_overlap("videos", entries)
-    side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(found.model))
-    if top_k is None:  # else what was not among the best may be now
-        folder.narrow(cells, side.shrunk, _ids)
-    folder.record({"videos": side})
-    todo = folder.missing(cells)
-    if todo:
-        own: dict[str, Any] = {"library": found.libraries[0].store, "folder": folder.signatures, "memory_gb": memory_gb}
-        make = partial(_worker, setting=found.setting, **own, **limits)
-        force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
-        grid.compute(make, todo, folder, force, compact=found.model.compact)
-    best = PairList([video.video_id for video in videos]).read(map(folder.path, cells), top_k=top_k)
-    numbers = _write(folder.out, best) | {
-        "videos": len(videos),
-        "missing_videos": len(entries) - len(videos),
-        "compared": sum(map(grid.pairs_of, cells)),
-    }
-    parts = [folder.path(cell).name for cell in cells]
-    folder.finish(parts, folder.write_ids({"videos": entries}), groups=side.groups, found=numbers)
+    limits = _check_limits(threshold, top_k)
+    spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
+    triangle = _open_triangle(check_inputs(library, library, spec), pairs, limits, memory_gb)
+    crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
+    missing = _compare(triangle, limits, crew)
+    numbers = _write(triangle, top_k)
     return Duplicates(
         pairs=str(pairs),
         method=method,
-        weights=found.model.weights,
-        trained=found.about["trained"],
+        weights=triangle.inputs.model.weights,
+        trained=triangle.inputs.trained,
         **limits,
         **numbers,
-        computed=sum(map(grid.pairs_of, todo)),
-        cells=len(cells),
-        cells_resumed=len(cells) - len(todo),
+        computed=sum(map(grid.pairs_of, missing)),
+        cells=len(triangle.cells),
+        cells_resumed=len(triangle.cells) - len(missing),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Triangle:
+    """The videos of the library in groups, the cells of all pairs of groups, and the folder for them."""
+
+    inputs: Inputs
+    videos: list[Video]  # those with features
+    folder: ScoreFolder
+    side: Side
+    cells: list[Cell]
+
+
+def _check_limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
     if threshold is None and top_k is None:
         raise ValueError("which pairs are alike depends on the method: give --threshold SCORE, --top-k K, or both")
     if threshold is not None and not math.isfinite(threshold):
@@ -147,6 +132,37 @@ def _limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k {top_k}: give 1 or more")
     return {"threshold": threshold, "top_k": top_k}
+
+
+def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], memory_gb: float) -> _Triangle:
+    """Check what else can be wrong, then make or open PAIRS."""
+    entries = inputs.entries[0]
+    videos = videos_of(entries.values(), inputs.configs[0])
+    inputs.check_memory([videos], memory_gb)
+    folder = ScoreFolder(pairs, inputs.decisive | limits, name="pairs.json", holds="pairs")
+    folder.check_overlap("videos", entries)
+    side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(inputs.model))
+    return _Triangle(inputs=inputs, videos=videos, folder=folder, side=side, cells=cells)
+
+
+def _compare(triangle: _Triangle, limits: dict[str, Any], workers: Workers) -> list[Cell]:
+    """Compute the cells that are missing, and return them."""
+    folder, inputs = triangle.folder, triangle.inputs
+    if limits["top_k"] is None:  # else what was not among the best may be now
+        folder.narrow(triangle.cells, triangle.side.shrunk, _ids)
+    folder.record({"videos": triangle.side})
+    missing = folder.missing(triangle.cells)
+    if missing:
+        make = partial(
+            _worker,
+            setting=inputs.setting,
+            library=inputs.libraries[0].store,
+            folder=folder.signatures,
+            memory_gb=workers.memory_gb,
+            **limits,
+        )
+        grid.compute(make, missing, folder, workers, compact=inputs.model.compact)
+    return missing
 
 
 def _worker(device: str, *, setting: Setting, library: Store, **settings: Any) -> PairCell:
@@ -160,19 +176,32 @@ def _ids(cell: Cell) -> dict[str, list[str]]:
     return {"video_id_a": both, "video_id_b": both}
 
 
-def _write(out: Path, best: PairList) -> dict[str, int]:
-    """Write the pairs and the families; returns how many of both there are."""
+def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
+    """Write the pairs and the families out of all cells, and put them in force; returns how many there are."""
+    folder, videos, entries = triangle.folder, triangle.videos, triangle.inputs.entries[0]
+    paths = [folder.path(cell) for cell in triangle.cells]
+    best = PairList([video.video_id for video in videos]).read(paths, top_k=top_k)
     families = best.families()
-    best.write(out / PAIRS)
+    best.write(folder.out / PAIRS)
+    _write_families(folder.out / FAMILIES, families)
+    numbers = {
+        "found": len(best),
+        "families": len(families),
+        "videos_in_families": sum(map(len, families)),
+        "largest_family": max(map(len, families), default=0),
+        "videos": len(videos),
+        "missing_videos": len(entries) - len(videos),
+        "compared": sum(map(grid.pairs_of, triangle.cells)),
+    }
+    ids = folder.write_ids({"videos": entries})
+    folder.finish([path.name for path in paths], ids, groups=triangle.side.groups, totals=numbers)
+    return numbers
+
+
+def _write_families(path: Path, families: list[list[str]]) -> None:
     columns = {
         "family": [number for number, family in enumerate(families) for _ in family],
         "video_id": [video_id for family in families for video_id in family],
     }
     schema = pa.schema([("family", pa.int32()), ("video_id", pa.string())])
-    write_whole(out / FAMILIES, lambda name: pq.write_table(pa.table(columns, schema=schema), name))
-    return {
-        "found": len(best),
-        "families": len(families),
-        "videos_in_families": sum(map(len, families)),
-        "largest_family": max(map(len, families), default=0),
-    }
+    write_whole(path, lambda name: pq.write_table(pa.table(columns, schema=schema), name))

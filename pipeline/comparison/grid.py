@@ -33,7 +33,7 @@ class GroupSize:
 
 
 def group_size(model: Model) -> GroupSize:
-    """By what a pair costs: least when a video is one vector or code, less when a window is one vector."""
+    """Choose by what a pair costs: least when a video is one vector or code, less when a window is one vector."""
     if model.compact:  # the scores of a cell are 16 MB, its signatures of 4 KB a video as much
         return GroupSize(queries=1024, videos=4096, least=256, windows=1 << 40)
     if len(model.feature_shape) == 1 and model.card.feature_dtype != "uint8":
@@ -44,7 +44,7 @@ def group_size(model: Model) -> GroupSize:
 def sides(
     recorded: Mapping[str, Sequence[Members]], videos: Mapping[str, Sequence[Video]], size: GroupSize
 ) -> dict[str, Side]:
-    """The groups of both sides; those of new videos so small that they make CELLS_AT_LEAST cells."""
+    """Group both sides; the groups of new videos are so small that they make CELLS_AT_LEAST cells."""
     rows = regroup(
         recorded.get("queries", ()),
         videos["queries"],
@@ -59,7 +59,7 @@ def sides(
 
 
 def triangle(recorded: Sequence[Members], videos: Sequence[Video], size: GroupSize) -> tuple[Side, list[Cell]]:
-    """The groups of a collection, and the cells of every group with itself and those before it."""
+    """Group a collection, and list the cells of every group with itself and those before it."""
 
     def fine(new: list[Video]) -> Iterable[Group]:
         n_groups = math.isqrt(2 * CELLS_AT_LEAST)
@@ -71,19 +71,19 @@ def triangle(recorded: Sequence[Members], videos: Sequence[Video], size: GroupSi
 
 
 def pairs_of(cell: Cell) -> int:
-    """How many pairs a cell compares; a group with itself has each pair once."""
+    """Count the pairs that a cell compares; a group with itself has each pair once."""
     row, column = cell
     return len(row) * (len(row) - 1) // 2 if row is column else len(row) * len(column)
 
 
-def compute(make: Make, todo: Sequence[Cell], folder: ScoreFolder, workers: Workers, *, compact: bool) -> float:
+def compute(make: Make, cells: Sequence[Cell], folder: ScoreFolder, workers: Workers, *, compact: bool) -> float:
     """Write the cells on a pool of workers, column by column; every cell file is a commit. Returns the seconds of work.
 
     `make` makes what has `keep(side, group)`, for a compact method, and `write(path, group, group)`.
     """
-    tasks = [(cell, folder.path(cell), ()) for cell in todo]
+    tasks = [(cell, folder.path(cell), ()) for cell in cells]
     # Groups of equal names are equal, also when they stand on both sides.
-    kept = {group.name: (side, group) for cell in todo for side, group in zip(SIDES, cell)} if compact else {}
+    kept = {group.name: (side, group) for cell in cells for side, group in zip(SIDES, cell)} if compact else {}
     return run(make, tasks, workers, kept=list(kept.values()))[1]
 
 
@@ -95,7 +95,7 @@ def run(
     kept: Sequence[tuple[str, Group]] = (),
     title: str = "similarity",
 ) -> tuple[int, float]:
-    """Signatures of `kept` groups into their files, then the tasks: cell, its path, further arguments of `write`.
+    """Write the signatures of `kept` groups, then do the tasks: cell, its path, further arguments of `write`.
 
     Returns the sum of what the tasks returned, and the seconds of work.
     """

@@ -1,9 +1,13 @@
-"""Two libraries and a method that fit each other: what every comparison checks before any work."""
+"""The inputs of a comparison: two libraries and a method that fit each other, then the score folder and its grid.
+
+inputs = check_inputs("queries", "database", MethodSpec(method="s2vs"))    # nothing is written
+grid = open_grid(inputs, "scores", query_ids=None, memory_gb=2.0)          # nothing is computed
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +29,77 @@ _PAIR_SHARE = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparable:
-    """Queries first, database second; they may be the same library."""
+class MethodSpec:
+    """A method with its settings, as the user names it; `config` is needed when a library holds several."""
+
+    method: str
+    weights: str | None = None
+    config: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> MethodSpec:
+        """Parse METHOD or METHOD:KEY=VALUE,...; keys are options of the method, weights and config."""
+        method, _, rest = text.partition(":")
+        settings: dict[str, Any] = {}
+        for setting in filter(None, rest.split(",")):
+            key, equals, value = setting.partition("=")
+            if not equals or not key:
+                raise ValueError(f"--propose {text!r}: expected METHOD or METHOD:KEY=VALUE,..., found {setting!r}")
+            settings[key] = value
+        weights, config = settings.pop("weights", None), settings.pop("config", None)
+        choose_one(method, weights, settings)  # ValueError now rather than later
+        return cls(method=method, options=settings, weights=weights, config=config)
+
+    def __str__(self) -> str:
+        settings = {**self.options, "weights": self.weights, "config": self.config}
+        text = ",".join(f"{key}={value}" for key, value in settings.items() if value is not None)
+        return f"{self.method}:{text}" if text else self.method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Facts that every kind of comparison reports."""
+
+    method: str
+    weights: str
+    trained: bool
+    videos: int  # of the database, with features
+    missing_videos: int  # without features
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Make one flat object for programs."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Compared):
+    """Facts that every comparison of two libraries reports."""
+
+    scores: str  # the folder
+    queries: int  # with features
+    missing_queries: int  # asked for, without features
+    pairs: int  # queries x videos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Two libraries, the queries' first and the database second, and the method; they may be the same library."""
 
     libraries: tuple[Library, Library]
     configs: tuple[str, str]
     entries: tuple[dict[str, Entry], dict[str, Entry]]
     setting: Setting
     model: Model  # on this machine's CPU, for its facts; only what compares
-    about: dict[str, Any]  # what decides the scores of a pair of features
+    decisive: dict[str, Any]  # what decides the scores of a pair of features, as scores.json records it
+
+    @property
+    def trained(self) -> bool:
+        return self.decisive["trained"]
 
     def pick(self, query_ids: Iterable[str] | str | Path | None) -> dict[str, Entry]:
-        """The entries of these queries: ids, or a list of them in a file, "-" for standard input; None: all."""
+        """Look up the entries of these queries: ids, or a list of them in a file, "-" for standard input; None: all."""
         entries, library = self.entries[0], self.libraries[0]
         if query_ids is None:
             return entries
@@ -66,19 +129,11 @@ class Comparable:
             )
 
 
-def comparable(
-    queries: str | Path,
-    database: str | Path,
-    *,
-    method: str,
-    weights: str | None = None,
-    options: dict[str, Any] | None = None,
-    config: str | None = None,
-) -> Comparable:
+def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec) -> Inputs:
     """Open both libraries. ValueError or FileNotFoundError when they do not fit each other or the method."""
-    setting = choose_one(method, weights, options)
+    setting = choose_one(spec.method, spec.weights, spec.options)
     libraries = Library(queries), Library(database)
-    configs = libraries[0].config_of(method, config), libraries[1].config_of(method, config)
+    configs = libraries[0].config_of(spec.method, spec.config), libraries[1].config_of(spec.method, spec.config)
     made_with = libraries[0].configs[configs[0]], libraries[1].configs[configs[1]]
     _check_features(libraries, made_with)
     # What the features were made with holds, whatever this command's defaults are.
@@ -90,11 +145,11 @@ def comparable(
             f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
             f"(`ndvr methods {model.name}`)"
         )
-    of_queries = libraries[0].entries(configs[0])
+    query_entries = libraries[0].entries(configs[0])
     same = str(libraries[0]) == str(libraries[1])
-    about = {
+    decisive = {
         "format": FORMAT,
-        "method": method,
+        "method": spec.method,
         "weights": model.weights,
         "features": made_with[0].weights,
         "trained": model.trained and made_with[0].trained,
@@ -105,13 +160,13 @@ def comparable(
         "query_library": str(queries),
         "database_library": str(database),
     }
-    return Comparable(
+    return Inputs(
         libraries=libraries,
         configs=configs,
-        entries=(of_queries, of_queries if same else libraries[1].entries(configs[1])),
+        entries=(query_entries, query_entries if same else libraries[1].entries(configs[1])),
         setting=setting,
         model=model,
-        about=about,
+        decisive=decisive,
     )
 
 
@@ -126,15 +181,15 @@ def _check_features(libraries: tuple[Library, Library], configs: tuple[Config, C
             )
 
 
-# --- A comparison that was opened: libraries, method, SCORES and the groups of the grid fit; nothing is computed yet
+# --- The score folder and the groups of its grid; nothing is computed yet --------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """By side: "queries" and "videos"."""
+class ScoreGrid:
+    """Inputs in groups, and the folder for their scores; by side: "queries" and "videos"."""
 
-    found: Comparable
-    asked: Mapping[str, dict[str, Entry]]
+    inputs: Inputs
+    entries: Mapping[str, dict[str, Entry]]  # asked for
     videos: Mapping[str, list[Video]]  # those with features
     folder: ScoreFolder
     sides: Mapping[str, Side]
@@ -145,51 +200,51 @@ class Opened:
 
     @property
     def shrunk(self) -> dict[str, str]:
-        """What groups that lost videos were called before."""
+        """Names that groups which lost videos had before, by their names now."""
         return {**self.sides["queries"].shrunk, **self.sides["videos"].shrunk}
 
     def worker(self, memory_gb: float) -> dict[str, Any]:
-        """What a worker needs to make a `Scorer`."""
+        """Collect what a worker needs to make a `Scorer`."""
         return {
-            "setting": self.found.setting,
-            "libraries": [library.store for library in self.found.libraries],
+            "setting": self.inputs.setting,
+            "libraries": [library.store for library in self.inputs.libraries],
             "folder": self.folder.signatures,
             "memory_gb": memory_gb,
         }
 
     def facts(self) -> dict[str, Any]:
-        """What every kind of run says about itself."""
+        """Fill in the fields of `Scored`, but for the seconds."""
         queries, videos = (len(self.videos[side]) for side in grid.SIDES)
         return {
             "scores": str(self.folder.out),
-            "method": self.found.model.name,
-            "weights": self.found.model.weights,
-            "trained": self.found.about["trained"],
+            "method": self.inputs.model.name,
+            "weights": self.inputs.model.weights,
+            "trained": self.inputs.trained,
             "queries": queries,
             "videos": videos,
             "pairs": queries * videos,
-            "missing_queries": len(self.asked["queries"]) - queries,
-            "missing_videos": len(self.asked["videos"]) - videos,
+            "missing_queries": len(self.entries["queries"]) - queries,
+            "missing_videos": len(self.entries["videos"]) - videos,
         }
 
 
-def open_comparison(
-    found: Comparable,
+def open_grid(
+    inputs: Inputs,
     scores: str | Path,
     *,
     query_ids: Iterable[str] | str | Path | None,
     memory_gb: float,
-    about: Mapping[str, Any] | None = None,
-) -> Opened:
+    decisive: Mapping[str, Any] | None = None,
+) -> ScoreGrid:
     """Check what else can be wrong, then make or open SCORES.
 
-    `about` joins what decides whether it holds the same comparison.
+    decisive  what, beside the inputs, decides whether it holds the same comparison
     """
-    asked = {"queries": found.pick(query_ids), "videos": found.entries[1]}
-    videos = {name: videos_of(side.values(), found.configs[n]) for n, (name, side) in enumerate(asked.items())}
-    found.check_memory(videos.values(), memory_gb)
-    folder = ScoreFolder(scores, found.about | dict(about or {}))
-    for name, side in asked.items():
+    entries = {"queries": inputs.pick(query_ids), "videos": inputs.entries[1]}
+    videos = {name: videos_of(side.values(), inputs.configs[n]) for n, (name, side) in enumerate(entries.items())}
+    inputs.check_memory(videos.values(), memory_gb)
+    folder = ScoreFolder(scores, inputs.decisive | dict(decisive or {}))
+    for name, side in entries.items():
         folder.check_overlap(name, side)
-    sides = grid.sides(folder.recorded, videos, grid.group_size(found.model))
-    return Opened(found=found, asked=asked, videos=videos, folder=folder, sides=sides)
+    sides = grid.sides(folder.recorded, videos, grid.group_size(inputs.model))
+    return ScoreGrid(inputs=inputs, entries=entries, videos=videos, folder=folder, sides=sides)

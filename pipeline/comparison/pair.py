@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,10 @@ from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_whole
 from ndvr.operators.video.decode import Decode, Job
 from ndvr.pipeline.notebook import as_html
-from ndvr.pipeline.settings import choose_one
+from ndvr.pipeline.settings import Setting, choose_one
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,14 @@ class PairResult:
     plot: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Make one flat object for programs."""
         return {**vars(self), "range": list(self.range), "windows": list(self.windows)}
 
     def _repr_html_(self) -> str:
         return as_html(self.text())
 
     def text(self) -> str:
-        """One or two lines."""
+        """Write one to four lines for people."""
         low, high = self.range
         lines = [] if self.trained else ["WARNING: untrained (random) weights; this score means nothing."]
         lines.append(f"{self.score:.4f}  {self.a} in {self.b}  ({self.method}; {low:g} unrelated .. {high:g} the same)")
@@ -60,25 +64,17 @@ def compare(
     plot: str | Path | None = None,
     decoder: str = "auto",
 ) -> PairResult:
-    """Score two video files. ValueError when one cannot be decoded, FileNotFoundError when one does not exist."""
+    """Score two video files in both directions, and draw where they agree when `plot` names a picture.
+
+    ValueError when one cannot be decoded, FileNotFoundError when one does not exist.
+    """
     for path in (a, b):
         if not is_remote(path) and not Path(path).exists():
             raise FileNotFoundError(f"no video at {path}")
     setting = choose_one(method, weights, options)
     model = setting.load("cpu", "embed", "similarity")
-    decode = Decode(jobs={method: Job(view=setting.view, config="")}, run="", decoder=decoder)
-    embed = Embed({method: model})
-    times, signatures = [], []
-    try:
-        for path in (a, b):
-            start_s, features = _features(str(path), method, decode, embed)
-            shape = (len(start_s), *model.feature_shape)
-            times.append(start_s)
-            signatures.append(
-                model.signature(np.frombuffer(bytearray(features), model.card.feature_dtype).reshape(shape))
-            )
-    finally:
-        decode.close()
+    times, features = _extract([str(a), str(b)], setting, model, decoder)
+    signatures = [model.signature(array) for array in features]
     result = PairResult(
         a=str(a),
         b=str(b),
@@ -96,20 +92,38 @@ def compare(
     return result
 
 
-def _features(path: str, method: str, decode: Decode, embed: Embed) -> tuple[np.ndarray, bytes]:
-    """Times and feature bytes of one video, piece by piece; only the successful decoder's count."""
+def _extract(
+    paths: list[str], setting: Setting, model: Model, decoder: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Extract videos one after the other: times (T,) and features (T, *feature_shape) of each."""
+    method = setting.method
+    decode = Decode(jobs={method: Job(view=setting.view, config="")}, run="", decoder=decoder)
+    embed = Embed({method: model})
+    times, features = [], []
+    try:
+        for path in paths:
+            pieces = _pieces(path, method, decode, embed)
+            times.append(np.concatenate([piece["start_s"] for piece in pieces]))
+            data = bytearray(b"".join(piece["data"] for piece in pieces))
+            features.append(np.frombuffer(data, model.card.feature_dtype).reshape(len(times[-1]), *model.feature_shape))
+    finally:
+        decode.close()
+    return times, features
+
+
+def _pieces(path: str, method: str, decode: Decode, embed: Embed) -> list[dict[str, Any]]:
+    """Decode and embed one video; only the pieces of the decoder that succeeded count."""
     video = pa.table({"video_id": [path], "uri": [path], "methods": [[method]]})
     rows = [row for table in decode(video) for row in embed(table).to_pylist()]
     end = rows[-1]
-    bad = next((row for row in rows if row["status"] == "failed" and row["attempt"] == end["attempt"]), end)
-    if bad["status"] != "done":
-        raise ValueError(f"{path}: {bad['error_class'] or bad['status']}: {bad['message']}")
-    pieces = [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
-    return np.concatenate([row["start_s"] for row in pieces]), b"".join(row["data"] for row in pieces)
+    outcome = next((row for row in rows if row["status"] == "failed" and row["attempt"] == end["attempt"]), end)
+    if outcome["status"] != "done":
+        raise ValueError(f"{path}: {outcome['error_class'] or outcome['status']}: {outcome['message']}")
+    return [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
 
 
 def _plot(path: Path, matrix: np.ndarray, result: PairResult, times: list[np.ndarray]) -> None:
-    """The window-to-window similarities: copies show as bright lines, parallel to the diagonal at equal speed."""
+    """Draw the window-to-window similarities: copies show as bright lines, parallel to the diagonal at equal speed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), dpi=130, layout="constrained")

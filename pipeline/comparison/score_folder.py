@@ -36,36 +36,38 @@ IdsByColumn = Mapping[str, Collection[str]]
 
 
 class ScoreFolder:
-    """Made, or opened to be continued. ValueError when it holds another comparison than `about` says.
+    """A folder for the scores of one comparison, made, or opened to be continued.
+
+    ValueError when it holds another comparison than `decisive` says, whose entries are all that decides the scores.
 
     name   of the file that says what the folder holds
     holds  what that is, for error texts
     """
 
-    def __init__(self, place: str | Path, about: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
+    def __init__(self, place: str | Path, decisive: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
         if is_remote(place):
             raise ValueError(f"{place}: {holds} are kept in a local folder; name one for {holds.upper()}")
-        self.out, self.about, self.holds = (out := Path(place)), about, holds
+        self.out, self.decisive, self.holds = (out := Path(place)), decisive, holds
         self.parts, self.signatures, self.manifest = out / PARTS, out / SIGNATURES, out / name
         if self.manifest.exists():
-            found = json.loads(self.manifest.read_text(encoding="utf-8"))
-            differs = [key for key in about if found.get(key) != about[key] and not key.endswith("library")]
+            before = json.loads(self.manifest.read_text(encoding="utf-8"))
+            differs = [key for key in decisive if before.get(key) != decisive[key] and not key.endswith("library")]
             if differs:
-                raise self._other(f"other {', '.join(differs)}")
+                raise self._other_comparison(f"other {', '.join(differs)}")
         elif out.exists() and any(out.iterdir()):
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
-            write_json(self.manifest, about | {"parts": None})
+            write_json(self.manifest, decisive | {"parts": None})
         self.recorded = read_groups(out / GROUPS)
 
-    def _other(self, why: str) -> ValueError:
+    def _other_comparison(self, why: str) -> ValueError:
         return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
 
     def check_overlap(self, side: str, video_ids: Iterable[str]) -> None:
-        """ValueError when nothing of a side is asked for any more: scores must not be lost to a wrong name."""
+        """Raise ValueError when nothing of a side is asked for any more: scores must not be lost to a wrong name."""
         before = {video_id for group in self.recorded.get(side, ()) for video_id, _ in group}
         if before and before.isdisjoint(video_ids):
-            raise self._other(f"none of its {len(before)} {side} is asked for now")
+            raise self._other_comparison(f"none of its {len(before)} {side} is asked for now")
 
     def narrow(self, cells: Iterable[Cell], shrunk: Mapping[str, str], ids: Callable[[Cell], IdsByColumn]) -> None:
         """Make the cells of groups that lost videos (new name: old name) from those they were, without computing any.
@@ -86,21 +88,21 @@ class ScoreFolder:
             write_groups(self.out / GROUPS, sides)
 
     def path(self, cell: Cell) -> Path:
-        """Where a cell is written."""
+        """Name the file of a cell."""
         return self.parts / _name(cell[0].name, cell[1].name)
 
-    def there(self) -> set[str]:
-        """Names of all parts that were written, in force or not."""
+    def written(self) -> set[str]:
+        """List the names of all parts that were written, in force or not."""
         return _listed(self.parts)
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those that are not there yet."""
-        there = self.there()
-        return [cell for cell in cells if self.path(cell).name not in there]
+        """Select the cells that were not written yet."""
+        written = self.written()
+        return [cell for cell in cells if self.path(cell).name not in written]
 
-    def write_ids(self, asked: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
-        """Write who was asked for and what became of it; file names by side, which stand for the content."""
-        return {side: _write_ids(self.out, side, entries) for side, entries in asked.items()}
+    def write_ids(self, entries: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
+        """Write which videos were asked for and what became of them; returns the names of the files by side."""
+        return {side: _write_ids(self.out, side, of_side) for side, of_side in entries.items()}
 
     def finish(
         self,
@@ -108,21 +110,21 @@ class ScoreFolder:
         ids: Mapping[str, str],
         *,
         groups: Iterable[Group],
-        found: Mapping[str, Any] | None = None,
+        totals: Mapping[str, Any] | None = None,
     ) -> None:
         """Put parts in force, all at once, and remove what they replace, and signatures of others than `groups`.
 
-        `ids` are files of `write_ids`; `found` is told about beside them.
+        `ids` are files of `write_ids`; `totals` are noted beside them.
         """
-        if missing := sorted(set(parts) - self.there()):
+        if missing := sorted(set(parts) - self.written()):
             raise ValueError(
                 f"{len(missing)} parts of {self.out} are gone, such as {missing[0]}: is another run writing there? "
                 "Run this one again"
             )
-        about = self.about | {"parts": list(parts), "ids": dict(ids)} | ({"found": found} if found else {})
-        if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(about)):
+        manifest = self.decisive | {"parts": list(parts), "ids": dict(ids)} | ({"found": totals} if totals else {})
+        if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(manifest)):
             (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
-            write_json(self.manifest, about)
+            write_json(self.manifest, manifest)
         _remove(self.parts, set(parts))
         _remove(self.signatures, {f"{group.name}.npy" for group in groups})
         for name, kept in ids.items():
@@ -144,7 +146,7 @@ def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
 
 
 def copy_ids(source: Path, out: Path) -> dict[str, str]:
-    """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; their names by side."""
+    """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; returns their names by side."""
     names = json.loads((source / ABOUT).read_text(encoding="utf-8"))["ids"]
     for name in names.values():
         write_whole(out / name, partial(shutil.copyfile, source / name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,86 +11,132 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ndvr import models
-from ndvr.operators.scores.groups import Video, regroup
+from ndvr.models.card import Card
+from ndvr.operators.scores.groups import regroup
 from ndvr.operators.scores.shortlist import count_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
-from ndvr.pipeline.comparison.inputs import Comparable
-from ndvr.pipeline.comparison.proposals import Proposals, Proposer, Urgency
+from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, ScoreGrid
+from ndvr.pipeline.comparison.proposals import Chosen, Proposals, Urgency
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model
     from ndvr.operators.scores.cells import Scorer
 
 
+@dataclass(frozen=True)
 class Best:
-    """The videos that the proposer scores highest."""
+    """Choose the videos that the proposer scores highest."""
 
-    to_proposer_scale = False
+    wanted: str | int  # with each query: so many videos (250), or so large a share of the database ("5%")
 
-    def __init__(self, found: Comparable, proposer: Proposer, wanted: str | int):
-        count_of(wanted, 1)  # ValueError now rather than later
-        self.wanted, self.about = wanted, {"best": str(wanted)}
-        self._low, self._fast = found.model.card.range[0], models.card(proposer.method).range
+    on_proposer_scale = False  # whether scores of the slow method are brought to the scale of the proposer
 
-    def urgency(
-        self, proposals: Proposals, videos: Mapping[str, Sequence[Video]], folder: Path, workers: Workers
-    ) -> None:
-        """None: the score itself."""
+    def __post_init__(self) -> None:
+        count_of(self.wanted, 1)  # ValueError now rather than later
 
-    def rest(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of the proposer, brought 1 to 2 below the range of the method that compares closely."""
-        low, high = self._fast
-        return self._low - 1 - (high - scores) / (high - low)
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Say what decides the choice, as scores.json records it."""
+        return {"best": str(self.wanted)}
+
+    def check(self, slow: Inputs, proposer: MethodSpec) -> None:
+        """Accept every pair of methods."""
+
+    def choose(self, proposals: Proposals, score_grid: ScoreGrid, workers: Workers) -> Chosen:
+        """Choose among the videos of the grid, which are those that the slow method can compare."""
+        return _choose(self.wanted, proposals, score_grid, urgency=None)
+
+    def scale_others(self, scores: np.ndarray, slow: Card, proposer: Card) -> np.ndarray:
+        """Bring the proposer's scores of the other videos 1 to 2 below the range of the slow method."""
+        low, high = proposer.range
+        return slow.range[0] - 1 - (high - scores) / (high - low)
 
 
+@dataclass(frozen=True)
 class Doubtful:
-    """The videos of which the method's selector doubts the score that the method's own fast form gave."""
+    """Choose the videos of which the method's selector doubts the score that the method's own fast form gave."""
 
-    to_proposer_scale = True
+    wanted: str | int  # as for `Best`
+    selector: str | None = None  # weights of the selector; None: as published
 
-    def __init__(self, found: Comparable, proposer: Proposer, wanted: str | int, selector: str | None):
-        model = found.model
-        offered = model.card.selector
-        if offered is None or proposer.method != model.name or not offered.knows(proposer.options):
+    on_proposer_scale = True
+
+    def __post_init__(self) -> None:
+        count_of(self.wanted, 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Say what decides the choice, as scores.json records it."""
+        return {"doubtful": str(self.wanted), "selector": self.selector}
+
+    def check(self, slow: Inputs, proposer: MethodSpec) -> None:
+        """Raise ValueError unless the method has a selector for this proposer, and its weights can be loaded."""
+        offered = slow.model.card.selector
+        if offered is None or proposer.method != slow.model.name or not offered.knows(proposer.options):
             raise ValueError(f"no selector knows both methods: --doubtful needs {_with_selectors()}")
-        count_of(wanted, 1)
-        self.wanted, self.about = wanted, {"doubtful": str(wanted), "selector": selector}
-        self._settings: dict[str, Any] = {"method": model.name, "weights": selector, "options": model.options}
-        self._found, self._model = found, _selector("cpu", **self._settings)
+        _load_selector("cpu", **self._model_settings(slow))
 
-    def urgency(
-        self, proposals: Proposals, videos: Mapping[str, Sequence[Video]], folder: Path, workers: Workers
-    ) -> Urgency:
-        """The selector's doubt; what it says of single videos is kept in `folder`."""
-        sides = {
-            side: regroup(recorded, videos[side], lambda new: ()).groups for side, recorded in proposals.groups.items()
-        }
-        kept = {group.name: (side, group) for side in grid.SIDES for group in sides[side]}
-        missing = [pair for name, pair in kept.items() if not (folder / f"{name}.npy").exists()]
-        if missing:
-            libraries = [library.store for library in self._found.libraries]
-            make = partial(_worker, libraries=libraries, folder=folder, memory_gb=workers.memory_gb, **self._settings)
-            grid.run(make, [], workers, kept=missing, title="selector")
-        for path in folder.glob("*.npy"):
-            if path.stem not in kept:
-                path.unlink()
+    def choose(self, proposals: Proposals, score_grid: ScoreGrid, workers: Workers) -> Chosen:
+        """Choose among the videos of the grid; what the selector says of single videos is kept in SCORES/selector."""
+        settings, folder = self._model_settings(score_grid.inputs), score_grid.folder.out / "selector"
+        _keep_signatures(proposals, score_grid, folder, settings, workers)
+        selector = _load_selector("cpu", **settings)
 
-        def doubts(row: str, column: str, coarse: np.ndarray) -> np.ndarray:
+        def doubts(row: str, column: str, scores: np.ndarray) -> np.ndarray:
             stacked = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in (row, column))
-            queries, targets = (self._model.unstack(array) for array in stacked)
-            return self._model.urgency(queries, targets, coarse)
+            queries, targets = (selector.unstack(array) for array in stacked)
+            return selector.urgency(queries, targets, scores)
 
-        return doubts
+        return _choose(self.wanted, proposals, score_grid, urgency=doubts)
 
-    def rest(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of the proposer as they are: the others are brought to its scale."""
+    def scale_others(self, scores: np.ndarray, slow: Card, proposer: Card) -> np.ndarray:
+        """Leave the proposer's scores as they are: those of the slow method are brought to its scale."""
         return scores
+
+    def _model_settings(self, slow: Inputs) -> dict[str, Any]:
+        return {"method": slow.model.name, "weights": self.selector, "options": slow.model.options}
+
+
+Selection = Best | Doubtful
+
+
+def parse_selection(
+    *, best: str | int | None = None, doubtful: str | int | None = None, selector: str | None = None
+) -> Selection:
+    """Make the selection that --best, or --doubtful with --selector, asks for."""
+    if (best is None) == (doubtful is None):
+        raise ValueError("say how many videos to compare with each query: --best N or P%, or --doubtful P%")
+    return Best(best or "") if doubtful is None else Doubtful(doubtful, selector)
+
+
+def _choose(wanted: str | int, proposals: Proposals, score_grid: ScoreGrid, *, urgency: Urgency | None) -> Chosen:
+    comparable = {side: {video.video_id for video in videos} for side, videos in score_grid.videos.items()}
+    return proposals.choose(count_of(wanted, len(proposals.video_ids)), **comparable, urgency=urgency)
+
+
+def _keep_signatures(
+    proposals: Proposals, score_grid: ScoreGrid, folder: Path, settings: Mapping[str, Any], workers: Workers
+) -> None:
+    """Write the selector's signatures of the proposer's groups that are not in the folder, and remove all others."""
+    sides = {
+        side: regroup(recorded, score_grid.videos[side], lambda new: ()).groups
+        for side, recorded in proposals.groups.items()
+    }
+    groups = {group.name: (side, group) for side in grid.SIDES for group in sides[side]}
+    missing = [pair for name, pair in groups.items() if not (folder / f"{name}.npy").exists()]
+    if missing:
+        libraries = [library.store for library in score_grid.inputs.libraries]
+        make = partial(_worker, libraries=libraries, folder=folder, memory_gb=workers.memory_gb, **settings)
+        grid.run(make, [], workers, kept=missing, title="selector")
+    for path in folder.glob("*.npy"):
+        if path.stem not in groups:
+            path.unlink()
 
 
 def _with_selectors() -> str:
-    """The methods that have a selector and their fast forms, as options of the command line."""
+    """List the methods that have a selector and their fast forms, as options of the command line."""
     selectors = {name: selector for name in models.names() if (selector := models.card(name).selector)}
     fast = {
         name: ",".join(f"{key}={value}" for key, value in each.proposer.items()) for name, each in selectors.items()
@@ -97,11 +144,11 @@ def _with_selectors() -> str:
     return " or ".join(f"--method {name} --propose {name}:{options}" for name, options in fast.items())
 
 
-def _selector(device: str, *, method: str, weights: str | None, options: dict[str, Any]) -> Model:
+def _load_selector(device: str, *, method: str, weights: str | None, options: dict[str, Any]) -> Model:
     return models.load_selector(method, weights, device, **options)
 
 
 def _worker(device: str, *, libraries: list[Store], folder: Path, memory_gb: float, **settings: Any) -> Scorer:
     from ndvr.operators.scores.cells import Scorer
 
-    return Scorer(_selector(device, **settings), *libraries, folder=folder, memory_gb=memory_gb)
+    return Scorer(_load_selector(device, **settings), *libraries, folder=folder, memory_gb=memory_gb)

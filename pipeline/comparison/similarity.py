@@ -19,7 +19,7 @@ from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import grid
-from ndvr.pipeline.comparison.inputs import Comparable, comparable, open_comparison
+from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
 from ndvr.pipeline.comparison.score_folder import SIMILARITIES
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -29,30 +29,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Scored):
     """What a similarity run did."""
 
-    scores: str
-    method: str
-    weights: str
-    trained: bool
-    queries: int
-    videos: int
-    pairs: int
     pairs_computed: int  # now; the others were there
-    missing_queries: int  # asked for, without features
-    missing_videos: int
     cells: int
     cells_resumed: int  # found finished
     compute_s: float  # of seconds, what the workers took once they were there
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object for programs."""
+        """Make one flat object for programs."""
         return asdict(self) | {"pairs_per_s": round(self.pairs_computed / max(self.seconds, 1e-9), 1)}
 
     def text(self) -> str:
-        """Return one line."""
+        """Write one line for people."""
         new = "" if self.pairs_computed == self.pairs else f"{self.pairs_computed:,} of them new; "
         return (
             f"{self.pairs:,} scores of {self.queries:,} queries x {self.videos:,} videos by {self.method} in "
@@ -91,42 +81,46 @@ def similarity(
     began = time.monotonic()
     if format not in ("parquet", "json"):
         raise ValueError(f"unknown format {format!r}; choose parquet or json")
-    force = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
-    found = comparable(queries, database, method=method, weights=weights, options=options, config=config)
-    done = score_all(found, scores, query_ids=query_ids, workers=force)
+    crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
+    spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
+    comparison = score_all(check_inputs(queries, database, spec), scores, query_ids=query_ids, workers=crew)
     if format == "json":
         write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
-    return replace(done, seconds=round(time.monotonic() - began, 3))
+    return replace(comparison, seconds=round(time.monotonic() - began, 3))
 
 
 def score_all(
-    found: Comparable, scores: str | Path, *, query_ids: Iterable[str] | str | Path | None, workers: Workers
+    inputs: Inputs, scores: str | Path, *, query_ids: Iterable[str] | str | Path | None, workers: Workers
 ) -> Comparison:
-    """`similarity` of libraries that were opened."""
+    """Do the work of `similarity` for inputs that were checked.
+
+    Lay out the grid, keep the cells of groups that only lost videos, compute the missing ones, put all in force.
+    """
     began = time.monotonic()
-    opened = open_comparison(found, scores, query_ids=query_ids, memory_gb=workers.memory_gb)
-    folder, sides = opened.folder, opened.sides
+    score_grid = open_grid(inputs, scores, query_ids=query_ids, memory_gb=workers.memory_gb)
+    folder, sides = score_grid.folder, score_grid.sides
     cells = [(row, column) for column in sides["videos"].groups for row in sides["queries"].groups]
-    folder.narrow(cells, opened.shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
+    folder.narrow(cells, score_grid.shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})
     folder.record(sides)
-    todo = folder.missing(cells)
+    missing = folder.missing(cells)
     compute_s = 0.0
-    if todo:
-        make = partial(score_worker, **opened.worker(workers.memory_gb))
-        compute_s = grid.compute(make, todo, folder, workers, compact=found.model.compact)
-    folder.finish([folder.path(cell).name for cell in cells], folder.write_ids(opened.asked), groups=opened.groups)
+    if missing:
+        make = partial(score_worker, **score_grid.worker(workers.memory_gb))
+        compute_s = grid.compute(make, missing, folder, workers, compact=inputs.model.compact)
+    parts = [folder.path(cell).name for cell in cells]
+    folder.finish(parts, folder.write_ids(score_grid.entries), groups=score_grid.groups)
     return Comparison(
-        **opened.facts(),
-        pairs_computed=sum(map(grid.pairs_of, todo)),
+        **score_grid.facts(),
+        pairs_computed=sum(map(grid.pairs_of, missing)),
         cells=len(cells),
-        cells_resumed=len(cells) - len(todo),
+        cells_resumed=len(cells) - len(missing),
         compute_s=round(compute_s, 3),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
 def score_worker(device: str, *, setting: Setting, libraries: list[Store], folder: Path, memory_gb: float) -> ScoreCell:
-    """What scores cells on a device."""
+    """Make what scores cells on a device."""
     from ndvr.operators.scores.cells import ScoreCell
 
     return ScoreCell(setting.load(device, "similarity"), *libraries, folder=folder, memory_gb=memory_gb)

@@ -15,8 +15,9 @@ from ndvr.operators.metrics.agreement import agreement
 from ndvr.operators.scores.shortlist import Highest, count_of, nearest
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.commands.comparison import similarity as command
-from ndvr.pipeline.comparison.proposals import Proposer
-from ndvr.pipeline.comparison.rerank import rerank
+from ndvr.pipeline.comparison.inputs import MethodSpec
+from ndvr.pipeline.comparison.rerank import rerank, spot_check
+from ndvr.pipeline.comparison.selection import parse_selection
 
 QUERIES = {"q1": 5, "q11": 7, "q21": 4}
 DATABASE = {"v1": 6, "v2": 9, "v3": 4, "v11": 8, "v12": 5, "v21": 12, "v22": 4, "v31": 7, "v41": 5, "v51": 6}
@@ -37,8 +38,11 @@ def both(folder, lengths):
 
 
 def reranked(sides, out, **settings):
-    given = {"method": "csl3d", "weights": "random", "propose": FAST, "workers": HERE}
-    return rerank(*sides, out, **given | settings)
+    method = MethodSpec(method=settings.pop("method", "csl3d"), weights=settings.pop("weights", "random"))
+    proposer = MethodSpec.parse(settings.pop("propose", FAST))
+    chosen_by = {name: settings.pop(name) for name in ("best", "doubtful", "selector") if name in settings}
+    selection = parse_selection(**chosen_by)
+    return rerank(*sides, out, method=method, proposer=proposer, selection=selection, workers=HERE, **settings)
 
 
 def by_hand(method: str, **settings) -> dict[tuple[str, str], float]:
@@ -133,7 +137,8 @@ def test_a_part_that_was_lost_is_made_again(sides, tmp_path):
 @pytest.mark.parametrize("index", ["flat", "ivf"])
 def test_with_an_index_only_what_is_proposed_has_a_score(sides, tmp_path, coarse, fine, index):
     # Of ten videos there are no lists to leave out, so both are exact; equal codes may be taken in another order.
-    done = reranked(sides, tmp_path / "s", best=4, index=index, check=1)
+    done = reranked(sides, tmp_path / "s", best=4, index=index)
+    assert spot_check(done, 1, workers=HERE).agreement.queries == 1
     assert (done.pairs, done.pairs_scored, done.pairs_compared) == (30, 12, 12)
     found = scores_in(tmp_path / "s")
     assert found == pytest.approx({pair: fine[pair] for pair in found}, abs=1e-5)
@@ -172,14 +177,15 @@ def test_videos_that_only_the_fast_method_has_seen_keep_its_score(tmp_path):
 
 
 def test_a_check_says_what_was_lost_and_what_it_would_have_taken(sides, tmp_path, fine, coarse):
-    done = reranked(sides, tmp_path / "s", best=3, check=2)
-    assert done.check.agreement.queries == 2
-    assert done.check.all_pairs_s > 0 and done.check.spent_s > 0
-    whole = reranked(sides, tmp_path / "all", best="100%", check=3)
-    assert whole.check.agreement.recall == {10: 1.0, 100: 1.0} and whole.check.agreement.ap == {10: 1.0, 100: 1.0}
+    done = reranked(sides, tmp_path / "s", best=3)
+    check = spot_check(done, 2, workers=HERE)
+    assert check.agreement.queries == 2
+    assert check.all_pairs_s > 0 and check.spent_s > 0
+    whole = spot_check(reranked(sides, tmp_path / "all", best="100%"), 3, workers=HERE)
+    assert whole.agreement.recall == {10: 1.0, 100: 1.0} and whole.agreement.ap == {10: 1.0, 100: 1.0}
     checked = [query for query in QUERIES if any(pair[0] == query for pair in scores_in(tmp_path / "s" / "check"))]
     shares = [len(best_of(coarse, query, 3) & best_of(fine, query, 10)) / 10 for query in checked]
-    assert done.check.agreement.recall[10] == pytest.approx(np.mean(shares))
+    assert check.agreement.recall[10] == pytest.approx(np.mean(shares))
 
 
 def test_agreement_by_hand():
@@ -247,6 +253,7 @@ def test_wrong_settings_are_one_sentence(sides, tmp_path, settings, sentence):
 
 
 def test_a_proposer_is_written_in_one_word():
-    assert Proposer.parse("dns:student=coarse,weights=random:1,config=dns-1") == Proposer(
-        method="dns", weights="random:1", config="dns-1", options={"student": "coarse"}
-    )
+    text = "dns:student=coarse,weights=random:1,config=dns-1"
+    proposer = MethodSpec.parse(text)
+    assert proposer == MethodSpec(method="dns", weights="random:1", config="dns-1", options={"student": "coarse"})
+    assert str(proposer) == text
