@@ -5,7 +5,7 @@ ndvr dedupe LIBRARY PAIRS --method thumbprint --threshold 0.5
 PAIRS/pairs.parquet      video_id_a < video_id_b, score; highest first, equals by id
 PAIRS/families.parquet   family, video_id: what a chain of pairs connects; the largest first
 PAIRS/pairs.json         what was compared, how, and what was found
-PAIRS/parts, groups.parquet, signatures   as in ndvr.pipeline.comparison.score_folder; running again continues
+PAIRS/parts, groups.parquet, signatures   as in ndvr.pipeline.comparison._score_folder; running again continues
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.store import Store, write_whole
 from ndvr.pipeline.cluster.workers import Workers
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
 from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
-from ndvr.pipeline.comparison.score_folder import Cell, ScoreFolder
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 

@@ -16,8 +16,8 @@ from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import FORMAT
 from ndvr.operators.scores.groups import Group, Side, Video, videos_of
 from ndvr.operators.storage.text_files import ids_among, read_id_lines
-from ndvr.pipeline.comparison import grid
-from ndvr.pipeline.comparison.score_folder import ScoreFolder
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._score_folder import ScoreFolder
 from ndvr.pipeline.settings import Setting, choose_one
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from ndvr.operators.metrics.agreement import Agreement, agreement
 from ndvr.operators.scores.files import open_scores
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
+from ndvr.pipeline.comparison._score_folder import copy_ids
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, ScoreGrid, check_inputs, open_grid
-from ndvr.pipeline.comparison.proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
-from ndvr.pipeline.comparison.score_folder import copy_ids
 from ndvr.pipeline.comparison.selection import Selection
 from ndvr.pipeline.comparison.similarity import score_all
 from ndvr.pipeline.notebook import as_html

@@ -16,9 +16,9 @@ from ndvr.operators.scores.groups import regroup
 from ndvr.operators.scores.shortlist import count_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._proposals import Chosen, Proposals, Urgency
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, ScoreGrid
-from ndvr.pipeline.comparison.proposals import Chosen, Proposals, Urgency
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model

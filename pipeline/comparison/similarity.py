@@ -2,7 +2,7 @@
 
 ndvr similarity QUERIES DATABASE SCORES --method thumbprint
 
-What SCORES holds is in score_folder.py. Running again computes the cells that are not there: after a
+What SCORES holds is in _score_folder.py. Running again computes the cells that are not there: after a
 kill the rest, after the libraries grew those of the new videos.
 """
 
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._score_folder import SIMILARITIES
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
-from ndvr.pipeline.comparison.score_folder import SIMILARITIES
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 

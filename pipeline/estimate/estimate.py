@@ -19,8 +19,8 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video.decode import Limits
 from ndvr.operators.video.headers import size_of
-from ndvr.pipeline.estimate.extrapolate import extrapolate
-from ndvr.pipeline.estimate.header_sample import pick, read, sample_size
+from ndvr.pipeline.estimate._extrapolate import extrapolate
+from ndvr.pipeline.estimate._header_sample import pick, read, sample_size
 from ndvr.pipeline.estimate.result import Estimate, Scope, warnings_of
 from ndvr.pipeline.estimate.trial import LoadedMethods, load_methods, try_out
 from ndvr.pipeline.estimate.wall_time import Machines, Target

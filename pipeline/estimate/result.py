@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ndvr.pipeline.estimate.extrapolate import Projection
-from ndvr.pipeline.estimate.header_sample import HeaderFacts
+from ndvr.pipeline.estimate._extrapolate import Projection
+from ndvr.pipeline.estimate._header_sample import HeaderFacts
 from ndvr.pipeline.estimate.trial import Trial, TrialFacts
 from ndvr.pipeline.estimate.wall_time import Machines
 

@@ -22,7 +22,7 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import Write
 from ndvr.operators.video.decode import Decode, Job, Limits
-from ndvr.pipeline.estimate.header_sample import Drawn
+from ndvr.pipeline.estimate._header_sample import Drawn
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.settings import Setting, config_of
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ndvr.pipeline.cluster import cluster
 from ndvr.pipeline.cluster.cluster import Node, Resources
-from ndvr.pipeline.estimate import costs
+from ndvr.pipeline.estimate import _costs as costs
 from ndvr.pipeline.extraction.graph import MOST_VIDEOS_PER_BLOCK, MOST_VIDEOS_PER_COMMIT, ROWS_PER_VIDEO
 from ndvr.pipeline.extraction.pools import ACCELERATOR, Pools
 

@@ -13,7 +13,7 @@ from ndvr import models
 from ndvr.operators.scores.cells import among_best, write_pairs
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.pipeline.commands.comparison import dedupe as command
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison.dedupe import dedupe
 
 # Families by tens: v1 and v2 and v3 are alike, so are v11 and v12.

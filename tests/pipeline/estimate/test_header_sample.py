@@ -5,7 +5,7 @@ import pytest
 
 from ndvr.models.card import Frames
 from ndvr.operators.video.headers import Header
-from ndvr.pipeline.estimate.header_sample import HeaderSample, draw, ratio, resampled_ratios, sample_size
+from ndvr.pipeline.estimate._header_sample import HeaderSample, draw, ratio, resampled_ratios, sample_size
 
 
 def test_chances_go_with_weights_and_the_largest_are_always_in():

@@ -17,9 +17,9 @@ from ndvr.operators.scores.files import PARTS
 from ndvr.operators.scores.groups import Group, name_of, read_groups
 from ndvr.operators.scores.shortlist import Highest
 from ndvr.pipeline.cluster.workers import Workers
-from ndvr.pipeline.comparison import grid
+from ndvr.pipeline.comparison import _grid as grid
+from ndvr.pipeline.comparison._score_folder import GROUPS
 from ndvr.pipeline.comparison.inputs import Inputs, ScoreGrid, open_grid
-from ndvr.pipeline.comparison.score_folder import GROUPS
 from ndvr.pipeline.comparison.similarity import Comparison, score_all, score_worker
 
 # For each query the places of the videos that are compared with it, ascending.

@@ -17,7 +17,7 @@ import numpy as np
 
 from ndvr.models.card import Mel, View
 from ndvr.operators.video.headers import Header, read_headers, windows_of
-from ndvr.pipeline.estimate import costs
+from ndvr.pipeline.estimate import _costs as costs
 from ndvr.pipeline.progress import Progress
 
 MOST_HEADERS = 2000  # all headers are read up to here; of more videos so many, drawn by size
@@ -55,7 +55,7 @@ class HeaderSample:
 
     @cached_property
     def decode_s(self) -> Array:
-        """(H,) predicted CPU seconds of decoding, up to a common factor; see ndvr.pipeline.estimate.costs."""
+        """(H,) predicted CPU seconds of decoding, up to a common factor; see ndvr.pipeline.estimate._costs."""
         return np.array([costs.decode_s(*pair) for pair in zip(self.headers, self._views_by_video)])
 
     @cached_property

@@ -9,8 +9,8 @@ import numpy as np
 
 from ndvr.operators.library.receipt_files import FEWEST_COMMITS
 from ndvr.operators.video.windows import pieces_of
-from ndvr.pipeline.estimate import costs
-from ndvr.pipeline.estimate.header_sample import HeaderSample, ratio, resampled_ratios
+from ndvr.pipeline.estimate import _costs as costs
+from ndvr.pipeline.estimate._header_sample import HeaderSample, ratio, resampled_ratios
 from ndvr.pipeline.estimate.trial import Trial
 from ndvr.pipeline.estimate.wall_time import Machines, StageLoad, blocks_of, commits_of, driver_s, stages, wall_s
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ndvr.operators.scores.groups import Group, Members, Side, Video, packed, regroup
 from ndvr.pipeline.cluster.workers import Make, Workers, worker_pool
-from ndvr.pipeline.comparison.score_folder import Cell, ScoreFolder
+from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
 from ndvr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
