@@ -10,8 +10,12 @@ from ndvr import models
 from ndvr.models.card import Mel, Overview
 
 
+@cache
 def loaded(name: str, parts: tuple[str, ...] = ("embed", "similarity"), **options):
-    """The smallest network of a method, with seeded noise for weights: the contract does not depend on the size."""
+    """The smallest network of a method, with seeded noise for weights: the contract does not depend on the size.
+
+    Built once for all tests; `loaded.__wrapped__` builds another one.
+    """
     card = models.card(name)
     small = {key: option.small for key, option in card.options.items() if option.small is not None}
     return models.load(name, "random" if card.weights else None, parts=parts, **(small | options))
