@@ -142,5 +142,5 @@ class CommitOrStop(Write):
         try:
             return super().__call__(pieces)
         except OSError as error:
-            reason = f"{self.store} cannot be written to: {error.strerror or error}"
+            reason = f"{error.filename or self.store} cannot be written to: {error.strerror or error}"
             return table([{"kind": "stopped", "message": reason}], LEDGER)

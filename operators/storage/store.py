@@ -3,13 +3,15 @@
 store = Store("s3://bucket/library")       # or a folder
 store.write("commits/r1-0a.parquet", data)
 
-A file is there whole or not at all: locally it is written under a temporary name, flushed and renamed; an object
-appears when its upload is complete, so that no rename is needed. Credentials and regions are the environment's
-(AWS_ACCESS_KEY_ID, AWS_PROFILE, instance roles ...); AWS_ENDPOINT_URL names another server than Amazon's.
+A file is there whole or not at all, and stays after a power cut: locally it is written under a temporary name, flushed
+and renamed, and its folder flushed; an object appears when its upload is complete, so that no rename is needed.
+Credentials and regions are the environment's (AWS_ACCESS_KEY_ID, AWS_PROFILE, instance roles ...); AWS_ENDPOINT_URL
+names another server than Amazon's.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -172,16 +174,48 @@ def _as_json(value: Any) -> bytes:
 
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """`write` to a temporary name beside `path`, flush to disk, rename: a file that exists is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`write` to a temporary name beside `path`, flush, rename, flush the folder: a file that exists is whole.
+
+    Once this returns, a power cut leaves the file there. OSError names `path`, whoever raised it.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
-        write(str(temporary))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        make_folder(path.parent)
+        try:
+            write(str(temporary))
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename == str(path):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each of which is there after a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where its file system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return  # it may be written to and not be read
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -158,3 +158,28 @@ def test_a_store_is_the_same_one_after_a_journey(store):
     assert store.folder == Path(str(store))
     with pytest.raises(ValueError, match="s3://bucket/library is not a local folder"):
         _ = Store("s3://bucket/library").folder
+
+
+def test_what_was_written_is_flushed_and_then_its_name_and_those_of_new_folders(store, monkeypatch):
+    flushed, flush = [], os.fsync
+
+    def fsync(handle):
+        flush(handle)
+        flushed.append(os.readlink(f"/proc/self/fd/{handle}"))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = str(store.folder)
+    store.write("commits/a.parquet", b"x")
+    above, top, data, folder = flushed
+    assert (above, top, folder) == (os.path.dirname(root), root, f"{root}/commits")
+    assert data.startswith(f"{root}/commits/.a.parquet.")  # under its temporary name, so before it can be read
+    flushed.clear()
+    store.write("commits/b.parquet", b"x")
+    assert len(flushed) == 2 and flushed[1] == f"{root}/commits"
+
+
+def test_a_full_disk_names_the_file_that_did_not_fit(store):
+    said = subprocess.run(
+        [sys.executable, "-c", FULL + "        print(error)", str(store)], capture_output=True, text=True
+    )
+    assert said.stdout.count(f"{os.strerror(errno.EFBIG)}: '{store}/a.bin'") == 2, said.stdout + said.stderr
