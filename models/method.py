@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ndvr.models.card import Card, View
+from ndvr.models.keys import Judged, Keys, whole_windows
 
 Options = dict[str, Any]
 Part = Literal["embed", "similarity"]
@@ -106,6 +107,37 @@ class Method(ABC):
         """Compare every window of one video with every one of another, (Tq, Tt), for pictures."""
         return network.matrix(query, target)
 
+    def keys(self, network: Network, features: torch.Tensor) -> Keys:
+        """What an index keeps of a video's features (T, *feature_shape).
+
+        Default: a vector a window, the mean over its regions; of codes their bits. Not asked of a compact method,
+        of which the index keeps the signature.
+        """
+        vectors = features.reshape(len(features), -1, features.shape[-1])
+        return whole_windows(_unit(vectors if features.dtype == torch.uint8 else vectors.float().mean(1)))
+
+    def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
+        """What a query looks up in an index of `keys`: these, and variants of them. `whole`: no parts of pictures."""
+        return self.keys(network, features)
+
+    def own_matrix(self, network: Network, signature: Signature) -> torch.Tensor:
+        """Window-to-window similarities (T, T) of a video with itself."""
+        return self.matrix(network, signature, signature)
+
+    def judge(self, network: Network, query: Signature, target: Signature) -> Judged:
+        """The score of `similarities`, with the matrix and the placement behind it."""
+        score = float(self.similarities(network, query, [target])[0])
+        return Judged(score=score, matrix=self.matrix(network, query, target).float().cpu().numpy())
+
+
+def _unit(vectors: torch.Tensor) -> np.ndarray:
+    """Rows (T, ...) as float32 vectors of unit length; bytes become the signs of their bits."""
+    flat = vectors.flatten(1).cpu().numpy()
+    if flat.dtype == np.uint8:
+        flat = np.unpackbits(flat, axis=1).astype(np.float32) * 2 - 1
+    flat = flat.astype(np.float32, copy=False)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+
 
 class NotFiniteError(ValueError):
     """A score is NaN or infinite: that of query number `query` with target number `target`."""
@@ -199,6 +231,10 @@ class Model:
     @torch.inference_mode()
     def signature(self, features: np.ndarray) -> Signature:
         """Make the signature of one video out of its features (T, *feature_shape); it stays on the device."""
+        return self.method.signature(self.network("similarity"), self._tensor(features))
+
+    def _tensor(self, features: np.ndarray) -> torch.Tensor:
+        """Check features (T, *feature_shape) and bring them to the device. ValueError says what is wrong with them."""
         if features.shape[1:] != self.feature_shape:
             wanted = ", ".join(map(str, self.feature_shape))
             raise ValueError(f"{self.name} expects features of shape (T, {wanted}), got {features.shape}")
@@ -208,7 +244,7 @@ class Model:
             raise ValueError(f"{self.name} was given features that are not finite")
         # Copied and widened in one step: of a long video every copy counts.
         widened = features.astype(np.float32 if features.dtype.kind == "f" else features.dtype)
-        return self.method.signature(self.network("similarity"), torch.as_tensor(widened, device=self.device))
+        return torch.as_tensor(widened, device=self.device)
 
     @torch.inference_mode()
     def similarities(self, query: Signature, targets: Sequence[Signature]) -> np.ndarray:
@@ -267,6 +303,35 @@ class Model:
     def matrix(self, query: Signature, target: Signature) -> np.ndarray:
         """Compare every window of one video with every one of another, (Tq, Tt) float32, for a heat map."""
         return self.method.matrix(self.network("similarity"), query, target).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def keys(self, features: np.ndarray) -> Keys:
+        """What an index keeps of a video's features (T, *feature_shape), T >= 1."""
+        if self.compact:
+            return whole_windows(_unit(torch.as_tensor(self.signature(features)).reshape(1, -1)))
+        return self.method.keys(self.network("similarity"), self._tensor(features))
+
+    @torch.inference_mode()
+    def probes(self, features: np.ndarray, *, whole: bool = False) -> Keys:
+        """What a query with these features looks up in an index; `whole`: whole pictures only, which is faster."""
+        if self.compact:
+            return self.keys(features)
+        return self.method.probes(self.network("similarity"), self._tensor(features), whole=whole)
+
+    @torch.inference_mode()
+    def own_matrix(self, signature: Signature) -> np.ndarray:
+        """Window-to-window similarities (T, T) float32 of a video with itself."""
+        return self.method.own_matrix(self.network("similarity"), signature).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def judge(self, query: Signature, target: Signature) -> Judged:
+        """The score of a pair, the same as `similarity` gives, and where in time and in the picture it comes from.
+
+        Of a compact method there is no where: its matrix is (0, 0).
+        """
+        if self.compact:
+            return Judged(score=self.similarity(query, target), matrix=np.zeros((0, 0), np.float32))
+        return self.method.judge(self.network("similarity"), query, target)
 
     def __repr__(self) -> str:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"

@@ -20,6 +20,8 @@ COMMANDS = {
     "Main job": {
         "demo": "ndvr.benchmarks.commands:demo",
         "extract": "ndvr.pipeline.commands.extraction:extract",
+        "index": "ndvr.pipeline.commands.search:index",
+        "search": "ndvr.pipeline.commands.search:search",
         "similarity": "ndvr.pipeline.commands.comparison:similarity",
         "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
         "compare": "ndvr.pipeline.commands.comparison:compare",

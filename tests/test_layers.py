@@ -20,8 +20,8 @@ LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import th
 # Rooms that are not there yet have their place: operators/index, pipeline/search, review and training.
 RULES = """
 models:      methods, training -> layers -> method, random_weights -> weights -> card
-models:      methods -> models -> method, _discovery -> card
-operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> library
+models:      methods -> models -> method, _discovery -> card;  method -> keys
+operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> metrics
 operators:   media -> video -> sandbox, storage;  sandbox -> errors;  features -> storage
 pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress, notebook
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction

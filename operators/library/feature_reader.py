@@ -28,7 +28,7 @@ class FeatureReader:
         self.library = Library(library)
         self._shard, self._starts = "", np.zeros(1, np.int64)
         self._file: pq.ParquetFile | None = None
-        self._group: tuple[int, np.ndarray] = (-1, np.zeros(0))
+        self._group: tuple[int, np.ndarray, np.ndarray] = (-1, np.zeros(0), np.zeros(0))
 
     @cached_property
     def _configs(self) -> dict[str, Config]:
@@ -36,20 +36,27 @@ class FeatureReader:
 
     def read(self, pieces: Sequence[Piece]) -> np.ndarray:
         """Read the features of one video: (T, *feature_shape), T >= 1, in the order of the pieces."""
-        parts = [part for piece in pieces for part in self._of_piece(*piece)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self.timed(pieces)[1]
 
-    def _of_piece(self, shard: str, first: int, count: int) -> list[np.ndarray]:
+    def timed(self, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
+        """Read when each window begins, in seconds (T,), and the features (T, *feature_shape)."""
+        parts = [part for piece in pieces for part in self._of_piece(*piece)]
+        if len(parts) == 1:
+            return parts[0]
+        start_s, features = zip(*parts)
+        return np.concatenate(start_s), np.concatenate(features)
+
+    def _of_piece(self, shard: str, first: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         self._open(shard)
-        parts = []
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
         group = int(np.searchsorted(self._starts, first, side="right")) - 1
         while count:
-            features = self._read_group(group)
-            part = features[first - self._starts[group] :][:count]
-            if not len(part):
+            rows = slice(first - self._starts[group], first - self._starts[group] + count)
+            start_s, features = (column[rows] for column in self._read_group(group))
+            if not len(features):
                 raise ValueError(f"{shard} in {self.library} ends before row {first}, which its ledger names")
-            parts.append(part)
-            first, count, group = first + len(part), count - len(part), group + 1
+            parts.append((start_s, features))
+            first, count, group = first + len(features), count - len(features), group + 1
         return parts
 
     def _open(self, shard: str) -> None:
@@ -59,15 +66,15 @@ class FeatureReader:
         meta = file.metadata
         counts = [meta.row_group(number).num_rows for number in range(meta.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        self._shard, self._group = shard, (-1, np.zeros(0))
+        self._shard, self._group = shard, (-1, np.zeros(0), np.zeros(0))
 
-    def _read_group(self, group: int) -> np.ndarray:
-        """Read the features of a row group; none behind the last."""
+    def _read_group(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read times and features of a row group; none behind the last."""
         if self._group[0] != group:
             assert self._file is not None
             shape = self._configs[self._shard.partition("/")[0]].feature_shape
             if group >= self._file.metadata.num_row_groups:
-                return np.zeros((0, *shape))
-            rows = self._file.read_row_group(group, columns=["feature"])
-            self._group = group, features_of(rows["feature"], shape)
-        return self._group[1]
+                return np.zeros(0), np.zeros((0, *shape))
+            rows = self._file.read_row_group(group, columns=["start_s", "feature"])
+            self._group = group, rows["start_s"].to_numpy(), features_of(rows["feature"], shape)
+        return self._group[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, PATH, VIDEO_ID
+from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, METHOD, PATH, VIDEO_ID
 from ndvr.pipeline.commands.options import config_option, given, json_option, quiet_option, renamed
 
 
@@ -110,14 +110,24 @@ def remove(library: str, ids: tuple[str, ...], listed: str | None, reason: str, 
 @click.command()
 @click.argument("library", type=LIBRARY)
 @click.argument("video_id", metavar="ID", type=VIDEO_ID)
+@click.argument("other", metavar="[OTHER]", required=False, type=VIDEO_ID)
+@click.option("--method", type=METHOD, help="With OTHER: whose index. Default: thumbprint.")
 @json_option
-def explain(library: str, video_id: str, as_json: bool) -> None:
+def explain(library: str, video_id: str, other: str | None, method: str | None, as_json: bool) -> None:
     """Tell the whole history of one video in LIBRARY.
 
     Its attempts, decoders and timings, and where its features are. Put -- before an ID that begins with a dash.
+    With OTHER: why a search for ID, which may also be a file, finds the video OTHER of LIBRARY or does not, gate by
+    gate.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
+    if other is not None:
+        from ndvr.pipeline.search.search import Index
+
+        pair = Index.open(library, **({"method": method} if method else {})).explain(video_id, other)
+        click.echo(json.dumps(pair.to_json(), ensure_ascii=False) if as_json else pair.text())
+        return
     history = care.explain(library, video_id)
     click.echo(json.dumps(history.to_json(), ensure_ascii=False, default=str) if as_json else history.text())
 

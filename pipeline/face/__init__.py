@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers; tests/test_face.py holds it 
     from ndvr.pipeline.estimate.estimate import make_estimate
     from ndvr.pipeline.extraction.extract import extract
     from ndvr.pipeline.extraction.import_features import import_features
+    from ndvr.pipeline.search.search import Index, index, search
     from ndvr.pipeline.upkeep.fit_pca import fit_pca
     from ndvr.pipeline.upkeep.maintenance import explain, fsck, gc, remove
     from ndvr.pipeline.upkeep.show import show
@@ -39,6 +40,9 @@ _FUNCTIONS = {
     "extract": "ndvr.pipeline.extraction.extract:extract",
     "make_estimate": "ndvr.pipeline.estimate.estimate:make_estimate",
     "import_features": "ndvr.pipeline.extraction.import_features:import_features",
+    "index": "ndvr.pipeline.search.search:index",
+    "search": "ndvr.pipeline.search.search:search",
+    "Index": "ndvr.pipeline.search.search:Index",
     "similarity": "ndvr.pipeline.comparison.similarity:similarity",
     "rerank": "ndvr.pipeline.comparison.rerank:rerank",
     "dedupe": "ndvr.pipeline.comparison.dedupe:dedupe",
@@ -55,6 +59,7 @@ _FUNCTIONS = {
 }
 
 __all__ = [  # spelled out, as type checkers read it
+    "Index",
     "Library",
     "__version__",
     "benchmarks",
@@ -68,12 +73,14 @@ __all__ = [  # spelled out, as type checkers read it
     "fsck",
     "gc",
     "import_features",
+    "index",
     "make_estimate",
     "models",
     "operators",
     "pipeline",
     "remove",
     "rerank",
+    "search",
     "show",
     "similarity",
 ]

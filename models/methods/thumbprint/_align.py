@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
+from ndvr.models.keys import NEGATIVE, Judged
 from ndvr.models.methods.thumbprint import _search as search
 from ndvr.models.methods.thumbprint._evidence import (
     FITTED,
     GRID,
     NOISE,
     SCALES,
+    agreement,
     agreement_of_pairs,
     blur,
     evidence,
@@ -233,11 +235,25 @@ def _away(p: Proposal, theta: torch.Tensor) -> float:
     return min(float((theta - torch.eye(2, 3)).abs().max()) / 0.15, 1.0)
 
 
-def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nats of the best verified placement and its (Ta, Tb) correlations of frames."""
+@dataclass(frozen=True)
+class Verified:
+    """A placement that was judged on all frames."""
+
+    nats: torch.Tensor
+    matrix: torch.Tensor  # (Ta, Tb) correlations of frames
+    proposal: Proposal
+    theta: torch.Tensor  # (2, 3), refined
+
+    def swapped(self) -> Verified:
+        """With the two videos exchanged."""
+        p = self.proposal
+        return replace(self, matrix=self.matrix.T, proposal=replace(p, swapped=not p.swapped))
+
+
+def best(a: Prepared, b: Prepared) -> Verified:
+    """The placement with the most evidence."""
     if b.rank < a.rank:
-        nats, matrix = _best(b, a)
-        return nats, matrix.T
+        return best(b, a).swapped()
     boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
     boxed.sort(key=lambda p: -p.score)
     proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
@@ -250,18 +266,47 @@ def _best(a: Prepared, b: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         away = _away(p, theta)
         score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
         nats = score - PRIOR * away
-        verified.append((torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix))
-    return max(verified, key=lambda pair: float(pair[0]))
+        verified.append(Verified(torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix, p, theta))
+    return max(verified, key=lambda each: float(each.nats))
 
 
 def compare(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
     """Score a pair, a scalar in [0, 1]: that of the best parts."""
-    return calibrated(torch.stack([_best(x, y)[0] for x in a for y in b]).max())
+    return calibrated(torch.stack([best(x, y).nats for x in a for y in b]).max())
 
 
 def best_matrix(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
     """Show how frames agree, (Ta, Tb) in [0, 1], under the best placement of each pair of parts."""
-    return torch.cat([torch.cat([_best(x, y)[1] for y in b], 1) for x in a]).clamp(0, 1)
+    return torch.cat([torch.cat([best(x, y).matrix for y in b], 1) for x in a]).clamp(0, 1)
+
+
+def own_matrix(a: list[Prepared]) -> torch.Tensor:
+    """Show how the frames of a video agree with each other as they are: (T, T) in [0, 1]."""
+    contrast, weight = torch.cat([local_contrast(x.grid, 0) for x in a]), torch.cat([x.weight for x in a])
+    return (agreement(contrast, contrast) * weight[:, None] * weight).clamp(0, 1)
+
+
+def judge(a: list[Prepared], b: list[Prepared]) -> Judged:
+    """Do what `compare` and `best_matrix` do at once, and say what the placement of the best parts is."""
+    verified = [[best(x, y) for y in b] for x in a]
+    top = max((each for row in verified for each in row), key=lambda each: float(each.nats))
+    matrix = torch.cat([torch.cat([each.matrix for each in row], 1) for row in verified]).clamp(0, 1)
+    box, turn = placed(top)
+    return Judged(score=float(calibrated(top.nats)), matrix=matrix.numpy(), box=box, turn=turn)
+
+
+def placed(verified: Verified) -> tuple[tuple[float, float, float, float], int]:
+    """Say where the whole picture of b lies in a's, as centre and half sides, and the turn that brings it there."""
+    p = verified.proposal
+    (width, _, x), (_, height, y) = verified.theta.tolist()
+    turn = p.turn
+    if p.swapped:  # a's picture, turned, lies in b's: turn back, and see b's from a's
+        width, height, x, y = 1 / max(width, 1e-3), 1 / max(height, 1e-3), -x / max(width, 1e-3), -y / max(height, 1e-3)
+        x, y = (-x if turn & 1 else x), (-y if turn & 2 else y)
+        if turn & 4:
+            width, height, x, y = height, width, y, x
+            turn = 4 | (turn & 1) << 1 | (turn & 2) >> 1
+    return (x, y, width, height), turn + (NEGATIVE if p.sign < 0 else 0)
 
 
 def calibrated(nats: torch.Tensor) -> torch.Tensor:

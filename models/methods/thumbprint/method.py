@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from ndvr.models.card import Card, Frames
+from ndvr.models.keys import Judged, Keys
 from ndvr.models.method import Method, Network, Options, Part, Signature
 from ndvr.models.methods.thumbprint import _align as align
 from ndvr.models.methods.thumbprint import _codes as codes
+from ndvr.models.methods.thumbprint import _keys
 from ndvr.models.methods.thumbprint import _search as search
 
 CARD = Card(
@@ -45,6 +47,22 @@ class Thumbprint(Method):
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Show how frames agree under the best placement: (Tq, Tt) in [0, 1]."""
         return align.best_matrix(query, target)
+
+    def keys(self, network: Network, features: torch.Tensor) -> Keys:
+        """Make keys of (T, 512) uint8: four boxes of a frame a second."""
+        return _keys.keys(search.thumbnails(features.cpu()))
+
+    def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
+        """Make probes of (T, 512) uint8: whole frames in all turns, and some 500 boxes of six frames."""
+        return _keys.probes(search.thumbnails(features.cpu()), whole=whole)
+
+    def own_matrix(self, network: Network, signature: Signature) -> torch.Tensor:
+        """Show how whole frames agree: (T, T) in [0, 1]."""
+        return align.own_matrix(signature)
+
+    def judge(self, network: Network, query: Signature, target: Signature) -> Judged:
+        """Score a pair, with its matrix and placement, in one comparison."""
+        return align.judge(query, target)
 
 
 METHOD = Thumbprint(CARD)

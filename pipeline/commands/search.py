@@ -1,0 +1,106 @@
+"""The commands that look for videos in a library: `ndvr index`, `ndvr search`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ndvr.pipeline.commands.option_types import LIBRARY, PATH, OneOf
+from ndvr.pipeline.commands.options import (
+    check_method,
+    config_option,
+    given,
+    json_option,
+    method_option,
+    option_option,
+    quiet_option,
+    weights_option,
+)
+
+UNJUDGED = 3  # exit code
+
+to_option = click.option("--to", type=PATH, metavar="FOLDER", help="Where the index is. Default: LIBRARY/index.")
+
+
+@click.command()
+@click.argument("library", type=LIBRARY)
+@method_option
+@weights_option
+@option_option
+@config_option
+@to_option
+@click.option("--again", is_flag=True, help="Make all of it anew.")
+@quiet_option
+@json_option
+def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Build or extend the index of LIBRARY, which `ndvr search` looks videos up in.
+
+    New videos go in, removed and changed ones go out; a second time there is nothing to do. A killed run leaves the
+    index as it was, and the next one goes on.
+    """
+    from ndvr.pipeline.search import search as run
+
+    done = run.index(library, **given(**check_method(settings)), progress=not quiet)
+    click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else done.text())
+
+
+@click.command()
+@click.argument("videos", type=PATH)
+@click.argument("library", type=LIBRARY)
+@click.option("--top", type=click.IntRange(1), help="Matches of a query, at most. Default: 10.")
+@click.option("--false-per-million", type=float, help="False matches among a million pairs, at most. Default: 1.")
+@click.option("--candidates", "n_candidates", type=click.IntRange(1), help="Videos compared with a query. Default: 50.")
+@click.option("--exhaustive", is_flag=True, help="Compare all videos: slow, for control.")
+@click.option(
+    "--out", type=PATH, metavar="FOLDER", help="Keep the answers as Parquet; what is answered there is not repeated."
+)
+@click.option(
+    "--format", "form", type=OneOf("format", ("text", "csv", "json")), default="text", help="Of what is printed."
+)
+@click.option("--no-update", is_flag=True, help="Search the index as it is, also when the library is newer.")
+@method_option
+@weights_option
+@option_option
+@config_option
+@to_option
+@quiet_option
+@json_option
+def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_update: bool, **settings: Any) -> None:
+    """Have we seen VIDEOS before? Look them up in LIBRARY: which videos, where in them, how sure.
+
+    VIDEOS is a video, a folder, a list, s3://bucket/path, or another library. The index of LIBRARY is brought up to
+    date first.
+
+    \b
+    Exit code, as of grep: 0: something was seen; 1: nothing was; 2: wrong usage;
+    3: some of VIDEOS could not be searched for or judged, whatever the others gave.
+    """
+    from ndvr.pipeline.search import search as run
+    from ndvr.pipeline.search.out_folder import as_csv
+
+    try:
+        done = run.search(
+            videos,
+            library,
+            **given(**check_method(settings)),
+            update=not no_update,
+            progress=not quiet,
+            say=lambda sentence: click.echo(sentence, err=True),
+        )
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:  # not 1, which says that nothing was seen
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(UNJUDGED) from None
+    if not done.trained:
+        click.echo("WARNING: untrained (random) weights; these matches mean nothing.", err=True)
+    if as_json or form == "json":
+        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
+    else:
+        click.echo(as_csv(done.answers) if form == "csv" else done.text())
+    if not done.complete:
+        raise SystemExit(UNJUDGED)
+    if not done.seen and done.answers:
+        raise SystemExit(1)

@@ -1,0 +1,11 @@
+"""Have we seen this video before, where in it, how sure: an index kept beside a library, and searches in it.
+
+search      search(), index(), Index: the way in
+opened      a library with its index
+build       bring the index up to the library
+queries     what is searched for, with its features
+matcher     one query against the index
+answers     what is said, as text, JSON and tables
+out_folder  answers that are kept
+explain     every gate of a pair
+"""

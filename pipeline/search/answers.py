@@ -1,0 +1,193 @@
+"""What a search says: an Answer per query, with its matches and their segments, as text, JSON and tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from ndvr.operators.index.kinds import WORDS, Kind, Stretch
+
+Status = Literal["searched", "unsure", "failed"]
+
+MATCHES = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("rank", pa.int32()),  # from 1
+        ("video_id", pa.string()),
+        ("kind", pa.string()),  # identical, copy, part, contains, shared, setting, unsure
+        ("score", pa.float32()),  # of the method, the same as `ndvr similarity` gives
+        ("false_per_million", pa.float64()),  # unrelated pairs of a million that score as much; null: not known
+        ("query_covered", pa.float32()),  # share of the query that the segments cover
+        ("video_covered", pa.float32()),
+        ("placement", pa.string()),  # mirrored, in the upper right quarter ...; "" as it is
+    ]
+)
+SEGMENTS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("video_id", pa.string()),
+        ("q_start_s", pa.float64()),
+        ("q_end_s", pa.float64()),
+        ("v_start_s", pa.float64()),
+        ("v_end_s", pa.float64()),
+        ("speed", pa.float32()),  # seconds of the video per second of the query
+        ("reversed", pa.bool_()),
+        ("agreement", pa.float32()),  # of windows, mean, in [0, 1]
+    ]
+)
+QUERIES = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("uri", pa.string()),
+        ("status", pa.string()),  # searched; unsure: too short, dark or flat to tell; failed: see message
+        ("message", pa.string()),
+        ("matches", pa.int32()),
+        ("duration_s", pa.float64()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("videos", pa.int32()),  # that were searched
+        ("seconds", pa.float64()),  # it took, without decoding
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A video of the library that has something to do with the query."""
+
+    video_id: str
+    kind: Kind
+    score: float
+    false_per_million: float | None
+    query_covered: float
+    video_covered: float
+    placement: str
+    segments: list[Stretch]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self, number: int) -> str:
+        """Two lines or more: what it is, and where."""
+        sure = "" if self.false_per_million is None else f", {_rate(self.false_per_million)} false per million"
+        lines = [f"  {number}. {self.video_id}: {WORDS[self.kind]}, score {self.score:.2f}{sure}"]
+        covers = f"covers {self.query_covered:.0%} of the query, {self.video_covered:.0%} of the video"
+        for stretch in self.segments[:6]:
+            lines.append(f"     {_where(stretch)}{', ' + self.placement if self.placement else ''}")
+        if len(self.segments) > 6:
+            lines.append(f"     and {len(self.segments) - 6} more segments")
+        if self.segments and self.kind not in ("identical", "copy"):
+            lines.append(f"     {covers}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is known of one query."""
+
+    query_id: str
+    uri: str
+    status: Status
+    message: str = ""
+    matches: list[Match] = field(default_factory=list)
+    duration_s: float | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    videos: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """With matches and segments."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """A line, and some per match."""
+        if self.status == "failed":
+            return f"{self.query_id}: could not be searched for: {self.message}"
+        if not self.matches:
+            if self.status == "unsure":
+                return f"{self.query_id}: cannot judge: {self.message}"
+            return f"{self.query_id}: not seen, among {self.videos:,} videos"
+        note = f" ({self.message})" if self.message else ""
+        count = "1 match" if len(self.matches) == 1 else f"{len(self.matches):,} matches"
+        lines = [f"{self.query_id}: {count} among {self.videos:,} videos{note}"]
+        return "\n".join(lines + [match.text(number) for number, match in enumerate(self.matches, 1)])
+
+    def query_row(self) -> dict[str, Any]:
+        row = {name: getattr(self, name) for name in QUERIES.names if name != "matches"}
+        return row | {"matches": len(self.matches)}
+
+    def match_rows(self) -> list[dict[str, Any]]:
+        return [
+            {"query_id": self.query_id, "rank": rank} | {k: v for k, v in match.to_json().items() if k != "segments"}
+            for rank, match in enumerate(self.matches, 1)
+        ]
+
+    def segment_rows(self) -> list[dict[str, Any]]:
+        return [
+            {"query_id": self.query_id, "video_id": match.video_id} | asdict(stretch)
+            for match in self.matches
+            for stretch in match.segments
+        ]
+
+
+def clock(seconds: float) -> str:
+    """12.5 -> 00:12.5, 3675 -> 1:01:15.0."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    short = f"{minutes:02d}:{rest / 10:04.1f}"
+    return f"{hours}:{short}" if hours else short
+
+
+def _where(stretch: Stretch) -> str:
+    """00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x."""
+    text = f"{clock(stretch.q_start_s)}-{clock(stretch.q_end_s)} at {clock(stretch.v_start_s)}-{clock(stretch.v_end_s)}"
+    if abs(stretch.speed - 1) > 0.02:
+        text += f", {stretch.speed:.2f}x"
+    return text + (", reversed" if stretch.reversed else "")
+
+
+def _rate(value: float) -> str:
+    return "0.001 or fewer" if value <= 0.001 else f"{value:,.3g}"
+
+
+_TURNS = {
+    0: "",
+    1: "mirrored",
+    2: "upside down and mirrored",
+    3: "turned by 180 degrees",
+    4: "turned left and mirrored",
+    5: "turned right by 90 degrees",
+    6: "turned left by 90 degrees",
+    7: "turned right and mirrored",
+}
+
+
+def placement_words(box: tuple[float, float, float, float] | None, turn: int) -> str:
+    """How the video's picture lies in the query's, in words; see ndvr.models.keys.Judged."""
+    words = [_TURNS[turn & 7]] if turn & 7 else []
+    if turn & 8:
+        words.append("as a negative")
+    if box is not None:
+        x, y, width, height = box
+        if width < 0.9 and height < 0.9:
+            words.append(f"in the {_part(x, y)}, {width:.0%} of the width")
+        elif width > 1.15 or height > 1.15:
+            share = 1 / (max(width, 1.0) * max(height, 1.0))
+            words.append(f"cropped to {share:.0%} of the picture")
+        elif width < 0.9 or height < 0.9:
+            words.append(f"squeezed or framed to {width:.0%} of the width, {height:.0%} of the height")
+    return ", ".join(words)
+
+
+def _part(x: float, y: float) -> str:
+    across = "left" if x < -0.15 else "right" if x > 0.15 else ""
+    down = "upper" if y < -0.15 else "lower" if y > 0.15 else ""
+    if across and down:
+        return f"{down} {across} quarter"
+    return {"left": "left half", "right": "right half", "upper": "upper half", "lower": "lower half"}.get(
+        across or down, "middle"
+    )

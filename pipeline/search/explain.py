@@ -1,0 +1,122 @@
+"""Why a video is found in another or not: every gate of a search with its value, its limit and its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ndvr.operators.index.kinds import WORDS
+from ndvr.operators.index.votes import candidates
+from ndvr.operators.storage.object_store import is_remote
+from ndvr.pipeline.search.answers import clock
+from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.queries import Queries, Query, read_queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One step that a pair has to pass."""
+
+    name: str
+    value: str
+    limit: str
+    passed: bool
+
+    def text(self) -> str:
+        limit = f" ({self.limit})" if self.limit else ""
+        return f"  {'yes' if self.passed else 'NO ':3} {self.name}: {self.value}{limit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """All gates of a pair, in order; those behind one that was not passed too, as far as they can be told."""
+
+    a: str
+    b: str
+    verdict: str
+    gates: list[Gate]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        return "\n".join([f"{self.a} in {self.b}: {self.verdict}", *(gate.text() for gate in self.gates)])
+
+
+def explain(opened: Opened, a: str, b: str) -> Explanation:
+    """A is a video of the library, or a file; B is a video of the library. ValueError when B is none."""
+    video = opened.lookup([b]).get(b)
+    if video is None:
+        raise ValueError(f"{opened.library} has no features of a video {b!r}; `ndvr show LIBRARY --list` lists them")
+    query = _query(opened, a)
+    gates = []
+    if query.features is None:
+        gates.append(Gate(name="features of the query", value=query.message, limit="", passed=False))
+        return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates)
+    matcher = Matcher(opened, Wanted())
+    probes = opened.model.probes(query.features)
+    gates.append(
+        Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
+    )
+    gates.append(_indexed(opened, video.video_id, video.content))
+    gates.append(_candidate(opened, matcher, query, probes, b))
+    signature = opened.model.signature(query.features)
+    layer = matcher._layer(signature)
+    compared = matcher.judge(query, signature, layer, video=video, rank=0, votes=0.0)
+    match, judged = compared.match, compared.judged
+    value = f"{judged.score:.4f}"
+    gates.append(Gate(name="score", value=value, limit=f">= {matcher.least:.4f}", passed=judged.score >= matcher.least))
+    if match.false_per_million is not None:
+        fitted = "" if opened.sureness and opened.sureness.fitted else ", assumed: the library is too small to tell"
+        gates.append(
+            Gate(
+                name="sureness",
+                value=f"{match.false_per_million:g} false matches per million pairs{fitted}",
+                limit=f"<= {matcher.wanted.false_per_million:g}",
+                passed=match.false_per_million <= matcher.wanted.false_per_million,
+            )
+        )
+    times = "; ".join(
+        f"{clock(s.q_start_s)}-{clock(s.q_end_s)} at {clock(s.v_start_s)}-{clock(s.v_end_s)}" for s in match.segments
+    )
+    gates.append(Gate(name="segments", value=times or "none", limit="", passed=bool(times)))
+    found = all(gate.passed for gate in gates if gate.name != "segments")
+    return Explanation(a=a, b=b, verdict=WORDS[match.kind] if found else "not found", gates=gates)
+
+
+def _query(opened: Opened, a: str) -> Query:
+    entries = opened.library.lookup([opened.config], [a]).entries[opened.config]
+    if a in entries:
+        queries = Queries(str(opened.library), {a: ""}, {a: None}, opened.library)
+    elif is_remote(a) or Path(a).exists():
+        queries = read_queries(a, opened)
+    else:
+        raise ValueError(f"{a!r} is neither a video of {opened.library} nor a file")
+    return next(iter(queries.read(list(queries.uris), opened)))
+
+
+def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
+    for segment in opened.segments:
+        for row in segment.alive:
+            if (segment.videos[row].video_id, segment.videos[row].content) == (video_id, content):
+                count = int((segment.column("video") == row).sum())
+                value = f"{count:,} keys in segment {segment.name}"
+                return Gate(name="video is indexed", value=value, limit="> 0 keys", passed=count > 0)
+    return Gate(name="video is indexed", value="no; run `ndvr index` again", limit="", passed=False)
+
+
+def _candidate(opened: Opened, matcher: Matcher, query: Query, probes, b: str) -> Gate:
+    n = matcher.wanted.n_candidates
+    limit = f"among the first {n}"
+    others = candidates(probes, opened.segments, top=1 << 30)
+    ids = [matcher._id(candidate) for candidate in others]
+    if query.own and query.query_id in ids and query.query_id != b:
+        at = ids.index(query.query_id)
+        ids, others = ids[:at] + ids[at + 1 :], others[:at] + others[at + 1 :]
+    if b not in ids:
+        return Gate(name="candidate", value="no votes", limit=limit, passed=False)
+    rank = ids.index(b) + 1
+    value = f"rank {rank:,} of {len(ids):,}, {others[rank - 1].votes:.1f} votes"
+    return Gate(name="candidate", value=value, limit=limit, passed=rank <= n)

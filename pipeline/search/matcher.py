@@ -1,0 +1,199 @@
+"""One query against an opened index: candidates by votes, each compared, aligned and named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from ndvr.models.keys import Judged
+from ndvr.operators.index import kinds
+from ndvr.operators.index.lines import Line, find_lines
+from ndvr.operators.index.votes import Candidate, candidates
+from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.scores.groups import Video
+from ndvr.pipeline.search.answers import Answer, Match, Status, placement_words
+from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.queries import Query
+
+LEAST_SCORE = 0.5  # of a match, as a share of the method's range
+SHORT_S = 1.0  # below this "not seen" would be saying too much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a search is asked for."""
+
+    top: int = 10  # matches of a query
+    n_candidates: int = 50  # videos that are compared
+    false_per_million: float = 1.0  # of a match, at most
+    exhaustive: bool = False  # compare all videos: the control
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A candidate that was compared."""
+
+    video: Video
+    rank: int  # among the candidates, from 1; 0: only by its file hash, or all were compared
+    votes: float
+    judged: Judged = field(repr=False)
+    lines: list[Line]
+    match: Match
+
+
+class Matcher:
+    """Finds queries in one index; keeps what serves several of them."""
+
+    def __init__(self, opened: Opened, wanted: Wanted):
+        self.opened, self.wanted = opened, wanted
+        self.model, self.sureness = opened.model, opened.sureness
+        self._read = FeatureReader(opened.library.store)
+
+    @cached_property
+    def n_videos(self) -> int:
+        return self.opened.n_videos
+
+    @cached_property
+    def least(self) -> float:
+        """The score of a match: what the wanted rate asks for, and never below a half."""
+        low, high = self.model.card.range
+        least = low + LEAST_SCORE * (high - low)
+        if self.sureness is None:
+            return least
+        return max(least, self.sureness.score_at(self.wanted.false_per_million, self.model.card.range))
+
+    @cached_property
+    def _by_hash(self) -> dict[str, list[str]]:
+        """Ids of indexed videos by the hash of their file."""
+        ids: dict[str, list[str]] = {}
+        for segment in self.opened.segments:
+            for row in segment.alive:
+                video = segment.videos[row]
+                if video.sha256:
+                    ids.setdefault(video.sha256, []).append(video.video_id)
+        return ids
+
+    def answer(self, query: Query) -> Answer:
+        """What is known of a query."""
+        began = time.monotonic()
+        blank = Answer(
+            query_id=query.query_id,
+            uri=query.uri,
+            status="searched",
+            duration_s=query.duration_s,
+            bytes=query.bytes,
+            mtime_ns=query.mtime_ns,
+            videos=self.n_videos,
+        )
+        if query.features is None or not len(query.features):
+            return replace(blank, status="failed", message=query.message or "it has no features")
+        compared, doubt = self.compare(query)
+        found = [each.match for each in compared if self.counts(each)]
+        found.sort(key=lambda m: (m.kind != "identical", m.kind in ("setting", "unsure"), -m.score, m.video_id))
+        status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
+        seconds = round(time.monotonic() - began, 4)
+        return replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
+
+    def counts(self, compared: Compared) -> bool:
+        """Whether it is a match."""
+        return compared.match.kind == "identical" or compared.match.score >= self.least
+
+    def compare(self, query: Query) -> tuple[list[Compared], str]:
+        """All candidates, compared, and why a query cannot be judged, or ""."""
+        assert query.features is not None
+        probes = self.model.probes(query.features)
+        chosen = self.candidates(query, probes)
+        videos = self.opened.lookup(video_id for video_id, _, _ in chosen)
+        signature = self.model.signature(query.features)
+        own_layer = self._layer(signature)
+        compared = []
+        for video_id, rank, votes in chosen:
+            # What left the library since it was indexed is no answer.
+            if video_id in videos and not (query.own and video_id == query.query_id):
+                video = videos[video_id]
+                compared.append(self.judge(query, signature, own_layer, video=video, rank=rank, votes=votes))
+        return compared, self.doubt(query, len(probes))
+
+    def doubt(self, query: Query, n_probes: int) -> str:
+        """Why "not seen" would say too much of a query, or ""."""
+        assert query.features is not None
+        if not n_probes:
+            return "its pictures are too dark or flat"
+        length_s = len(query.features) * kinds.hop_s(query.start_s)
+        if length_s < SHORT_S:
+            return f"it is too short ({length_s:.1f} s)"
+        return ""
+
+    def candidates(self, query: Query, probes) -> list[tuple[str, int, float]]:
+        """(video_id, rank, votes) of what is compared: the same file first, then by votes."""
+        same = [video_id for video_id in self._by_hash.get(query.sha256, []) if query.sha256]
+        if self.wanted.exhaustive:
+            rows = [(s.videos[row].video_id, 0, 0.0) for s in self.opened.segments for row in s.alive]
+            return sorted(rows)
+        voted = candidates(probes, self.opened.segments, top=self.wanted.n_candidates + query.own)
+        ranked = [(self._id(candidate), rank, candidate.votes) for rank, candidate in enumerate(voted, 1)]
+        there = {video_id for video_id, _, _ in ranked}
+        return [(video_id, 0, 0.0) for video_id in same if video_id not in there] + ranked
+
+    def _id(self, candidate: Candidate) -> str:
+        return self.opened.segments[candidate.segment].videos[candidate.row].video_id
+
+    def judge(self, query: Query, signature, own_layer: float, *, video: Video, rank: int, votes: float) -> Compared:
+        """The closer look at one video."""
+        start_s, features = self._read.timed(video.pieces)
+        target = self.model.signature(features)
+        judged = self.model.judge(signature, target)
+        lines: list[Line] = []
+        setting = False
+        if judged.score >= self.least:
+            lines = find_lines(judged.matrix) or _patch(judged.matrix)
+            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self._layer(target)))
+        same = bool(query.sha256) and video.video_id in self._by_hash.get(query.sha256, [])
+        match = self._match(query, video, judged, start_s=start_s, lines=lines, setting=setting, same=same)
+        return Compared(video=video, rank=rank, votes=votes, judged=judged, lines=lines, match=match)
+
+    def _layer(self, signature) -> float:
+        return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
+
+    def _match(
+        self, query: Query, video: Video, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
+        setting: bool, same: bool,
+    ) -> Match:  # fmt: skip
+        stretches = kinds.stretches(lines, query.start_s, start_s) if len(judged.matrix) else []
+        lengths = (len(query.start_s) * kinds.hop_s(query.start_s), len(start_s) * kinds.hop_s(start_s))
+        cover = kinds.covered(stretches, *lengths)
+        if same:
+            kind: kinds.Kind = "identical"
+        elif not stretches:
+            kind = "copy" if self.model.compact else "unsure"
+        else:
+            kind = kinds.kind_of(cover, lengths, setting=setting)
+        low, high = self.model.card.range
+        score = high if same else judged.score
+        rate = None if self.sureness is None else self.sureness.false_per_million(score, (low, high))
+        return Match(
+            video_id=video.video_id,
+            kind=kind,
+            score=round(score, 6),
+            false_per_million=rate,
+            query_covered=round(cover[0], 3),
+            video_covered=round(cover[1], 3),
+            placement=placement_words(judged.box, judged.turn) if stretches else "",
+            segments=stretches,
+        )
+
+
+def _patch(matrix: np.ndarray) -> list[Line]:
+    """Where windows agree at all, when no line stands out: a patch of the matrix, as one line."""
+    strong = matrix >= max(0.35, 0.6 * float(matrix.max(initial=0)))
+    rows, columns = np.flatnonzero(strong.any(1)), np.flatnonzero(strong.any(0))
+    if not len(rows):
+        return []
+    mean = float(matrix[strong].mean())
+    first, last = int(rows[0]), int(rows[-1])
+    begin, end = float(columns[0]), float(columns[-1])
+    return [Line(first=first, last=last, begin=begin, end=end, agreement=mean, gain=0.0)]

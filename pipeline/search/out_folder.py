@@ -1,0 +1,87 @@
+"""OUT of a search: tables that grow with every run, one file of each kind per run.
+
+    OUT/search.json             library, method and settings: what decides the answers
+    OUT/queries/<run>.parquet   a row per query: status, message, how many matches; a query without matches is here too
+    OUT/matches/<run>.parquet   a row per match
+    OUT/segments/<run>.parquet  a row per segment of a match
+
+The columns are in ndvr.pipeline.search.answers. Rows of queries are written last: a query that has one was answered.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndvr.operators.storage.store import Store
+from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer
+
+ABOUT = "search.json"
+
+
+class OutFolder:
+    """ValueError when OUT holds answers of another library or other settings."""
+
+    def __init__(self, out: str | Path, about: dict[str, Any]):
+        self.store = Store(out)
+        if self.store.exists(ABOUT):
+            there = self.store.read_json(ABOUT)
+            if different := [key for key in about if there.get(key) != about[key]]:
+                key = different[0]
+                raise ValueError(
+                    f"{out} holds answers with {key} {there.get(key)!r}, not {about[key]!r}; name another folder"
+                )
+        else:
+            self.store.write_json(ABOUT, about)
+
+    def answered(self) -> dict[str, tuple[int | None, int | None]]:
+        """Bytes and mtime_ns of the queries that were answered, by id; those that failed are not among them."""
+        rows = [row for row in self._rows("queries", QUERIES) if row["status"] != "failed"]
+        return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows}
+
+    def _rows(self, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
+        names = [name for name in self.store.names(kind) if name.endswith(".parquet")]
+        return [
+            row for name in names for row in pq.read_table(self.store.open(f"{kind}/{name}"), schema=schema).to_pylist()
+        ]
+
+    def write(self, answers: Sequence[Answer]) -> None:
+        """Add answers; the same answers have the same file names."""
+        if not answers:
+            return
+        decisive = [(answer.query_id, answer.bytes, answer.mtime_ns) for answer in answers]
+        name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+        for kind, schema, rows in tables(answers):
+            table = pa.Table.from_pylist(rows, schema)
+            self.store.write_parquet(f"{kind}/{name}.parquet", table, compression="zstd")
+
+
+def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:
+    """Segments, matches and queries as rows: name, columns, rows."""
+    return [
+        ("segments", SEGMENTS, [row for answer in answers for row in answer.segment_rows()]),
+        ("matches", MATCHES, [row for answer in answers for row in answer.match_rows()]),
+        ("queries", QUERIES, [answer.query_row() for answer in answers]),
+    ]
+
+
+def as_csv(answers: Sequence[Answer]) -> str:
+    """A row per segment with the columns of its match; of a match without segments one row without times."""
+    columns = [*MATCHES.names, *SEGMENTS.names[2:]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for answer in answers:
+        segments = answer.segment_rows()
+        for match in answer.match_rows():
+            mine = [row for row in segments if row["video_id"] == match["video_id"]]
+            writer.writerows(match | segment for segment in mine or [{}])
+    return text.getvalue().rstrip("\n")

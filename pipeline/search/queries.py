@@ -1,0 +1,131 @@
+"""The videos that are searched for, one at a time, with their features: files are decoded here, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ndvr.operators.features.embed import Embed
+from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.library import DESCRIPTION, Library
+from ndvr.operators.scores.groups import videos_of
+from ndvr.operators.storage.manifest import Manifest, read_manifest, stat_files
+from ndvr.operators.storage.store import Store
+from ndvr.operators.video.decode import Decode, Job
+from ndvr.pipeline.search.opened import Opened
+
+Stats = Mapping[str, tuple[int | None, int | None] | None]  # bytes and mtime_ns by id, where they are known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A video that is searched for. Without features, `message` says why."""
+
+    query_id: str
+    uri: str
+    start_s: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)  # (T,)
+    features: np.ndarray | None = field(default=None, repr=False)  # (T, *feature_shape) as shards keep them
+    sha256: str = ""
+    duration_s: float | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    message: str = ""
+    own: bool = False  # a video of the library that is searched: it does not find itself
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is searched for: a manifest of files, or another library."""
+
+    source: str
+    uris: dict[str, str] = field(repr=False)
+    stats: Stats = field(repr=False)  # bytes and mtime_ns, where they are known
+    library: Library | None = None
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+    def read(self, ids: list[str], opened: Opened) -> Iterator[Query]:
+        """Their features, in order."""
+        if self.library is not None:
+            yield from _of_library(self.library, ids, opened)
+        else:
+            yield from _of_files({video_id: self.uris[video_id] for video_id in ids}, self.stats, opened)
+
+
+def read_queries(videos: str | Path, opened: Opened) -> Queries:
+    """VIDEOS as a list of queries. ValueError or FileNotFoundError when there are none or they do not fit."""
+    if (str(videos).startswith("s3://") or Path(videos).is_dir()) and Store(videos).exists(DESCRIPTION):
+        library = Library(videos)
+        config = library.config_of(opened.setting.method)
+        mine, theirs = library.configs[config].to_json(), opened.features.to_json()
+        for key in ("weights_digest", "view", "feature_shape", "features_version"):
+            if mine[key] != theirs[key]:
+                raise ValueError(
+                    f"the features of {library} and {opened.library} cannot be compared: their {key} differ "
+                    f"({mine[key]!r}, {theirs[key]!r}); extract both with the same settings"
+                )
+        entries = library.entries(config)
+        of_library: Stats = {v: (entry.end["bytes"], entry.end["mtime_ns"]) for v, entry in entries.items()}
+        return Queries(str(videos), {v: entry.end["uri"] or "" for v, entry in entries.items()}, of_library, library)
+    manifest: Manifest = read_manifest(videos)
+    stats: Stats = manifest.stats or stat_files(manifest.uris)
+    return Queries(str(videos), manifest.uris, stats)
+
+
+def _of_library(library: Library, ids: list[str], opened: Opened) -> Iterator[Query]:
+    config = library.config_of(opened.setting.method)
+    entries, own = library.entries(config), str(library) == str(opened.library)
+    pieces = {video.video_id: video.pieces for video in videos_of(entries.values(), config)}
+    read = FeatureReader(library.store)
+    for video_id in ids:
+        end = entries[video_id].end
+        facts = {"query_id": video_id, "uri": end["uri"] or "", "bytes": end["bytes"], "mtime_ns": end["mtime_ns"]}
+        if video_id in pieces:
+            start_s, features = read.timed(pieces[video_id])
+            facts |= {"start_s": start_s, "features": features, "duration_s": end["duration_s"]}
+        else:
+            facts["message"] = _reason(end)
+        yield Query(**facts, sha256=end["sha256"] or "", own=own)
+
+
+def _of_files(uris: dict[str, str], stats: Stats, opened: Opened) -> Iterator[Query]:
+    if not uris:
+        return
+    method, model = opened.setting.method, opened.model
+    decode = Decode(jobs={method: Job(view=model.view, config="")}, run="", decoder=opened.features.decoder)
+    embed = Embed({method: model})
+    try:
+        for video_id, uri in uris.items():
+            video = pa.table({"video_id": [video_id], "uri": [uri], "methods": [[method]]})
+            rows = [row for table in decode(video) for row in embed(table).to_pylist()]
+            yield _query(video_id, uri, rows, opened, stats.get(video_id))
+    finally:
+        embed.close()
+        decode.close()
+
+
+def _query(
+    video_id: str, uri: str, rows: list[dict], opened: Opened, stat: tuple[int | None, int | None] | None
+) -> Query:
+    """From the rows that decoding and embedding gave; only the last attempt counts."""
+    end = rows[-1]
+    facts = {"query_id": video_id, "uri": uri, "sha256": end["sha256"] or "", "duration_s": end["duration_s"]}
+    facts |= dict(zip(("bytes", "mtime_ns"), stat)) if stat else {}
+    bad = next((row for row in rows if row["status"] == "failed" and row["attempt"] == end["attempt"]), end)
+    if bad["status"] != "done":
+        return Query(**facts, message=_reason(bad))
+    pieces = [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
+    start_s = np.concatenate([row["start_s"] for row in pieces])
+    data = bytearray(b"".join(row["data"] for row in pieces))
+    shape = (len(start_s), *opened.model.feature_shape)
+    features = np.frombuffer(data, opened.model.card.feature_dtype).reshape(shape)
+    return Query(**facts, start_s=start_s, features=features)
+
+
+def _reason(end) -> str:
+    return ": ".join(filter(None, (end["error_class"] or end["status"], end["message"])))

@@ -1,0 +1,208 @@
+"""Search: which videos of a library show what these videos show, where in them, and how sure that is.
+
+ndvr search VIDEOS LIBRARY
+
+    result = search("new.mp4", "library")
+    for match in result.answers[0].matches: ...
+
+    index = Index.open("library")      # kept open: for many searches
+    index.update()
+    index.search("new.mp4")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ndvr.operators.library.lease import Locked
+from ndvr.operators.library.library import Library
+from ndvr.operators.storage.store import Store
+from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.search import build
+from ndvr.pipeline.search.answers import Answer
+from ndvr.pipeline.search.build import Updated
+from ndvr.pipeline.search.explain import Explanation, explain
+from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.opened import Opened, ledger_state, open_index, without_features
+from ndvr.pipeline.search.out_folder import OutFolder
+from ndvr.pipeline.search.queries import read_queries
+
+_ANSWERS_PER_FILE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The answers, and what they do not cover."""
+
+    library: str
+    method: str
+    trained: bool
+    videos: int  # that were searched
+    least_score: float  # of a match
+    false_per_million: float | None  # expected at that score; None: not measured
+    sureness_fitted: bool  # False: the library is too small to tell, values of other videos are used
+    not_searched: dict[str, int]  # videos of the library without features, by reason
+    not_indexed: int  # videos with features that came after the index
+    out: str | None
+    repeated: int  # queries that OUT had answers to already
+    seconds: float
+    answers: list[Answer] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def seen(self) -> bool:
+        """Whether any query has a match."""
+        return any(answer.matches for answer in self.answers)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all queries could be judged."""
+        return all(answer.status == "searched" for answer in self.answers)
+
+    def text(self) -> str:
+        """The answers, and what was not searched."""
+        lines = [answer.text() for answer in self.answers]
+        if self.repeated:
+            lines.append(f"{self.repeated:,} queries had their answers in {self.out} already")
+        if missing := sum(self.not_searched.values()):
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.not_searched.items())
+            lines.append(f"not searched: {missing:,} videos of {self.library} without features ({reasons})")
+        if self.not_indexed:
+            lines.append(
+                f"not searched: {self.not_indexed:,} videos that came after the index; ndvr index {self.library}"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Index:
+    """A library's index, opened."""
+
+    opened: Opened
+
+    @classmethod
+    def open(cls, library: str | Path | Store, **settings: Any) -> Index:
+        """Settings as of ndvr.pipeline.search.opened.open_index: method, weights, options, config, to."""
+        return cls(open_index(library, **settings, embeds=True))
+
+    def update(self, *, progress: bool = False, again: bool = False) -> Index:
+        """The index, brought up to what the library holds now."""
+        build.update(self.opened.now(), progress=progress, again=again)
+        return Index(self.opened.now())
+
+    def search(self, videos: str | Path, **settings: Any) -> SearchResult:
+        """See `search_index`."""
+        return search_index(self.opened, videos, **settings)
+
+    def explain(self, a: str, b: str) -> Explanation:
+        """Why A, a file or a video of the library, is or is not found in video B; see ndvr.pipeline.search.explain."""
+        return explain(self.opened, a, b)
+
+
+def index(
+    library: str | Path,
+    *,
+    method: str = "thumbprint",
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    config: str | None = None,
+    to: str | Path | None = None,
+    again: bool = False,
+    progress: bool = True,
+) -> Updated:
+    """Build or extend the index of a library; see ndvr.pipeline.search.build."""
+    opened = open_index(library, method=method, weights=weights, options=options, config=config, to=to)
+    return build.update(opened, progress=progress, again=again)
+
+
+def search(
+    videos: str | Path,
+    library: str | Path,
+    *,
+    method: str = "thumbprint",
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    config: str | None = None,
+    to: str | Path | None = None,
+    update: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+    progress: bool = True,
+    **wanted: Any,
+) -> SearchResult:
+    """Search for videos in a library whose index is brought up to date first, unless `update` is False.
+
+    `wanted`: top, n_candidates, false_per_million, exhaustive, out; see `search_index`.
+    """
+    opened = open_index(library, method=method, weights=weights, options=options, config=config, to=to, embeds=True)
+    if update and opened.snapshot.ledger != ledger_state(opened.library):
+        try:
+            done = build.update(opened, progress=progress)
+            if done.added or done.removed:
+                say(done.text())
+        except (Locked, PermissionError) as error:
+            say(f"the index is searched as it is: {error}")
+        opened = opened.now()
+    if not opened.files.exists:
+        raise FileNotFoundError(f"{library} has no index; `ndvr index {library}` makes it")
+    return search_index(opened, videos, progress=progress, **wanted)
+
+
+def search_index(
+    opened: Opened, videos: str | Path, *, out: str | Path | None = None, progress: bool = False, **wanted: Any
+) -> SearchResult:
+    """The answers to VIDEOS, a file, folder, list, bucket or library.
+
+    top, false_per_million   matches of a query, at most; false ones that are expected among a million pairs, at most
+    n_candidates, exhaustive how many videos are compared with a query; all of them
+    out                      a folder that keeps the answers; queries that it has answers to are not searched again
+    """
+    began = time.monotonic()
+    queries = read_queries(videos, opened)
+    matcher = Matcher(opened, Wanted(**wanted))
+    folder = None if out is None else OutFolder(out, _about(opened, matcher.wanted))
+    done = folder.answered() if folder else {}
+    ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
+    answers: list[Answer] = []
+    with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
+        for query in queries.read(ids, opened):
+            answers.append(matcher.answer(query))
+            bar.advance(failed=answers[-1].status == "failed")
+            if folder and len(answers) % _ANSWERS_PER_FILE == 0:
+                folder.write(answers[-_ANSWERS_PER_FILE:])
+    if folder and (rest := len(answers) % _ANSWERS_PER_FILE):
+        folder.write(answers[-rest:])
+    sure = matcher.sureness
+    return SearchResult(
+        library=str(opened.library),
+        method=opened.setting.method,
+        trained=opened.model.trained and opened.features.trained,
+        videos=matcher.n_videos,
+        least_score=round(matcher.least, 4),
+        false_per_million=sure.false_per_million(matcher.least, opened.model.card.range) if sure else None,
+        sureness_fitted=bool(sure and sure.fitted),
+        **_left_out(opened),
+        out=None if out is None else str(out),
+        repeated=len(queries) - len(ids),
+        seconds=round(time.monotonic() - began, 3),
+        answers=answers,
+    )
+
+
+def _about(opened: Opened, wanted: Wanted) -> dict[str, Any]:
+    return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | asdict(wanted)
+
+
+def _left_out(opened: Opened) -> dict[str, Any]:
+    """What a search does not see."""
+    entries = Library(opened.library.store).entries(opened.config)  # as of now
+    new = 0
+    if opened.snapshot.ledger != ledger_state(opened.library):
+        indexed = {segment.videos[row].video_id for segment in opened.segments for row in segment.alive}
+        new = sum(bool(entry.pieces) and video_id not in indexed for video_id, entry in entries.items())
+    return {"not_searched": without_features(entries.values()), "not_indexed": new}

@@ -1,0 +1,116 @@
+"""An index follows its library, repeats no work, and survives being killed."""
+
+from __future__ import annotations
+
+import shutil
+
+import clip_library as clips
+import pytest
+
+from ndvr.operators.storage.store import Store
+from ndvr.pipeline.search import build
+from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.search import Index, index, search
+from ndvr.pipeline.upkeep.maintenance import fsck, remove
+
+
+@pytest.fixture
+def copied(library, tmp_path):
+    """The library without an index, to be changed."""
+    return shutil.copytree(library, tmp_path / "library", ignore=shutil.ignore_patterns("index"))
+
+
+def contents(library) -> dict[str, bytes]:
+    """What an index's files hold, without the numbers of its commits."""
+    root = open_index(library).files.store.folder
+    return {path.name: path.read_bytes() for path in (root / "segments").iterdir()}
+
+
+def test_a_second_update_has_nothing_to_do(copied):
+    first = index(copied, progress=False)
+    assert (first.videos, first.added, first.removed, first.segments) == (5, 5, 0, 1)
+    before = contents(copied)
+    again = index(copied, progress=False)
+    assert (again.videos, again.added, again.removed) == (5, 0, 0)
+    assert contents(copied) == before
+    assert fsck(copied, progress=False).sound
+
+
+def test_new_videos_go_in_and_removed_ones_out_at_once(copied, films, tmp_path):
+    index(copied, progress=False)
+    new = clips.clip(tmp_path / "film9.mp4", clips.scene(9, 8))
+    clips.extract(copied, {"film9": new}, run="r2")
+    remove(copied, ["film1"])
+    done = index(copied, progress=False)
+    assert (done.videos, done.added, done.removed) == (5, 1, 1)
+    opened = Index.open(copied)
+    assert [m.video_id for m in opened.search(new).answers[0].matches] == ["film9"]
+    assert opened.search(clips.clip(tmp_path / "q.mp4", films["film1"])).answers[0].matches == []
+
+
+def test_what_left_the_library_after_indexing_is_no_answer(copied, films, tmp_path):
+    opened = Index.open(copied).update()
+    remove(copied, ["film1"])
+    path = clips.clip(tmp_path / "q.mp4", films["film1"])
+    assert opened.search(path).answers[0].matches == []
+
+
+def test_what_came_after_the_index_is_said_to_be_not_searched(copied, tmp_path):
+    opened = Index.open(copied).update()
+    new = clips.clip(tmp_path / "film9.mp4", clips.scene(9, 8))
+    clips.extract(copied, {"film9": new}, run="r2")
+    result = opened.search(new)
+    assert (result.seen, result.not_indexed) == (False, 1)
+    assert "1 videos that came after the index" in result.text()
+    assert search(new, copied, progress=False).seen, "search brings the index up to date"
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_killed_at_any_write_the_next_update_makes_the_same_index(copied, library, index, monkeypatch, after):
+    class Killed(BaseException):
+        pass
+
+    count = 0
+
+    def counted(self, name, data):
+        nonlocal count
+        count += 1
+        if count > after:
+            raise Killed
+        return original(self, name, data)
+
+    original = Store.write
+    monkeypatch.setattr(Store, "write", counted)
+    with pytest.raises(Killed):
+        build.update(open_index(copied), progress=False)
+    monkeypatch.undo()
+    build.update(open_index(copied), progress=False)
+    assert contents(copied) == contents(library)
+
+
+def test_many_small_segments_are_merged_and_find_the_same(copied, films, tmp_path, monkeypatch):
+    opened = Index.open(copied).update()
+    path = clips.clip(tmp_path / "q.mp4", films["film1"][10:50])
+    before = opened.search(path).answers[0].matches
+    monkeypatch.setattr(build, "SEGMENT_VIDEOS", 1)
+    monkeypatch.setattr(build, "TIER", 5)
+    done = build.update(open_index(copied), progress=False, again=True)
+    assert (done.segments, done.merged, done.videos) == (1, 5, 5)
+    assert Index.open(copied).search(path).answers[0].matches == before
+
+
+def test_an_index_of_a_newer_format_is_refused(copied):
+    index(copied, progress=False)
+    store = open_index(copied).files.store
+    store.write_json("index.json", {"format": "ndvr-index/9"})
+    with pytest.raises(ValueError, match="format 'ndvr-index/9', this version reads 'ndvr-index/1'"):
+        index(copied, progress=False)
+
+
+def test_a_lost_segment_is_one_sentence(copied, films, tmp_path):
+    index(copied, progress=False)
+    store = open_index(copied).files.store
+    for path in (store.folder / "segments").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"segment .* is gone; `ndvr index LIBRARY --again`"):
+        Index.open(copied).search(clips.clip(tmp_path / "q.mp4", films["film1"]))

@@ -1,0 +1,152 @@
+"""Have we seen this video before, where in it, how sure: on clips that are made here."""
+
+from __future__ import annotations
+
+import json
+
+import clip_library as clips
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from ndvr.pipeline.cli import main
+from ndvr.pipeline.search.search import search
+
+
+def ask(index, path, frames, **wanted):
+    """The answer to one clip."""
+    (answer,) = index.search(clips.clip(path, frames, crf=28), **wanted).answers
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("edit", "placement", "speed", "backward"),
+    [
+        ("mirror", "mirrored", 1.0, False),
+        ("cropped", "cropped to 68% of the picture", 1.0, False),
+        ("brighter", "", 1.0, False),
+        ("faster", "", 1.25, False),
+        ("reversed", "", 1.0, True),
+    ],
+)
+def test_an_edited_copy_is_found_with_its_times(index, films, tmp_path, edit, placement, speed, backward):
+    answer = ask(index, tmp_path / "q.mp4", clips.EDITS[edit](films["film1"]))
+    (match,) = answer.matches
+    assert (match.video_id, match.kind, match.placement) == ("film1", "copy", placement)
+    assert match.score > 0.9 and match.false_per_million <= 1
+    (segment,) = match.segments
+    assert segment.speed == pytest.approx(speed, abs=0.03)
+    assert segment.reversed is backward
+    assert (segment.v_start_s, segment.v_end_s) == (pytest.approx(0, abs=0.5), pytest.approx(8, abs=0.5))
+    assert segment.q_end_s == pytest.approx(8 / speed, abs=0.5)
+
+
+def test_an_excerpt_is_a_part_and_the_longer_video_contains_it(index, films, tmp_path):
+    (match,) = ask(index, tmp_path / "part.mp4", films["film2"][24:48]).matches
+    assert (match.video_id, match.kind) == ("film2", "part")
+    (segment,) = match.segments
+    assert (segment.q_start_s, segment.q_end_s) == (0, 3)
+    assert segment.v_start_s == pytest.approx(3, abs=0.5)
+    longer = np.concatenate([clips.scene(50, 6), films["film2"], clips.scene(51, 6)])
+    (match,) = ask(index, tmp_path / "longer.mp4", longer).matches
+    assert (match.video_id, match.kind) == ("film2", "contains")
+    assert match.segments[0].q_start_s == pytest.approx(6, abs=0.5)
+
+
+def test_a_montage_shares_material_with_each_of_its_sources(index, films, tmp_path):
+    frames = np.concatenate([films["film3"][:24], clips.scene(77, 4), films["film4"][8:48]])
+    matches = ask(index, tmp_path / "montage.mp4", frames).matches
+    where = {m.video_id: (m.kind, round(m.segments[0].q_start_s), round(m.segments[0].v_start_s)) for m in matches}
+    assert where == {"film3": ("shared", 0, 0), "film4": ("shared", 7, 1)}
+
+
+def test_a_new_video_is_not_seen_and_a_black_one_cannot_be_judged(index, tmp_path):
+    new = ask(index, tmp_path / "new.mp4", clips.scene(99, 6))
+    assert (new.status, new.matches) == ("searched", [])
+    assert "not seen, among 5 videos" in new.text()
+    black = ask(index, tmp_path / "black.mp4", np.zeros((40, 96, 128, 3), np.uint8))
+    assert (black.status, black.message) == ("unsure", "its pictures are too dark or flat")
+    assert "not seen" not in black.text()
+
+
+def test_the_same_file_is_identical_whatever_it_shows(index, library, tmp_path):
+    same = tmp_path / "renamed.mp4"
+    same.write_bytes((library.parent / "videos" / "film0.mp4").read_bytes())
+    (answer,) = index.search(same).answers
+    assert (answer.matches[0].video_id, answer.matches[0].kind, answer.matches[0].score) == ("film0", "identical", 1.0)
+
+
+def test_scores_are_those_of_the_exhaustive_comparison(index, library, films, tmp_path):
+    from ndvr.operators.library.feature_reader import FeatureReader
+
+    path = clips.clip(tmp_path / "q.mp4", clips.EDITS["cropped"](films["film1"]), crf=28)
+    voted, every = (index.search(path, exhaustive=exhaustive).answers[0].matches for exhaustive in (False, True))
+    assert voted == every
+    clips.extract(tmp_path / "queries", {"q": path})
+    model, opened = index.opened.model, index.opened
+    from ndvr.pipeline.search.opened import open_index
+
+    query = open_index(tmp_path / "queries").lookup(["q"])["q"]
+    a = model.signature(FeatureReader(tmp_path / "queries").read(query.pieces))
+    b = model.signature(FeatureReader(library).read(opened.lookup(["film1"])["film1"].pieces))
+    assert voted[0].score == pytest.approx(model.similarity(a, b), abs=1e-6)
+
+
+def test_a_library_as_queries_does_not_find_itself(index, library):
+    result = index.search(library)
+    assert len(result.answers) == 5
+    assert not result.seen
+
+
+# --- What is kept in OUT, and what the command says ------------------------------------------------------------------
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["search", *map(str, arguments), "--quiet"])
+
+
+def test_answers_are_kept_and_the_second_run_repeats_nothing(index, library, films, tmp_path):
+    clips.clip(tmp_path / "new" / "a.mp4", films["film1"][8:40])
+    first = search(tmp_path / "new", library, out=tmp_path / "out", progress=False)
+    assert (len(first.answers), first.repeated) == (1, 0)
+    clips.clip(tmp_path / "new" / "b.mp4", clips.scene(98, 4))
+    second = search(tmp_path / "new", library, out=tmp_path / "out", progress=False)
+    assert ([answer.query_id for answer in second.answers], second.repeated) == (["b.mp4"], 1)
+    queries, matches, segments = (pq.read_table(tmp_path / "out" / kind) for kind in ("queries", "matches", "segments"))
+    assert sorted(zip(queries["query_id"].to_pylist(), queries["matches"].to_pylist())) == [("a.mp4", 1), ("b.mp4", 0)]
+    assert matches.select(["query_id", "rank", "video_id", "kind"]).to_pylist() == [
+        {"query_id": "a.mp4", "rank": 1, "video_id": "film1", "kind": "part"}
+    ]
+    assert segments["v_start_s"].to_pylist() == [pytest.approx(1, abs=0.5)]
+    with pytest.raises(ValueError, match="holds answers with top 10, not 3"):
+        search(tmp_path / "new", library, out=tmp_path / "out", top=3, progress=False)
+
+
+def test_exit_codes_tell_seen_from_not_seen_from_not_judged(index, library, films, tmp_path):
+    seen, new = clips.clip(tmp_path / "seen.mp4", films["film1"]), clips.clip(tmp_path / "new.mp4", clips.scene(97, 4))
+    (tmp_path / "broken.mp4").write_bytes(seen.read_bytes()[:500])
+    assert run(seen, library).exit_code == 0
+    assert run(new, library).exit_code == 1
+    broken = run(tmp_path / "broken.mp4", library)
+    assert broken.exit_code == 3 and "could not be searched for" in broken.output
+    assert run(tmp_path / "nowhere.mp4", library).exit_code == 2
+
+
+def test_json_and_csv_have_the_times(index, library, films, tmp_path):
+    path = clips.clip(tmp_path / "seen.mp4", films["film1"][16:])
+    answer = json.loads(run(path, library, "--json").output)["answers"][0]
+    assert answer["matches"][0]["segments"][0]["v_start_s"] == pytest.approx(2, abs=0.5)
+    head, row = run(path, library, "--format", "csv").output.splitlines()
+    assert dict(zip(head.split(","), row.split(",")))["video_id"] == "film1"
+
+
+def test_every_gate_is_explained(index, films, tmp_path):
+    path = clips.clip(tmp_path / "q.mp4", films["film1"], crf=28)
+    why = index.explain(str(path), "film1")
+    assert why.verdict == "a copy" and all(gate.passed for gate in why.gates)
+    other = index.explain("film0", "film1")
+    assert other.verdict == "not found"
+    assert {gate.name: gate.passed for gate in other.gates}["score"] is False
+    with pytest.raises(ValueError, match="no features of a video 'film9'"):
+        index.explain("film0", "film9")

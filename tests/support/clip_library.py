@@ -1,0 +1,80 @@
+"""Small clips that differ as real videos do, edits of them, and libraries of them made in this process, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ndvr.operators.features.embed import Embed
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.shards import Write
+from ndvr.operators.media.encode import write_video
+from ndvr.operators.video.decode import Decode, Job
+from ndvr.pipeline.settings import choose_one
+
+FPS = 8
+SIZE = (128, 96)  # width, height
+
+
+def scene(seed: int, seconds: float, *, size: tuple[int, int] = SIZE, still: bool = False) -> np.ndarray:
+    """(N, height, width, 3) uint8: a camera that swings over a large picture."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    n = round(seconds * FPS)
+    # Amplitudes fall with frequency, as in pictures of the world.
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512)))
+    world = np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) / np.maximum(frequency, 1 / 128)).real
+    world = np.clip(128 + 55 * world / world.std(), 0, 255)
+    reach = np.zeros(2) if still else rng.uniform(25, 60, 2)
+    period, start = rng.uniform(5, 17, 2), rng.uniform(150, 250, 2)  # seconds, pixels
+    drift = reach / 8  # so that it does not look the same backward
+    frames = np.empty((n, height, width, 3), np.uint8)
+    for number in range(n):
+        y, x = (start + drift * number / FPS + reach * np.sin(2 * np.pi * number / FPS / period)).astype(int)
+        picture = np.take(
+            np.take(world, np.arange(y, y + height), 0, mode="wrap"), np.arange(x, x + width), 1, mode="wrap"
+        )
+        frames[number] = picture[..., None]
+    return frames
+
+
+def clip(path: Path, frames: np.ndarray, *, crf: int = 20) -> Path:
+    """The frames as an MP4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, iter(frames), fps=FPS, crf=crf, preset="ultrafast")
+    return path
+
+
+def extract(folder: Path, videos: Mapping[str, Path], *, method: str = "thumbprint", run: str = "r1") -> Path:
+    """A library at `folder` with the features of videos by id; call it again, with another run, to add some."""
+    library = Library.create(folder)
+    setting = choose_one(method)
+    model = setting.load("cpu", "embed", "similarity")
+    config = setting.config(
+        weights=model.weights, weights_digest=model.digest("embed"), decoder="auto", trained=model.trained
+    )
+    library.add_config(config)
+    decode = Decode(jobs={method: Job(view=setting.view, config=config.name)}, run=run)
+    embed = Embed({method: model})
+    rows = pa.table(
+        {"video_id": list(videos), "uri": [str(path) for path in videos.values()], "methods": [[method]] * len(videos)}
+    )
+    try:
+        Write(folder, {config.name: config})(pa.concat_tables(embed(table) for table in decode(rows)))
+    finally:
+        embed.close()
+        decode.close()
+    return folder
+
+
+EDITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "same": lambda frames: frames,
+    "mirror": lambda frames: frames[:, :, ::-1],
+    "cropped": lambda frames: frames[:, 8:-8, 12:-12],
+    "brighter": lambda frames: np.clip(frames * 0.7 + 60, 0, 255).astype(np.uint8),
+    "faster": lambda frames: frames[np.arange(0, len(frames), 1.25).astype(int)],
+    "reversed": lambda frames: frames[::-1],
+}
