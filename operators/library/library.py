@@ -32,7 +32,7 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.receipt_files import read_receipts
 from ndvr.operators.library.shards import SHARDS, features_of
 from ndvr.operators.rows import EVERY_CONFIG
-from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.store import Store, file_name
 
 FORMAT = "ndvr-library/2"
 DESCRIPTION, CONFIGS, RUNS = "library.json", "configs", "runs"
@@ -96,11 +96,14 @@ class Library:
     @property
     def configs(self) -> dict[str, Config]:
         """Read all configurations of the library, by name."""
-        return {
-            name.removesuffix(".json"): Config.from_json(self.store.read_json(f"{CONFIGS}/{name}"))
-            for name in self.store.names(CONFIGS)
-            if name.endswith(".json")
-        }
+        names = [name for name in self.store.names(CONFIGS) if name.endswith(".json")]
+        return {name.removesuffix(".json"): self._config(name) for name in names}
+
+    def _config(self, name: str) -> Config:
+        config = Config.from_json(self.store.read_json(f"{CONFIGS}/{name}"))
+        if f"{config.name}.json" != name:
+            raise ValueError(f"{self}/{CONFIGS}/{name} is of a configuration {config.name!r}; it is damaged")
+        return config
 
     def add_config(self, config: Config) -> None:
         """Make a configuration known; what is known already stays as it is."""
@@ -172,6 +175,8 @@ class Library:
 
     def open_shard(self, shard: str) -> pq.ParquetFile:
         """Open a shard as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
+        folder = shard.partition("/")[0]
+        file_name(shard, f"the ledger of {self}", folders=() if folder in ("", ".", "..") else (folder,))
         try:
             # Of an object store the columns of several row groups come in one request, where they would be one each.
             return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"), pre_buffer=self.store.remote)
@@ -181,8 +186,8 @@ class Library:
             ) from None
 
     def _shard(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
-        config = self.configs[shard.partition("/")[0]]
         with self.open_shard(shard) as file:
+            config = self.configs[shard.partition("/")[0]]
             table = file.read(columns=["start_s", "feature"])
         return table["start_s"].to_numpy(), features_of(table["feature"], config.feature_shape)
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndvr.operators.rows import LEDGER
-from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.store import Store, file_name
 
 COMMITS, FOLDED, SNAPSHOTS = "commits", "ledger", "snapshots"
 _TRIES = 20
@@ -47,8 +47,20 @@ class Snapshot:
 
 def read_snapshot(store: Store) -> Snapshot:
     """Read the snapshot that holds now."""
-    names = store.names(SNAPSHOTS)
-    return Snapshot(**store.read_json(f"{SNAPSHOTS}/{names[-1]}")) if names else Snapshot()
+    names = [name for name in store.names(SNAPSHOTS) if name.endswith(".json")]
+    return _checked(Snapshot(**store.read_json(f"{SNAPSHOTS}/{names[-1]}")), store) if names else Snapshot()
+
+
+def _checked(snapshot: Snapshot, store: Store) -> Snapshot:
+    """Return the snapshot if it names files of the ledger only: they are read, and the retired ones removed."""
+    source = f"{store}/{snapshot.name}"
+    for part in snapshot.ledger:
+        file_name(part["name"], source)
+    for commit in snapshot.folded:
+        file_name(commit, source)
+    for retired in snapshot.retired:
+        file_name(retired, source, folders=(FOLDED,))
+    return snapshot
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.store import file_name, write_whole
 from ndvr.operators.storage.text_files import read_table, table_layout
 
 # --- Walk over {query: {video: score}} one query at a time: FIVR-200K's result file is 803 MB, 2.8 GiB once loaded
@@ -142,7 +142,7 @@ def _open_folder(folder: Path) -> Scores:
             f"{meta_path} says format {meta.get('format')!r}, this version reads {FORMAT!r}: "
             "evaluate with the version of ndvr that wrote it"
         )
-    ids = meta.get("ids", {"queries": "queries.parquet", "videos": "videos.parquet"})
+    ids = {"queries": "queries.parquet", "videos": "videos.parquet"} | ids_named(meta, meta_path)
     files = _in_force(folder, meta) if "parts" in meta else _found(folder, parts, ids)
     for path in files:
         _check_columns(path)
@@ -155,11 +155,17 @@ def _open_folder(folder: Path) -> Scores:
     )
 
 
+def ids_named(meta: Mapping[str, Any], source: Path) -> dict[str, str]:
+    """Read the names of the files that say what became of each side, by side; none when `meta` does not say."""
+    named = meta.get("ids", {})
+    return {side: file_name(named[side], source) for side in ("queries", "videos") if side in named}
+
+
 def _in_force(folder: Path, meta: Mapping[str, Any]) -> list[Path]:
     """List the parts of the last state that was finished, whatever else a run has written since."""
     if meta["parts"] is None:
         raise ValueError(f"{folder} holds a comparison that was not finished: run the same `ndvr similarity` again")
-    files = [folder / PARTS / name for name in meta["parts"]]
+    files = [folder / PARTS / file_name(name, folder / ABOUT) for name in meta["parts"]]
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise ValueError(f"{missing[0]} and {len(missing) - 1} other parts are gone: run `ndvr similarity` again")

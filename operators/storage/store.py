@@ -16,7 +16,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -80,7 +80,8 @@ class Store:
         return errors_explained(self.root, self.access) if self.remote else nullcontext()
 
     def _at(self, name: str) -> str:
-        return f"{self._fs[1]}/{name}" if name else self._fs[1]
+        """Find where a file lies. ValueError for a name that leads out of the root."""
+        return f"{self._fs[1]}/{inside_name(name, self.root)}" if name else self._fs[1]
 
     def read(self, name: str) -> bytes:
         """Read a file whole. FileNotFoundError when it is not there."""
@@ -101,7 +102,7 @@ class Store:
             with self._errors_explained():
                 put(self._fs[0], self._at(name), data)
         else:
-            write_whole(self.folder / name, lambda path: Path(path).write_bytes(data))
+            write_whole(self.folder / inside_name(name, self.root), lambda path: Path(path).write_bytes(data))
 
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, _as_json(value))
@@ -113,7 +114,7 @@ class Store:
             pq.write_table(table, sink, **options)
             self.write(name, sink.getvalue())
         else:
-            write_whole(self.folder / name, lambda path: pq.write_table(table, path, **options))
+            write_whole(self.folder / inside_name(name, self.root), lambda path: pq.write_table(table, path, **options))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
@@ -167,6 +168,29 @@ class Store:
         if self.remote or not (self.folder / folder).is_dir():
             return []
         return sorted(path.name for path in (self.folder / folder).iterdir() if path.name.endswith(TEMPORARY))
+
+
+# --- Names that stand in files are names, never paths: whoever may write to a library must not reach out of it -------
+
+
+def inside_name(name: str, root: object) -> str:
+    """Return a name that stays below `root`. ValueError for one that leads out of it."""
+    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+        raise ValueError(f"{name!r} does not lie in {root}: it is none of its files")
+    return name
+
+
+def file_name(name: Any, source: object, *, folders: Collection[str] = ("",), suffix: str = ".parquet") -> str:
+    """Return a name as it stands in a file, `source`, if it is that of a file in one of `folders` ("": a bare name).
+
+    ValueError naming `source` for everything else: paths, drives, other endings, values that are no text.
+    """
+    text = name if isinstance(name, str) else ""
+    folder, _, bare = text.rpartition("/")
+    fits = folder in folders and bare.endswith(suffix) and not bare.startswith(".")
+    if not fits or any(sign in bare for sign in "\0\\:\n"):
+        raise ValueError(f"{source} names {name!r}, which is no file of its own: it is damaged, or not to be trusted")
+    return text
 
 
 def _as_json(value: Any) -> bytes:

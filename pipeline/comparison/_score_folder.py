@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
-from ndvr.operators.scores.files import ABOUT, PARTS
+from ndvr.operators.scores.files import ABOUT, PARTS, ids_named
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_json, write_whole
@@ -147,7 +147,7 @@ def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
 
 def copy_ids(source: Path, out: Path) -> dict[str, str]:
     """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; returns their names by side."""
-    names = json.loads((source / ABOUT).read_text(encoding="utf-8"))["ids"]
+    names = ids_named(json.loads((source / ABOUT).read_text(encoding="utf-8")), source / ABOUT)
     for name in names.values():
         write_whole(out / name, partial(shutil.copyfile, source / name))
     return names

@@ -266,6 +266,10 @@ def close_killed(files: Files, run: str) -> None:
         record = RunRecord.from_json(json.loads(files.read(f"{RUNS}/{run}.json")))
     except FileNotFoundError:
         return
+    if record.run != run:
+        raise ValueError(
+            f"{RUNS}/{run}.json is the record of a run {record.run!r}: it is damaged, or not to be trusted"
+        )
     if record.outcome == RUNNING:
         record.outcome = KILLED
         files.write(record.name, record.data())
