@@ -10,6 +10,9 @@ import pytest
 from places import SHARED
 from s3_server import KEYS, S3Server, running_server
 
+# Threads that wait for each other sleep: beside other work they would burn five times the time of the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test is a failure: CI has what they need")
