@@ -6,6 +6,7 @@ A folder of the project is a layer, a folder inside a layer is a room, and a fil
 import ast
 import configparser
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -30,6 +31,7 @@ benchmarks:  commands -> demo -> evaluate -> report -> evaluation -> record;  da
 benchmarks:  chaos, speed -> evaluate
 """
 FACE = ROOT / "pipeline" / "face"  # installed as `ndvr` itself: it stands above all layers and names what lies in them
+ENTRY_POINTS = "ndvr.methods"  # the group under which other packages bring methods: no module
 
 OWNERS = {
     "torch": {"models", "pipeline", "benchmarks"},  # pipeline asks for threads and devices, benchmarks restate others
@@ -153,6 +155,15 @@ def test_no_import_is_circular():
         imports = {module: names for module, names in imports.items() if module not in ready}
     in_circles_or_above = {module: sorted(names & imports.keys()) for module, names in imports.items()}
     assert not in_circles_or_above
+
+
+@every_file
+def test_a_module_named_in_a_string_exists(path):
+    """Commands that are started, names that are imported late, entries of tables."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"ndvr(\.\w+)+(:\w+)?", str(node.value)):
+            module = node.value.split(":")[0]
+            assert module in MODULES or module == ENTRY_POINTS, f"{local(path)} names {node.value}"
 
 
 @every_file

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ndvr.operators.sandbox.sandbox import CHILD
+
 # What a process does for a run, by words of its command line; the first that fits. Ray names its workers so.
 _ROLES = (
-    ("child", "ndvr.operators.sandbox.sandbox"),
+    ("child", CHILD),
     ("head", "/raylet/raylet", " --head "),
     ("node", "/raylet/raylet"),
     ("decode", "ray::", "Decode"),
