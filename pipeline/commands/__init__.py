@@ -1,1 +1,11 @@
-"""The commands of `ndvr`: options and sentences; other rooms do the work."""
+"""The commands of `ndvr`: options and sentences; other rooms do the work.
+
+extraction    extract, import
+comparison    similarity, dedupe, compare
+search        index, search
+library       show, explain, remove, fsck, gc, fit-pca
+plan          plan
+methods       methods
+options       options that several commands share
+option_types  what may be given, nearest spellings, completion
+"""
