@@ -23,6 +23,7 @@ COMMANDS = {
         "index": "ndvr.pipeline.commands.search:index",
         "search": "ndvr.pipeline.commands.search:search",
         "similarity": "ndvr.pipeline.commands.comparison:similarity",
+        "report": "ndvr.benchmarks.commands:report",
         "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
         "compare": "ndvr.pipeline.commands.comparison:compare",
     },

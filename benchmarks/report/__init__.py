@@ -2,4 +2,5 @@
 
 report            report.html of the demo: numbers, film strips, every query
 evaluation_page   the page of `ndvr evaluate --html`
+matches_page      the page of `ndvr report`: what a search found
 """

@@ -71,11 +71,11 @@ class Match:
 
     def text(self, number: int) -> str:
         """Two lines or more: what it is, and where."""
-        sure = "" if self.false_per_million is None else f", {_rate(self.false_per_million)} false per million"
+        sure = "" if self.false_per_million is None else f", {rate_text(self.false_per_million)} false per million"
         lines = [f"  {number}. {self.video_id}: {WORDS[self.kind]}, score {self.score:.2f}{sure}"]
         covers = f"covers {self.query_covered:.0%} of the query, {self.video_covered:.0%} of the video"
         for stretch in self.segments[:6]:
-            lines.append(f"     {_where(stretch)}{', ' + self.placement if self.placement else ''}")
+            lines.append(f"     {where_text(stretch, self.placement)}")
         if len(self.segments) > 6:
             lines.append(f"     and {len(self.segments) - 6} more segments")
         if self.segments and self.kind not in ("identical", "copy"):
@@ -142,15 +142,17 @@ def clock(seconds: float) -> str:
     return f"{hours}:{short}" if hours else short
 
 
-def _where(stretch: Stretch) -> str:
-    """00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x."""
+def where_text(stretch: Stretch, placement: str = "") -> str:
+    """00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x, reversed, mirrored."""
     text = f"{clock(stretch.q_start_s)}-{clock(stretch.q_end_s)} at {clock(stretch.v_start_s)}-{clock(stretch.v_end_s)}"
     if abs(stretch.speed - 1) > 0.02:
         text += f", {stretch.speed:.2f}x"
-    return text + (", reversed" if stretch.reversed else "")
+    text += ", reversed" if stretch.reversed else ""
+    return f"{text}, {placement}" if placement else text
 
 
-def _rate(value: float) -> str:
+def rate_text(value: float) -> str:
+    """False matches per million comparisons, as far as they can be told."""
     return "0.001 or fewer" if value <= 0.001 else f"{value:,.3g}"
 
 

@@ -21,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer
+from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer, Match
 
 ABOUT = "search.json"
 
@@ -48,10 +49,7 @@ class OutFolder:
         return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows}
 
     def _rows(self, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
-        names = [name for name in self.store.names(kind) if name.endswith(".parquet")]
-        return [
-            row for name in names for row in pq.read_table(self.store.open(f"{kind}/{name}"), schema=schema).to_pylist()
-        ]
+        return _rows(self.store, kind, schema)
 
     def write(self, answers: Sequence[Answer]) -> None:
         """Add answers; the same answers have the same file names."""
@@ -62,6 +60,36 @@ class OutFolder:
         for kind, schema, rows in tables(answers):
             table = pa.Table.from_pylist(rows, schema)
             self.store.write_parquet(f"{kind}/{name}.parquet", table, compression="zstd")
+
+
+def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
+    """What decided the answers in OUT, and the latest answer to every query, by id.
+
+    Raises FileNotFoundError when there is none.
+    """
+    store = Store(out)
+    if not store.exists(ABOUT):
+        raise FileNotFoundError(f"no matches at {out}: `ndvr search VIDEOS LIBRARY --out {out}` writes them")
+    segments: dict[tuple[str, str], list[Stretch]] = {}
+    for row in _rows(store, "segments", SEGMENTS):
+        key = row.pop("query_id"), row.pop("video_id")
+        if (stretch := Stretch(**row)) not in segments.setdefault(key, []):
+            segments[key].append(stretch)
+    matches: dict[str, dict[str, Match]] = {}
+    for row in _rows(store, "matches", MATCHES):
+        query_id, _ = row.pop("query_id"), row.pop("rank")
+        match = Match(**row, segments=segments.get((query_id, row["video_id"]), []))
+        matches.setdefault(query_id, {})[match.video_id] = match
+    answers = {}
+    for row in _rows(store, "queries", QUERIES):
+        row.pop("matches")
+        answers[row["query_id"]] = Answer(**row, matches=list(matches.get(row["query_id"], {}).values()))
+    return store.read_json(ABOUT), [answers[query_id] for query_id in sorted(answers)]
+
+
+def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
+    names = [name for name in store.names(kind) if name.endswith(".parquet")]
+    return [row for name in names for row in pq.read_table(store.open(f"{kind}/{name}"), schema=schema).to_pylist()]
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:

@@ -133,6 +133,7 @@ def test_a_report_without_evaluations_is_refused(tmp_path):
 
 
 def test_what_pip_installs_has_the_templates(tmp_path):
-    names = {"page.html", "report.html", "evaluation.html", "style.css", "report.js", "evaluation.js"}
+    pages = {"frame.html", "page.html", "report.html", "evaluation.html", "matches.html"}
+    names = pages | {"style.css", "matches.css", "report.js", "evaluation.js", "matches.js"}
     templates = build_package(tmp_path) / "ndvr" / "benchmarks" / "report" / "templates"
     assert {path.name for path in templates.iterdir()} == names
