@@ -15,7 +15,7 @@ HOSTILE = "<script>alert(1)</script>\"'&.mp4"
 
 def match(video_id: str, **changes) -> Match:
     stretch = Stretch(
-        q_start_s=0.0, q_end_s=4.0, v_start_s=62.5, v_end_s=66.5, speed=1.0, reversed=False, agreement=0.9
+        q_start_s=0.0, q_end_s=4.0, v_start_s=62.5, v_end_s=66.5, speed=1.0, reversed=False, agreement=0.5
     )
     known = {"kind": "part", "score": 0.8, "false_per_million": 0.02, "query_covered": 1.0, "video_covered": 0.04}
     return Match(**known | {"video_id": video_id, "placement": "mirrored", "segments": [stretch]} | changes)
