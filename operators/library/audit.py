@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from ndvr.operators.library._ledger import Entry
 from ndvr.operators.library.cleanup import tidy
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.shards import SHARDS, digest, features_of
+from ndvr.operators.library.shards import SHARDS, changed, features_of
+from ndvr.operators.storage.sealed import Damaged
 
 
 @dataclass
@@ -89,8 +90,8 @@ def _check_shard(
     except FileNotFoundError:
         report.problems.append(f"{SHARDS}/{shard} is missing; {len(pieces)} pieces were in it")
         return
-    except (OSError, pa.ArrowInvalid) as error:
-        report.problems.append(f"{SHARDS}/{shard} cannot be read: {str(error).splitlines()[0]}")
+    except Damaged as error:
+        report.problems.append(f"{SHARDS}/{shard} cannot be read: {error.why}")
         return
     ids, content = rows["video_id"].to_pylist(), rows["content"].to_pylist()
     start_s, features = rows["start_s"].to_numpy(), features_of(rows["feature"], config.feature_shape)
@@ -104,6 +105,6 @@ def _check_shard(
             report.problems.append(f"{name} has {len(stored)} rows of {piece['windows_count']}")
         elif set(ids[at]) != {entry.video_id} or set(content[at]) not in ({entry.end["sha256"]}, {None}):
             report.problems.append(f"{name} holds rows of another video or content")
-        elif digest(stored.tobytes()) != piece["digest"]:
-            report.problems.append(f"{name} has other features than were written")
+        elif different := changed(piece["digest"], np.ascontiguousarray(stored), start_s[at]):
+            report.problems.append(f"{name} has other {different} than were written")
         of_video[shard, piece["shard_row"]] = hashlib.sha256(start_s[at].tobytes() + stored.tobytes()).digest()

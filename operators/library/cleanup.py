@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ndvr.operators.library._ledger import History
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
-from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, read_receipts
+from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, commit, read_receipts
 from ndvr.operators.library.shards import SHARDS, write_shard
 from ndvr.operators.rows import LEDGER, table
 
@@ -105,7 +105,7 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
         columns = {key: windows[key].combine_chunks() for key in windows.column_names if key != "feature"}
         write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
         receipts.append(_moved(alive, f"{config}/{name}", now))
-    library.store.write_parquet(f"{COMMITS}/{name}", pa.concat_tables(receipts))
+    commit(library.store, name.removesuffix(".parquet"), pa.concat_tables(receipts))
     library.store.remove(f"{SHARDS}/{shard}")
 
 

@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.shards import features_of
+from ndvr.operators.library.receipt_files import remedy
+from ndvr.operators.library.shards import SHARDS, features_of
+from ndvr.operators.storage.sealed import Damaged, SealedTable
 from ndvr.operators.storage.store import Store
 
-Piece = tuple[str, int, int]  # shard, its first row, number of rows
+Piece = tuple[str, int, int, str | None]  # shard, its first row, number of rows, their digest
 
 
 class FeatureReader:
@@ -27,7 +28,7 @@ class FeatureReader:
     def __init__(self, library: str | Path | Store):
         self.library = Library(library)
         self._shard, self._starts = "", np.zeros(1, np.int64)
-        self._file: pq.ParquetFile | None = None
+        self._file: SealedTable | None = None
         self._group: tuple[int, np.ndarray, np.ndarray] = (-1, np.zeros(0), np.zeros(0))
 
     @cached_property
@@ -46,7 +47,7 @@ class FeatureReader:
         start_s, features = zip(*parts)
         return np.concatenate(start_s), np.concatenate(features)
 
-    def _of_piece(self, shard: str, first: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _of_piece(self, shard: str, first: int, count: int, digest: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
         self._open(shard)
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         group = int(np.searchsorted(self._starts, first, side="right")) - 1
@@ -54,9 +55,11 @@ class FeatureReader:
             rows = slice(first - self._starts[group], first - self._starts[group] + count)
             start_s, features = (column[rows] for column in self._read_group(group))
             if not len(features):
-                raise ValueError(f"{shard} in {self.library} ends before row {first}, which its ledger names")
+                why = f"it ends before row {first}, which its ledger names"
+                raise Damaged(f"{self.library}/{SHARDS}/{shard}", why, remedy(self.library.store))
             parts.append((start_s, features))
             first, count, group = first + len(features), count - len(features), group + 1
+        self.library.check_piece(shard, digest, parts)
         return parts
 
     def _open(self, shard: str) -> None:
@@ -75,6 +78,6 @@ class FeatureReader:
             shape = self._configs[self._shard.partition("/")[0]].feature_shape
             if group >= self._file.metadata.num_row_groups:
                 return np.zeros(0), np.zeros((0, *shape))
-            rows = self._file.read_row_group(group, columns=["start_s", "feature"])
+            rows = self._file.read([group], ["start_s", "feature"])
             self._group = group, rows["start_s"].to_numpy(), features_of(rows["feature"], shape)
         return self._group[1:]

@@ -2,6 +2,7 @@
 
     LIBRARY/library.json               the format
     LIBRARY/configs/<config>.json      method, weights, view, decoder ...: what made the features of that name
+    LIBRARY/configs/<config>.sha256    the hash of that file
     LIBRARY/shards/<config>/*.parquet  a row per window: video_id, content, start_s, feature; plain Parquet, any reader
     LIBRARY/commits/*.parquet          receipts (ndvr.operators.rows): what is not named here is not there
     LIBRARY/ledger/, snapshots/        the same receipts, folded: see ndvr.operators.library.receipt_files
@@ -14,9 +15,10 @@ reader sees whole, committed shards at any moment, and a killed run leaves nothi
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,17 +27,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ndvr.operators.library._ledger import Entry, History, latest
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.receipt_files import read_receipts
-from ndvr.operators.library.shards import SHARDS, features_of
+from ndvr.operators.library.receipt_files import read_receipts, remedy
+from ndvr.operators.library.shards import SHARDS, changed, features_of
 from ndvr.operators.rows import EVERY_CONFIG
+from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.store import Store, file_name
 
 FORMAT = "ndvr-library/2"
 DESCRIPTION, CONFIGS, RUNS = "library.json", "configs", "runs"
+SEAL = ".sha256"  # of the file beside a configuration that has its hash
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,18 @@ class Library:
     @property
     def configs(self) -> dict[str, Config]:
         """Read all configurations of the library, by name."""
-        names = [name for name in self.store.names(CONFIGS) if name.endswith(".json")]
-        return {name.removesuffix(".json"): self._config(name) for name in names}
+        names = self.store.names(CONFIGS)
+        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return {name: self._config(name, sealed=f"{name}{SEAL}" in names) for name in found}
 
-    def _config(self, name: str) -> Config:
-        config = Config.from_json(self.store.read_json(f"{CONFIGS}/{name}"))
-        if f"{config.name}.json" != name:
-            raise ValueError(f"{self}/{CONFIGS}/{name} is of a configuration {config.name!r}; it is damaged")
+    def _config(self, name: str, *, sealed: bool) -> Config:
+        data, place = self.store.read(f"{CONFIGS}/{name}.json"), f"{self}/{CONFIGS}/{name}.json"
+        config = Config.from_json(open_json(data, place, remedy=remedy(self.store)))
+        written = self.store.read(f"{CONFIGS}/{name}{SEAL}").decode(errors="replace").strip() if sealed else None
+        if written not in (None, hashlib.sha256(data).hexdigest()):
+            raise Damaged(place, "its content has changed", remedy(self.store))
+        if config.name != name:
+            raise Damaged(place, f"it is of a configuration {config.name!r}", remedy(self.store))
         return config
 
     def add_config(self, config: Config) -> None:
@@ -110,6 +118,12 @@ class Library:
         name = f"{CONFIGS}/{config.name}.json"
         if not self.store.exists(name):
             self.store.write_json(name, config.to_json())
+            self._seal_config(config.name)
+
+    def _seal_config(self, config: str) -> None:
+        """Write down the hash of a configuration, beside it: its own content is a format that others read."""
+        data = self.store.read(f"{CONFIGS}/{config}.json")
+        self.store.write(f"{CONFIGS}/{config}{SEAL}", (hashlib.sha256(data).hexdigest() + "\n").encode())
 
     def config_of(self, method: str, config: str | None = None) -> str:
         """Name the configuration of a method. ValueError when there is none, or several and `config` picks none."""
@@ -168,18 +182,19 @@ class Library:
         for shard, entries_in_it in sorted(by_shard.items()):
             columns = self._shard(shard)
             for entry in entries_in_it:
-                yield entry.video_id, *_join([_slice(columns, piece) for piece in entry.pieces])
+                yield entry.video_id, *_join([self._piece(columns, piece) for piece in entry.pieces])
         for entry in scattered:
             read = {shard: self._shard(shard) for shard in sorted({piece["shard"] for piece in entry.pieces})}
-            yield entry.video_id, *_join([_slice(read[piece["shard"]], piece) for piece in entry.pieces])
+            yield entry.video_id, *_join([self._piece(read[piece["shard"]], piece) for piece in entry.pieces])
 
-    def open_shard(self, shard: str) -> pq.ParquetFile:
+    def open_shard(self, shard: str) -> SealedTable:
         """Open a shard as receipts name it. FileNotFoundError when it is gone: the library was cleared up meanwhile."""
         folder = shard.partition("/")[0]
         file_name(shard, f"the ledger of {self}", folders=() if folder in ("", ".", "..") else (folder,))
         try:
             # Of an object store the columns of several row groups come in one request, where they would be one each.
-            return pq.ParquetFile(self.store.open(f"{SHARDS}/{shard}"), pre_buffer=self.store.remote)
+            name, source = f"{self}/{SHARDS}/{shard}", self.store.open(f"{SHARDS}/{shard}")
+            return SealedTable(source, name, remedy=remedy(self.store), pre_buffer=self.store.remote)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"shard {shard} of {self} is gone: it was rewritten since this command read the ledger; run it again"
@@ -191,18 +206,26 @@ class Library:
             table = file.read(columns=["start_s", "feature"])
         return table["start_s"].to_numpy(), features_of(table["feature"], config.feature_shape)
 
+    def _piece(self, columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a piece out of its shard. Damaged when it is not as it was written."""
+        rows = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
+        start_s, features = columns[0][rows], columns[1][rows]
+        self.check_piece(piece["shard"], piece["digest"], [(start_s, features)])
+        return start_s, features
+
+    def check_piece(self, shard: str, digest: str | None, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Damaged when start times and features, in `parts`, are not those of a piece with this digest."""
+        start_s, features = (np.concatenate(column) if len(parts) > 1 else column[0] for column in zip(*parts))
+        if different := changed(digest, np.ascontiguousarray(features), start_s):
+            why = f"it has other {different} than were written"
+            raise Damaged(f"{self}/{SHARDS}/{shard}", why, remedy(self.store))
+
 
 def of_config(receipts: pa.Table, config: str) -> pa.Table:
     """Filter the receipts of a configuration, and those that hold for every one."""
     belongs = pc.is_in(receipts["config"], pa.array([config, EVERY_CONFIG]))
     # Most libraries have one configuration; a copy of its rows would cost as much memory again.
     return receipts if pc.all(belongs).as_py() else receipts.filter(belongs)
-
-
-def _slice(columns: tuple[np.ndarray, np.ndarray], piece: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    start_s, features = columns
-    rows = slice(piece["shard_row"], piece["shard_row"] + piece["windows_count"])
-    return start_s[rows], features[rows]
 
 
 def _join(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

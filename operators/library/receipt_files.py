@@ -14,7 +14,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndvr.operators.rows import LEDGER
+from ndvr.operators.storage.sealed import SealedTable, read_sealed_json, seal_json, seal_table
 from ndvr.operators.storage.store import Store, file_name
 
 COMMITS, FOLDED, SNAPSHOTS = "commits", "ledger", "snapshots"
@@ -31,14 +32,20 @@ _READERS = 16  # threads: an object store answers after tens of milliseconds
 T = TypeVar("T")
 
 
+def remedy(store: Store) -> str:
+    """Say what to do about a damaged file of a library."""
+    return f"`ndvr fsck {store} --repair` mends what can be mended"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What the last fold left."""
 
     number: int = 0
-    ledger: list[dict[str, Any]] = field(default_factory=list)  # {"name", "rows"}, oldest receipts first
+    ledger: list[dict[str, Any]] = field(default_factory=list)  # {"name", "rows", "sha256"}, oldest receipts first
     folded: list[str] = field(default_factory=list)  # commits that are in it and still lie there
     retired: list[str] = field(default_factory=list)  # files of earlier snapshots, for readers that are still at them
+    before: str = ""  # the SHA-256 of the snapshot that this one follows
 
     @property
     def name(self) -> str:
@@ -48,12 +55,15 @@ class Snapshot:
 def read_snapshot(store: Store) -> Snapshot:
     """Read the snapshot that holds now."""
     names = [name for name in store.names(SNAPSHOTS) if name.endswith(".json")]
-    return _checked(Snapshot(**store.read_json(f"{SNAPSHOTS}/{names[-1]}")), store) if names else Snapshot()
+    return open_snapshot(store, f"{SNAPSHOTS}/{names[-1]}") if names else Snapshot()
 
 
-def _checked(snapshot: Snapshot, store: Store) -> Snapshot:
-    """Return the snapshot if it names files of the ledger only: they are read, and the retired ones removed."""
-    source = f"{store}/{snapshot.name}"
+def open_snapshot(store: Store, name: str) -> Snapshot:
+    """Read a snapshot, which must name files of the ledger only: they are read, and the retired ones removed."""
+    source = f"{store}/{name}"
+    values = read_sealed_json(store, name, remedy=remedy(store))
+    known = {each.name for each in fields(Snapshot)}
+    snapshot = Snapshot(**{key: value for key, value in values.items() if key in known})
     for part in snapshot.ledger:
         file_name(part["name"], source)
     for commit in snapshot.folded:
@@ -77,6 +87,11 @@ class LedgerFiles:
         return cls(snapshot, sorted(set(commits) - set(snapshot.folded)))
 
 
+def commit(store: Store, stem: str, receipts: pa.Table) -> None:
+    """Make receipts count."""
+    store.write(f"{COMMITS}/{stem}.parquet", seal_table(receipts))
+
+
 def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
     """Read all receipts, or those of some videos, at a cost that goes by their number and not by the library's size."""
     ids_wanted = None if ids is None else sorted(ids)
@@ -96,15 +111,17 @@ def _receipts(store: Store, files: LedgerFiles, ids: list[str] | None) -> pa.Tab
 
 def _folded(store: Store, ids: list[str] | None, name: str) -> pa.Table:
     with store.open(name) as source:
-        file = pq.ParquetFile(source, memory_map=True)
+        file = SealedTable(source, f"{store}/{name}", remedy=remedy(store))
         if ids is None:
             return _as_ledger(file.read())
-        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata, number, ids)]
-        return _only(_as_ledger(file.read_row_groups(groups)), ids) if groups else LEDGER.empty_table()
+        metadata = file.metadata
+        groups = [number for number in range(metadata.num_row_groups) if _may_hold(metadata, number, ids)]
+        return _only(_as_ledger(file.read(groups)), ids) if groups else LEDGER.empty_table()
 
 
 def _commit(store: Store, ids: list[str] | None, name: str) -> pa.Table:
-    receipts = _as_ledger(pq.ParquetFile(pa.BufferReader(store.read(f"{COMMITS}/{name}"))).read())
+    source = pa.BufferReader(store.read(f"{COMMITS}/{name}"))
+    receipts = _as_ledger(SealedTable(source, f"{store}/{COMMITS}/{name}", remedy=remedy(store)).read())
     return receipts if ids is None else _only(receipts, ids)
 
 
@@ -125,7 +142,7 @@ def _as_ledger(receipts: pa.Table) -> pa.Table:
     """Bring receipts into the columns of today: one that came later is null."""
     names = set(receipts.column_names)
     if receipts.schema.equals(LEDGER):
-        return receipts
+        return receipts.replace_schema_metadata()
     columns = [
         receipts[field.name].cast(field.type) if field.name in names else pa.nulls(len(receipts), field.type)
         for field in LEDGER
@@ -177,23 +194,27 @@ def fold(store: Store, *, fewest: int = FEWEST_COMMITS) -> bool:
     kept, merged = list(before.ledger), []
     while kept and kept[-1]["rows"] <= 2 * sum(map(len, parts)):
         merged.append(kept.pop()["name"])
-        with store.open(f"{FOLDED}/{merged[-1]}") as source:
-            parts.append(pq.ParquetFile(source).read().cast(LEDGER))
+        parts.append(_folded(store, None, f"{FOLDED}/{merged[-1]}"))
     rows = pa.concat_tables(reversed(parts)).sort_by([("video_id", "ascending"), ("finished", "ascending")])
     # The same receipts give the same name: a fold that was killed before its snapshot is done over.
     name = hashlib.sha256("".join([*merged, *files.commits]).encode()).hexdigest()[:16] + ".parquet"
-    store.write_parquet(
-        f"{FOLDED}/{name}", rows, row_group_size=ROWS_PER_GROUP, compression="zstd", write_statistics=["video_id"]
-    )
     after = Snapshot(
         number=before.number + 1,
-        ledger=[*kept, {"name": name, "rows": len(rows)}],
+        ledger=[*kept, write_folded(store, name, rows)],
         folded=files.commits,
         retired=[f"{FOLDED}/{old}" for old in merged],
+        before=hashlib.sha256(store.read(before.name)).hexdigest() if before.number else "",
     )
-    store.write_json(after.name, vars(after))
+    store.write_json(after.name, seal_json(vars(after)))
     _remove_retired(store, before)
     return True
+
+
+def write_folded(store: Store, name: str, rows: pa.Table) -> dict[str, Any]:
+    """Write a file of ledger/; returns what a snapshot says of it."""
+    data = seal_table(rows, row_group_size=ROWS_PER_GROUP, compression="zstd", write_statistics=["video_id"])
+    store.write(f"{FOLDED}/{name}", data)
+    return {"name": name, "rows": len(rows), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _remove_retired(store: Store, before: Snapshot) -> None:

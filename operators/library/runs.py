@@ -18,7 +18,7 @@ from typing import Any
 
 from ndvr.operators.library.cleanup import tidy
 from ndvr.operators.library.library import RUNS, Library
-from ndvr.operators.library.receipt_files import COMMITS, fold
+from ndvr.operators.library.receipt_files import COMMITS, commit, fold
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.store import Store
 
@@ -111,5 +111,5 @@ def _record_lost(store: Store, run: str) -> None:
     if rows:
         common: dict[str, Any] = {"config": EVERY_CONFIG, "attempt": 0, "piece": 0, "finished": now}
         receipts = table([common | row for row in rows], LEDGER)
-        store.write_parquet(f"{COMMITS}/{run}-lost.parquet", receipts)
+        commit(store, f"{run}-lost", receipts)
     store.remove(*(f"{WORK}/{name}" for name in notes))

@@ -9,12 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.receipt_files import COMMITS
+from ndvr.operators.library.receipt_files import commit
 from ndvr.operators.rows import LEDGER, table
 from ndvr.operators.storage.store import Store
 
@@ -46,6 +47,7 @@ def write_shard(store: Store, shard: str, windows: dict[str, pa.Array], features
         row_group_size=max(1, ROW_GROUP_BYTES // config.window_bytes),
         compression=codec,
         use_dictionary=["video_id", "content"],
+        write_page_checksum=True,
     )
 
 
@@ -66,9 +68,24 @@ def feature_column(config: Config, data: pa.Buffer, count: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values, size)
 
 
-def digest(features: bytes | memoryview) -> str:
-    """Make what tells features as stored from others: half of their SHA-256."""
-    return hashlib.sha256(features).hexdigest()[:32]
+def digest(features: Any, start_s: Sequence[float] | np.ndarray) -> str:
+    """Make what tells a piece as stored from others: half of its features' SHA-256, a quarter of its start times'.
+
+    features  bytes, or arrays that lie in one piece
+    """
+    times = np.ascontiguousarray(start_s, np.float64)
+    return hashlib.sha256(features).hexdigest()[:_FEATURES] + hashlib.sha256(times).hexdigest()[:16]
+
+
+_FEATURES = 32  # digits of a digest; earlier versions wrote no more
+
+
+def changed(digest_written: str | None, features: Any, start_s: np.ndarray) -> str:
+    """Say what of a piece is not as it was written: "features", "start times", or "" when it all is."""
+    written, now = digest_written or "", digest(features, start_s)
+    if written[:_FEATURES] not in ("", now[:_FEATURES]):
+        return "features"
+    return "start times" if written[_FEATURES:] not in ("", now[_FEATURES:]) else ""
 
 
 def features_of(column: pa.ChunkedArray, feature_shape: Sequence[int]) -> np.ndarray:
@@ -109,13 +126,13 @@ class Write:
         for row in rows:
             row["finished"] = now
         receipts = table(rows, LEDGER)
-        self.store.write_parquet(f"{COMMITS}/{rows[0]['run']}-{name}.parquet", receipts)
+        commit(self.store, f"{rows[0]['run']}-{name}", receipts)
         return receipts
 
     def _shard(self, config: str, name: str, rows: list[dict]) -> None:
         position = 0
         for row in rows:
-            row |= {"shard": f"{config}/{name}", "shard_row": position, "digest": digest(row["data"])}
+            row |= {"shard": f"{config}/{name}", "shard_row": position, "digest": digest(row["data"], row["start_s"])}
             position += row["windows_count"]
         counts = [row["windows_count"] for row in rows]
         data = pa.py_buffer(b"".join(row["data"] for row in rows))

@@ -39,9 +39,10 @@ def videos_of(entries: Iterable[Entry], config: str) -> list[Video]:
 
 
 def _video(entry: Entry, config: str) -> Video:
-    pieces = tuple((piece["shard"], piece["shard_row"], piece["windows_count"]) for piece in entry.pieces)
+    names = ("shard", "shard_row", "windows_count", "digest")
+    pieces = tuple(tuple(piece[name] for name in names) for piece in entry.pieces)
     # Where features lie may change; what was seen, how, and by which decoder decides what they are.
-    origin = entry.end.get("sha256") or pieces
+    origin = entry.end.get("sha256") or tuple(piece[:3] for piece in pieces)
     text = repr((config, origin, entry.end.get("decoder"), entry.windows))
     return Video(entry.video_id, hashlib.sha256(text.encode()).hexdigest()[:16], entry.windows, pieces)
 

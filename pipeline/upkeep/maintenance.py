@@ -12,7 +12,7 @@ from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.receipt_files import COMMITS, fold
+from ndvr.operators.library.receipt_files import commit, fold
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair
@@ -87,7 +87,7 @@ def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: b
         row |= {"kind": "restored"} if undo else {"kind": "removed", "status": "skipped", "message": _why(reason)}
         if changed:
             receipts = table([row | {"video_id": video_id} for video_id in changed], LEDGER)
-            opened.store.write_parquet(f"{COMMITS}/{run}-removed.parquet", receipts)
+            commit(opened.store, f"{run}-removed", receipts)
         return changed
 
 

@@ -103,9 +103,11 @@ def test_a_receipt_that_names_a_shard_elsewhere_is_refused(place, name):
 
 
 def test_a_configuration_under_another_name_is_refused(place):
-    (path,) = (place / "configs").iterdir()
+    (path,) = (place / "configs").glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "../../x"}))
-    assert f"{path} is of a configuration '../../x'" in run("show", place, code=2)
+    assert f"{path} is damaged (its content has changed)" in run("show", place, code=2)
+    path.with_suffix(".sha256").unlink()
+    assert f"{path} is damaged (it is of a configuration '../../x')" in run("show", place, code=2)
 
 
 @pytest.mark.parametrize("key", ["parts", "ids"])

@@ -4,16 +4,20 @@ import json
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from made_configs import made_config
 
+from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import LedgerFiles
 from ndvr.operators.library.runs import WorkNote, close_run, new_run, open_run, recover
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
+from ndvr.operators.scores.groups import videos_of
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.cli import main
 
 CONFIG = made_config(name="s2vs-0")
@@ -171,7 +175,7 @@ def test_removing_a_video_that_is_not_there_is_an_error_and_removes_nothing(libr
     assert list(held(library)) == ["a"]
 
 
-@pytest.mark.parametrize("harm", ["flip", "missing", "cut", "swap"])
+@pytest.mark.parametrize("harm", ["flip", "missing", "cut", "swap", "times"])
 def test_fsck_finds_every_kind_of_damage(library, harm):
     commit(library, rows("a", run="r1"))
     commit(library, rows("b", run="r1"))
@@ -183,6 +187,10 @@ def test_fsck_finds_every_kind_of_damage(library, harm):
         first.write_bytes(data)
     elif harm == "missing":
         first.unlink()
+    elif harm == "times":
+        stored = pq.read_table(first)
+        moved = pa.array([1000.0 + at for at in range(len(stored))])
+        pq.write_table(stored.set_column(stored.column_names.index("start_s"), "start_s", moved), first)
     elif harm == "cut":
         first.write_bytes(first.read_bytes()[:-20])
     else:
@@ -190,6 +198,53 @@ def test_fsck_finds_every_kind_of_damage(library, harm):
         first.write_bytes(two)
         second.write_bytes(one)
     assert "PROBLEM" in run_fsck(library, code=1)
+
+
+def test_readers_hand_out_no_features_or_times_but_those_that_were_written(library):
+    commit(library, rows("a", run="r1"))
+    (shard,) = (library.store.folder / "shards").rglob("*.parquet")
+    whole, stored = shard.read_bytes(), pq.read_table(shard)
+    changed = {"start times": ("start_s", pa.array([1000.0 + at for at in range(4)]))}
+    changed["features"] = ("feature", pa.array([[0.0, 1.0, 2.0, 3.0]] * 4, stored.schema.field("feature").type))
+    for what, (column, values) in changed.items():  # in files that are Parquet to the last byte
+        pq.write_table(stored.set_column(stored.column_names.index(column), column, values), shard)
+        for read in (held, read_piece_by_piece):
+            with pytest.raises(Damaged, match=f"{shard} is damaged .it has other {what} than were written.; `ndvr"):
+                read(library)
+    shard.write_bytes(whole)
+    assert held(library)["a"].tobytes() == read_piece_by_piece(library).tobytes() == features("a", "x", 4).tobytes()
+
+
+def read_piece_by_piece(library) -> np.ndarray:
+    entry = Library(str(library)).entries("s2vs-0")["a"]
+    return FeatureReader(str(library)).read(videos_of([entry], "s2vs-0")[0].pieces)
+
+
+def test_digests_of_earlier_versions_speak_of_features_only(library):
+    commit(library, rows("a", run="r1"))
+    (path,) = (library.store.folder / "commits").iterdir()
+    receipts = pq.read_table(path)
+    short = [digest and digest[:32] for digest in receipts["digest"].to_pylist()]
+    pq.write_table(receipts.set_column(receipts.column_names.index("digest"), "digest", pa.array(short)), path)
+    assert held(library)["a"].tobytes() == features("a", "x", 4).tobytes()
+    assert "sound" in run_fsck(library)
+
+
+@pytest.mark.parametrize("folder", ["commits", "ledger", "snapshots", "configs"])
+def test_a_byte_that_changed_in_the_ledger_or_a_configuration_is_refused_with_the_remedy(library, folder):
+    commit(library, rows("a", run="r1"), rows("b", run="r1"))
+    if folder in ("ledger", "snapshots"):
+        run("gc", library)
+    (path,) = (path for path in (library.store.folder / folder).iterdir() if path.suffix in (".parquet", ".json"))
+    whole, shown = path.read_bytes(), run("show", library)
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        done = CliRunner().invoke(main, ["show", str(library)])
+        if done.exit_code == 0:  # the name of a seal, which then is none
+            assert done.stdout == shown
+            continue
+        assert done.exit_code == 2 and ("damaged" in done.output or "format" in done.output), (at, done.output)
+        assert path.name in done.output or "the configuration " in done.output
 
 
 def test_one_digest_for_the_same_library_however_it_came_to_be(tmp_path):
