@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ndvr.models.method import Model, NotFiniteError
 from ndvr.operators.scores.groups import Group
 from ndvr.operators.scores.signatures import Signatures
-from ndvr.operators.storage.store import Store, write_whole
+from ndvr.operators.storage.sealed import read_table, write_table
+from ndvr.operators.storage.store import Store
 
 # --- One cell of the score grid as a Parquet file: query_id, video_id, score
 
@@ -41,21 +41,21 @@ def write_rows(
         for places, names in ((rows, query_ids), (columns, video_ids))
     ]
     cell = pa.table({"query_id": ids[0], "video_id": ids[1], "score": pa.array(scores)})
-    write_whole(path, lambda name: pq.write_table(cell, name, compression="zstd"))
+    write_table(path, cell, compression="zstd")
     return len(cell)
 
 
 def read_matrix(path: Path, n_queries: int, n_videos: int) -> np.ndarray:
     """Read the scores of a part of all pairs, (Q, V) float32."""
-    return pq.read_table(path, columns=["score"])["score"].to_numpy().reshape(n_queries, n_videos)
+    return read_table(path, columns=["score"])["score"].to_numpy().reshape(n_queries, n_videos)
 
 
 def keep_rows(old: Path, new: Path, ids: Mapping[str, Collection[str]]) -> None:
     """Write those rows of `old` as `new` that have one of the given ids in every column that `ids` names."""
-    cell = pq.read_table(old, read_dictionary=list(ids))
+    cell = read_table(old, read_dictionary=list(ids))
     for column, wanted in ids.items():
         cell = cell.filter(pc.is_in(cell[column], value_set=pa.array(wanted, pa.string())))
-    write_whole(new, lambda name: pq.write_table(cell, name, compression="zstd"))
+    write_table(new, cell, compression="zstd")
 
 
 # --- Score groups of videos with one model
@@ -175,7 +175,7 @@ def write_pairs(path: Path, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
     """Write three columns, whole or not at all."""
     ids = [pa.array(side, pa.string()).dictionary_encode() for side in (a, b)]
     table = pa.table(dict(zip(COLUMNS, [*ids, pa.array(scores.astype(np.float32))])))
-    write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
+    write_table(path, table, compression="zstd")
 
 
 # --- One cell of the grid of which only some pairs are compared: those that a faster method proposed
@@ -243,7 +243,7 @@ def _only(group: Group, places: Sequence[int] | np.ndarray) -> Group:
 
 
 def _fill(scores: np.ndarray, part: Path, query_ids: list[str], video_ids: list[str]) -> None:
-    table = pq.read_table(part)
+    table = read_table(part)
     rows, columns = (
         pc.index_in(table[name].cast(pa.string()), pa.array(ids, pa.string()))
         for name, ids in (("query_id", query_ids), ("video_id", video_ids))

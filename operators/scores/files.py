@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
+from ndvr.operators.storage.sealed import read_table as read_sealed
 from ndvr.operators.storage.store import file_name, write_whole
 from ndvr.operators.storage.text_files import read_table, table_layout
 
@@ -74,6 +75,7 @@ COLUMNS = ("query_id", "video_id", "score")
 BATCH_ROWS = 1 << 20  # 12 MB of indices and scores; larger ones are not faster
 FORMAT = "ndvr-scores/1"
 ABOUT, PARTS = "scores.json", "parts"
+_REMEDY = "run the same `ndvr similarity` again, which computes what is damaged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,7 @@ def open_scores(source: ScoreSource) -> Scores:
 
 def _open_folder(folder: Path) -> Scores:
     meta_path, parts = folder / ABOUT, folder / PARTS
-    meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.exists() else {}
+    meta = open_json(meta_path.read_bytes(), meta_path, remedy=_REMEDY) if meta_path.exists() else {}
     if meta and meta.get("format") != FORMAT:
         raise ValueError(
             f"{meta_path} says format {meta.get('format')!r}, this version reads {FORMAT!r}: "
@@ -190,7 +192,7 @@ def _attempted(path: Path) -> dict[str, str] | None:
     """Read id -> status, with the reason behind it where there is one; None without the file."""
     if not path.exists():
         return None
-    rows = pq.read_table(path).to_pydict()
+    rows = read_sealed(path, remedy=_REMEDY).to_pydict()
     reasons = rows.get("reason") or [""] * len(rows["video_id"])
     statuses = rows.get("status") or ["done"] * len(rows["video_id"])
     return {
@@ -202,9 +204,10 @@ def _attempted(path: Path) -> dict[str, str] | None:
 def _check_columns(path: Path) -> None:
     if path.suffix == ".parquet":
         try:
-            columns = pq.read_schema(path).names
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} is not a whole Parquet file ({error}): remove it and run again") from None
+            with pa.OSFile(str(path)) as source:
+                columns = SealedTable(source, path).parquet.schema_arrow.names
+        except Damaged as error:
+            raise ValueError(f"{path} is not a whole Parquet file ({error.why}): remove it and run again") from None
     elif path.suffix == ".csv":
         table_layout(path, needs=COLUMNS, purpose="score table")
         return
@@ -238,9 +241,10 @@ def _of_table(batch: pa.RecordBatch) -> ScoreBatch:
 
 def _read_parquet(path: Path) -> Iterator[ScoreBatch]:
     # read_dictionary: without it 22.6 million ids become 22.6 million strings before we see them.
-    file = pq.ParquetFile(path, read_dictionary=["query_id", "video_id"])
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
-        yield _of_table(batch)
+    with pa.OSFile(str(path)) as source:
+        file = SealedTable(source, path, remedy=_REMEDY, read_dictionary=["query_id", "video_id"])
+        for batch in file.batches(BATCH_ROWS, COLUMNS):
+            yield _of_table(batch)
 
 
 def _read_csv(path: Path) -> Iterator[ScoreBatch]:
@@ -323,7 +327,7 @@ def _rows(scores: Path) -> Iterator[tuple[str, dict[str, float]]]:
     for parts in groups.values():
         rows: dict[str, dict[str, float]] = {}
         for part in parts:
-            cell = pq.read_table(part, columns=list(COLUMNS))
+            cell = read_sealed(part, columns=list(COLUMNS), remedy=_REMEDY)
             for query_id, video_id, score in zip(*(cell[name].to_pylist() for name in COLUMNS)):
                 rows.setdefault(query_id, {})[video_id] = score
         for query_id in sorted(rows):

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.library.feature_reader import Piece
 from ndvr.operators.library.library import Entry
-from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.sealed import is_intact, read_table, write_table
 
 _TABLE = pa.schema([("side", pa.string()), ("group", pa.int32()), ("video_id", pa.string()), ("content", pa.string())])
 
@@ -125,14 +124,14 @@ def write_groups(path: Path, sides: Mapping[str, Side]) -> None:
         for video in group.videos
     ]
     table = pa.Table.from_pylist(rows, schema=_TABLE)
-    write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
+    write_table(path, table, compression="zstd")
 
 
 def read_groups(path: Path) -> dict[str, list[Members]]:
-    """Read what `write_groups` wrote, by side; nothing when there is none."""
+    """Read what `write_groups` wrote, by side; nothing when there is none, or it is damaged: they are made again."""
     groups_of_side: dict[str, list[Members]] = {}
-    if path.exists():
-        columns = pq.read_table(path, schema=_TABLE).to_pydict()
+    if is_intact(path):
+        columns = read_table(path).to_pydict()
         for side, number, *member in zip(*(columns[name] for name in _TABLE.names)):
             groups = groups_of_side.setdefault(side, [])
             if number == len(groups):

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ndvr.operators.scores.cells import COLUMNS
-from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.sealed import read_table, write_table
 
 REDUCED_PAIRS = 1 << 24  # at a time, 12 bytes each
 
@@ -29,7 +28,7 @@ class PairList:
         """Read all pairs of the parts, highest first, equals by id; `top_k` keeps the k best of either video."""
         waiting, n_waiting = [(self.a, self.b, self.score)], 0
         for part in parts:
-            table = pq.read_table(part)
+            table = read_table(part)
             a, b = (pc.index_in(table[name].cast(pa.string()), self._dictionary).to_numpy() for name in COLUMNS[:2])
             waiting.append((a.astype(np.int32), b.astype(np.int32), table["score"].to_numpy()))
             n_waiting += len(table)
@@ -68,7 +67,7 @@ class PairList:
         """Write video_id_a, video_id_b, score, in order."""
         ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (self.a, self.b)]
         table = pa.table(dict(zip(COLUMNS, [*ids, pa.array(self.score)])))
-        write_whole(path, lambda name: pq.write_table(table, name, compression="zstd"))
+        write_table(path, table, compression="zstd")
 
     def __len__(self) -> int:
         return len(self.a)

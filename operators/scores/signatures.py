@@ -18,7 +18,8 @@ import pyarrow as pa
 from ndvr.models.method import Model
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Group, Video
-from ndvr.operators.storage.store import Store, write_whole
+from ndvr.operators.storage.sealed import is_intact, load_array, save_array
+from ndvr.operators.storage.store import Store
 
 _PROBED_WINDOWS = 32
 _LONG_BYTES = 8 << 20
@@ -47,9 +48,8 @@ class Signatures:
     def keep(self, group: Group) -> None:
         """Make the file of a compact method's signatures, unless it is there."""
         path = self._path(group)
-        if not path.exists():
-            stacked = self.model.stack(self._compute(group.videos))
-            write_whole(path, lambda name: _save(name, stacked))
+        if not is_intact(path):
+            save_array(path, self.model.stack(self._compute(group.videos)))
 
     def _path(self, group: Group) -> Path:
         return self.folder / f"{group.name}.npy"
@@ -68,7 +68,7 @@ class Signatures:
         if key not in self._kept:
             if self.model.compact:
                 self.keep(group)
-                signatures = self.model.unstack(np.load(self._path(group), allow_pickle=False))
+                signatures = self.model.unstack(load_array(self._path(group)))
             else:
                 signatures = self._compute(group.videos[block])
             self._kept[key] = signatures, n_bytes(signatures)
@@ -89,11 +89,6 @@ class Signatures:
             if features.nbytes > _LONG_BYTES:
                 pa.default_memory_pool().release_unused()  # Arrow keeps a hundred megabytes of what it has read
         return [found[video.video_id] for video in videos]
-
-
-def _save(name: str, array: np.ndarray) -> None:
-    with open(name, "wb") as file:  # given a name, numpy would add to it
-        np.save(file, array)
 
 
 def bytes_per_window(model: Model) -> float:

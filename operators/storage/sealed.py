@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.storage.store import Store, write_json, write_whole
 
-_KEY = "ndvr.seal"
+_KEY = "ndvr-seal"
 _DIGITS = 32  # hexadecimal, of each hash
 _FOUND = re.compile(re.escape(_KEY).encode() + rb"\x18[\x80-\xff]*[\x00-\x7f]((?:[0-9a-f]{%d}){2,})" % _DIGITS)
 _GROUP_ROWS = 1 << 20  # as pyarrow cuts by default
@@ -184,10 +184,14 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, remedy: str 
         return SealedTable(source, path, remedy=remedy, **options).read(columns=columns).replace_schema_metadata()
 
 
-def is_intact(path: Path, check: Callable[[Path], object]) -> bool:
-    """Tell whether a file is there and `check`, which reads it, does not find it damaged."""
+def is_intact(path: Path) -> bool:
+    """Tell whether a table, or an array that `save_array` wrote, is there and as it was written."""
     try:
-        check(path)
+        if path.suffix == ".npy":
+            load_array(path)
+        else:
+            with pa.OSFile(str(path)) as source:
+                SealedTable(source, path).check()
     except (FileNotFoundError, Damaged):
         return False
     return True
@@ -225,7 +229,7 @@ def read_sealed_json(store: Store, name: str, *, remedy: str = "") -> dict[str, 
     return open_json(store.read(name), f"{store}/{name}", remedy=remedy)
 
 
-_MARK = b"ndvr.seal"  # at the end of a .npy file, before the hash of the rest
+_MARK = b"ndvr-seal"  # at the end of a .npy file, before the hash of the rest
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

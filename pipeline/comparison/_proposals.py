@@ -16,6 +16,7 @@ from ndvr.operators.scores.cells import read_matrix, write_rows
 from ndvr.operators.scores.files import PARTS
 from ndvr.operators.scores.groups import Group, name_of, read_groups
 from ndvr.operators.scores.shortlist import Highest
+from ndvr.operators.storage.sealed import is_intact, load_array
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import GROUPS
@@ -83,7 +84,7 @@ class Proposals:
             for column, places, scores in self.matrices(row):
                 rows, columns = np.nonzero(~taken[:, places])
                 names.append(f"{row}-{column}-rest-{digest_of(rows, columns)}.parquet")
-                if not (folder / names[-1]).exists():
+                if not is_intact(folder / names[-1]):
                     values = scaled(scores[rows, columns].astype(np.float64))
                     ids = query_ids, self.columns[column]
                     write_rows(folder / names[-1], *ids, rows=rows, columns=columns, scores=values)
@@ -145,7 +146,7 @@ def _keep_signatures(
     folder = score_grid.folder
     folder.record(score_grid.sides)
     groups = {group.name: (side, group) for side in grid.SIDES for group in score_grid.sides[side].groups}
-    missing = [pair for name, pair in groups.items() if not (folder.signatures / f"{name}.npy").exists()]
+    missing = [pair for name, pair in groups.items() if not is_intact(folder.signatures / f"{name}.npy")]
     compute_s = 0.0
     if missing:
         make = partial(score_worker, **score_grid.worker(workers.memory_gb))
@@ -198,4 +199,4 @@ class Indexed(Proposals):
         return []
 
     def _stacked(self, name: str) -> np.ndarray:
-        return np.load(self.signatures / f"{name}.npy", allow_pickle=False)
+        return load_array(self.signatures / f"{name}.npy")

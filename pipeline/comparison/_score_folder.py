@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
 from ndvr.operators.scores.files import ABOUT, PARTS, ids_named
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
-from ndvr.operators.storage.store import write_json, write_whole
+from ndvr.operators.storage.sealed import is_intact, open_json, write_sealed_json, write_table
+from ndvr.operators.storage.store import write_whole
 
 GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
 _IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
@@ -50,15 +50,19 @@ class ScoreFolder:
         self.out, self.decisive, self.holds = (out := Path(place)), decisive, holds
         self.parts, self.signatures, self.manifest = out / PARTS, out / SIGNATURES, out / name
         if self.manifest.exists():
-            before = json.loads(self.manifest.read_text(encoding="utf-8"))
+            before = self._read_manifest()
             differs = [key for key in decisive if before.get(key) != decisive[key] and not key.endswith("library")]
             if differs:
                 raise self._other_comparison(f"other {', '.join(differs)}")
         elif out.exists() and any(out.iterdir()):
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
-            write_json(self.manifest, decisive | {"parts": None})
+            write_sealed_json(self.manifest, decisive | {"parts": None})
         self.recorded = read_groups(out / GROUPS)
+
+    def _read_manifest(self) -> dict[str, Any]:
+        remedy = f"name a new folder for {self.holds.upper()}, or remove this one, and run again"
+        return open_json(self.manifest.read_bytes(), self.manifest, remedy=remedy)
 
     def _other_comparison(self, why: str) -> ValueError:
         return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
@@ -76,7 +80,7 @@ class ScoreFolder:
         """
         for cell in cells:
             old, new = self.parts / _name(*(shrunk.get(group.name, group.name) for group in cell)), self.path(cell)
-            if old != new and old.exists() and not new.exists():
+            if old != new and is_intact(old) and not is_intact(new):
                 keep_rows(old, new, ids(cell))
 
     def record(self, sides: Mapping[str, Side]) -> None:
@@ -92,8 +96,8 @@ class ScoreFolder:
         return self.parts / _name(cell[0].name, cell[1].name)
 
     def written(self) -> set[str]:
-        """List the names of all parts that were written, in force or not."""
-        return _listed(self.parts)
+        """List the names of all parts that were written, in force or not; a damaged one is as good as none."""
+        return {name for name in _listed(self.parts) if is_intact(self.parts / name)}
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Select the cells that were not written yet."""
@@ -116,15 +120,15 @@ class ScoreFolder:
 
         `ids` are files of `write_ids`; `totals` are noted beside them.
         """
-        if missing := sorted(set(parts) - self.written()):
+        if missing := sorted(set(parts) - _listed(self.parts)):
             raise ValueError(
                 f"{len(missing)} parts of {self.out} are gone, such as {missing[0]}: is another run writing there? "
                 "Run this one again"
             )
         manifest = self.decisive | {"parts": list(parts), "ids": dict(ids)} | ({"found": totals} if totals else {})
-        if json.loads(self.manifest.read_text(encoding="utf-8")) != json.loads(json.dumps(manifest)):
+        if self._read_manifest() != json.loads(json.dumps(manifest)):
             (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
-            write_json(self.manifest, manifest)
+            write_sealed_json(self.manifest, manifest)
         _remove(self.parts, set(parts))
         _remove(self.signatures, {f"{group.name}.npy" for group in groups})
         for name, kept in ids.items():
@@ -147,7 +151,7 @@ def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
 
 def copy_ids(source: Path, out: Path) -> dict[str, str]:
     """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; returns their names by side."""
-    names = ids_named(json.loads((source / ABOUT).read_text(encoding="utf-8")), source / ABOUT)
+    names = ids_named(open_json((source / ABOUT).read_bytes(), source / ABOUT), source / ABOUT)
     for name in names.values():
         write_whole(out / name, partial(shutil.copyfile, source / name))
     return names
@@ -160,7 +164,6 @@ def _write_ids(out: Path, side: str, entries: Mapping[str, Entry]) -> str:
     ]
     digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
     path = out / f"{side}-{digest}.parquet"
-    if not path.exists():
-        table = pa.Table.from_pylist(rows, schema=_IDS)
-        write_whole(path, lambda name: pq.write_table(table, name))
+    if not is_intact(path):
+        write_table(path, pa.Table.from_pylist(rows, schema=_IDS))
     return path.name

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
-from ndvr.operators.storage.store import Store, write_whole
+from ndvr.operators.storage.sealed import write_table
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
@@ -204,4 +204,4 @@ def _write_families(path: Path, families: list[list[str]]) -> None:
         "video_id": [video_id for family in families for video_id in family],
     }
     schema = pa.schema([("family", pa.int32()), ("video_id", pa.string())])
-    write_whole(path, lambda name: pq.write_table(pa.table(columns, schema=schema), name))
+    write_table(path, pa.table(columns, schema=schema))

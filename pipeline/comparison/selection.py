@@ -14,6 +14,7 @@ from ndvr import models
 from ndvr.models.card import Card
 from ndvr.operators.scores.groups import regroup
 from ndvr.operators.scores.shortlist import count_of
+from ndvr.operators.storage.sealed import is_intact, load_array
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
@@ -85,7 +86,7 @@ class Doubtful:
         selector = _load_selector("cpu", **settings)
 
         def doubts(row: str, column: str, scores: np.ndarray) -> np.ndarray:
-            stacked = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in (row, column))
+            stacked = (load_array(folder / f"{name}.npy") for name in (row, column))
             queries, targets = (selector.unstack(array) for array in stacked)
             return selector.urgency(queries, targets, scores)
 
@@ -125,7 +126,7 @@ def _keep_signatures(
         for side, recorded in proposals.groups.items()
     }
     groups = {group.name: (side, group) for side in grid.SIDES for group in sides[side]}
-    missing = [pair for name, pair in groups.items() if not (folder / f"{name}.npy").exists()]
+    missing = [pair for name, pair in groups.items() if not is_intact(folder / f"{name}.npy")]
     if missing:
         libraries = [library.store for library in score_grid.inputs.libraries]
         make = partial(_worker, libraries=libraries, folder=folder, memory_gb=workers.memory_gb, **settings)

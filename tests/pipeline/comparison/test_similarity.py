@@ -333,3 +333,48 @@ def test_leftovers_of_killed_writers_are_removed_by_the_next_run(sides, tmp_path
     compared(*sides, tmp_path / "s")
     assert not list((tmp_path / "s" / "parts").glob(".*"))
     assert pq.read_table(next((tmp_path / "s").glob("queries-*.parquet"))).num_rows == 3
+
+
+# --- damage ---------------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, share: float) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(share * (len(data) - 1))] ^= 0x10
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("kind", ["parts/*.parquet", "queries-*.parquet", "videos-*.parquet", "groups.parquet"])
+def test_a_damaged_file_of_scores_is_made_again_and_refused_by_readers_until_then(sides, tmp_path, kind, share):
+    compared(*sides, tmp_path / "s")
+    before, whole = scores_in(tmp_path / "s"), contents(tmp_path / "s")
+    damaged = sorted((tmp_path / "s").glob(kind))[0]
+    flip(damaged, share)
+    if kind != "groups.parquet":  # which only the next run reads
+        with pytest.raises(ValueError, match=f"{damaged} is (damaged|not a whole Parquet file).* again"):
+            scores_in(tmp_path / "s")
+    again = compared(*sides, tmp_path / "s")
+    assert (again.cells - again.cells_resumed) == (1 if kind.startswith("parts") else 0)
+    assert scores_in(tmp_path / "s") == before and contents(tmp_path / "s") == whole
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6])
+def test_scores_that_do_not_say_any_more_what_they_are_are_refused(sides, tmp_path, share):
+    compared(*sides, tmp_path / "s")
+    flip(tmp_path / "s" / "scores.json", share)
+    for use in (lambda: scores_in(tmp_path / "s"), lambda: compared(*sides, tmp_path / "s")):
+        with pytest.raises(ValueError, match="scores.json"):
+            use()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_a_damaged_signature_is_made_again_before_new_pairs_are_compared_with_it(tmp_path, share):
+    sides = library(tmp_path / "q", {"q1": 1, "q11": 1}, method="c3dhash"), tmp_path / "d"
+    library(sides[1], {"v2": 1, "v3": 1}, method="c3dhash")
+    compared(*sides, tmp_path / "s", method="c3dhash")
+    for path in (tmp_path / "s" / "signatures").glob("*.npy"):
+        flip(path, share)
+    library(sides[1], {"v12": 1}, method="c3dhash")
+    compared(*sides, tmp_path / "s", method="c3dhash")
+    assert scores_in(tmp_path / "s") == fresh(sides, tmp_path, method="c3dhash")
