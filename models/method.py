@@ -50,6 +50,20 @@ class Method(ABC):
         """
         return False
 
+    def windows_at_once(self, options: Options) -> int | None:
+        """Return how many windows of a long video a comparison has in memory; None: always all of them.
+
+        Override it together with `long_signature`.
+        """
+        return None
+
+    def long_signature(self, network: Network, features: torch.Tensor, n_bytes: int) -> Signature:
+        """Make a signature that scores as `signature`'s does, and keeps about `n_bytes` beside the features.
+
+        Its attribute `nbytes` says what it takes with them.
+        """
+        raise NotImplementedError(f"{self.card.title} compares whole videos")
+
     def published(self, options: Options) -> str:
         """Name the published weights that None stands for; override when an option decides it."""
         return next(iter(self.card.weights))
@@ -232,6 +246,15 @@ class Model:
     def signature(self, features: np.ndarray) -> Signature:
         """Make the signature of one video out of its features (T, *feature_shape); it stays on the device."""
         return self.method.signature(self.network("similarity"), self._tensor(features))
+
+    @property
+    def windows_at_once(self) -> int | None:
+        return self.method.windows_at_once(self.options)
+
+    @torch.inference_mode()
+    def long_signature(self, features: np.ndarray, n_bytes: int) -> Signature:
+        """Make the signature of a long video, in about `n_bytes` beside its features; `windows_at_once` is not None."""
+        return self.method.long_signature(self.network("similarity"), self._tensor(features), n_bytes)
 
     def _tensor(self, features: np.ndarray) -> torch.Tensor:
         """Check features (T, *feature_shape) and bring them to the device. ValueError says what is wrong with them."""

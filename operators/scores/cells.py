@@ -139,7 +139,8 @@ class PairCell(Scorer):
     def write(self, path: Path, first: Group, second: Group) -> int:
         """Write video_id_a < video_id_b, score, each pair once; returns how many pairs were compared."""
         same = first.name == second.name
-        scores = self.scores(first, second)
+        alone = same and len(first) == 1  # a video is not compared with itself
+        scores = np.zeros((1, 1), np.float32) if alone else self.scores(first, second)
         if same:
             scores = np.maximum(scores, scores.T)
         elif not self.model.symmetric:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _LONG_BYTES = 8 << 20
 class Signatures:
     """Reads features from one library and makes signatures of them.
 
-    block_bytes  of signatures at a time; a video with more is a block of its own
+    block_bytes  of signatures at a time; a video with more is a block of its own, made in parts where the method can
     kept_bytes   of signatures that stay in memory for the next cells
     folder       where a compact method's signatures are kept
     """
@@ -36,7 +36,7 @@ class Signatures:
     def __init__(self, model: Model, library: str | Path | Store, *, block_bytes: int, kept_bytes: int, folder: Path):
         self.model, self.folder = model, folder
         self._reader = FeatureReader(library)
-        self._block_windows = max(1, int(block_bytes / bytes_per_window(model)))
+        self._block_bytes, self._block_windows = block_bytes, max(1, int(block_bytes / bytes_per_window(model)))
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[tuple[str, int], tuple[list[Any], int]] = OrderedDict()
 
@@ -83,12 +83,17 @@ class Signatures:
         for video in sorted(videos, key=lambda video: video.pieces[0]):  # as they lie in the shards
             try:
                 features = self._reader.read(video.pieces)
-                found[video.video_id] = self.model.signature(features)
+                found[video.video_id] = self._signature(features)
             except ValueError as error:
                 raise ValueError(f"video {video.video_id!r}: {error}") from error
             if features.nbytes > _LONG_BYTES:
                 pa.default_memory_pool().release_unused()  # Arrow keeps a hundred megabytes of what it has read
         return [found[video.video_id] for video in videos]
+
+    def _signature(self, features: np.ndarray) -> Any:
+        if self.model.windows_at_once is not None and len(features) > self._block_windows:
+            return self.model.long_signature(features, self._block_bytes)
+        return self.model.signature(features)
 
 
 def bytes_per_window(model: Model) -> float:
@@ -100,6 +105,15 @@ def bytes_per_window(model: Model) -> float:
     else:
         noise = rng.standard_normal(shape, dtype=np.float32)
     return max(1, n_bytes(model.signature(noise)) / _PROBED_WINDOWS)
+
+
+def pair_bytes(model: Model) -> Callable[[Video], float]:
+    """Make what says how many bytes a video takes while it is compared with another."""
+    per_window, at_once = bytes_per_window(model), model.windows_at_once
+    feature = np.dtype(model.card.feature_dtype).itemsize * int(np.prod(model.feature_shape))
+    if at_once is None:
+        return lambda video: video.windows * per_window
+    return lambda video: min(video.windows, at_once) * per_window + video.windows * feature
 
 
 def n_bytes(signature: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from ndvr.pipeline.commands.options import (
     worker_memory_option,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from ndvr.pipeline.comparison.inputs import Compared
 
 
 @click.command()
@@ -60,6 +63,7 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
 
     QUERIES and DATABASE are libraries, SCORES is a folder. The two may be the same library. A killed run continues;
     when the libraries grew, only new videos are compared, and what they lost leaves SCORES.
+    Exit code 1: videos were left out as too long for the memory given.
 
     \b
     From coarse to fine: the 5 % best by one vector a video are compared by S2VS, the others rank behind them.
@@ -72,13 +76,21 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
         done, report, text = _all_pairs(queries, database, scores, settings=settings, progress=not quiet)
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
-        return
-    if not done.trained:
-        click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
-    click.echo(text)
-    for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
-        if count:
-            click.echo(f"{count:,} {what} have no features; {done.scores} lists them with the reason")
+    else:
+        if not done.trained:
+            click.echo("WARNING: untrained (random) weights; these scores mean nothing.", err=True)
+        click.echo(text)
+        for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
+            if count:
+                click.echo(f"{count:,} {what} have no scores; {done.scores} lists them with the reason")
+    _tell_left_out(done)
+
+
+def _tell_left_out(done: Compared) -> None:
+    """Name videos that were too long on standard error, and exit with 1; return when all were compared."""
+    if text := done.left_out_text():
+        click.echo(text, err=True)
+        raise SystemExit(1)
 
 
 def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, dict[str, Any], str]:
@@ -132,7 +144,7 @@ def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any
 
     They are written into folder PAIRS; a killed run continues. At least one of --threshold and --top-k says what is
     alike; with both, a pair has to pass both. Of a method that is not symmetric, the higher of a pair's two scores
-    counts.
+    counts. Exit code 1: videos were left out as too long for the memory given.
     """
     settings = check_method(settings)
 
@@ -141,10 +153,11 @@ def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any
     done = run.dedupe(library, pairs, **given(**settings), progress=not quiet)
     if as_json:
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
-        return
-    if not done.trained:
-        click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
-    click.echo(done.text())
+    else:
+        if not done.trained:
+            click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
+        click.echo(done.text())
+    _tell_left_out(done)
 
 
 @click.command()

@@ -104,9 +104,9 @@ class ScoreFolder:
         written = self.written()
         return [cell for cell in cells if self.path(cell).name not in written]
 
-    def write_ids(self, entries: Mapping[str, Mapping[str, Entry]]) -> dict[str, str]:
+    def write_ids(self, entries: Mapping[str, Mapping[str, Entry]], too_long: Collection[str] = ()) -> dict[str, str]:
         """Write which videos were asked for and what became of them; returns the names of the files by side."""
-        return {side: _write_ids(self.out, side, of_side) for side, of_side in entries.items()}
+        return {side: _write_ids(self.out, side, of_side, too_long) for side, of_side in entries.items()}
 
     def finish(
         self,
@@ -157,11 +157,14 @@ def copy_ids(source: Path, out: Path) -> dict[str, str]:
     return names
 
 
-def _write_ids(out: Path, side: str, entries: Mapping[str, Entry]) -> str:
+def _write_ids(out: Path, side: str, entries: Mapping[str, Entry], too_long: Collection[str]) -> str:
     rows = [
         {"video_id": entry.video_id, "status": entry.status, "reason": entry.end["error_class"] or entry.end["message"]}
         for entry in entries.values()
     ]
+    for row in rows:
+        if row["video_id"] in too_long:
+            row |= {"status": "skipped", "reason": "too long for the memory given"}
     digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
     path = out / f"{side}-{digest}.parquet"
     if not is_intact(path):

@@ -106,6 +106,7 @@ def dedupe(
         trained=triangle.inputs.trained,
         **limits,
         **numbers,
+        too_long=triangle.too_long,
         computed=sum(map(grid.pairs_of, missing)),
         cells=len(triangle.cells),
         cells_resumed=len(triangle.cells) - len(missing),
@@ -118,7 +119,8 @@ class _Triangle:
     """The videos of the library in groups, the cells of all pairs of groups, and the folder for them."""
 
     inputs: Inputs
-    videos: list[Video]  # those with features
+    videos: list[Video]  # those with features, but for what is too long
+    too_long: tuple[str, ...]
     folder: ScoreFolder
     side: Side
     cells: list[Cell]
@@ -138,11 +140,12 @@ def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], me
     """Check what else can be wrong, then make or open PAIRS."""
     entries = inputs.entries[0]
     videos = videos_of(entries.values(), inputs.configs[0])
-    inputs.check_memory([videos], memory_gb)
+    fitting = inputs.fitting([videos], memory_gb)
+    (videos,) = fitting.sides
     folder = ScoreFolder(pairs, inputs.decisive | limits, name="pairs.json", holds="pairs")
     folder.check_overlap("videos", entries)
     side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(inputs.model))
-    return _Triangle(inputs=inputs, videos=videos, folder=folder, side=side, cells=cells)
+    return _Triangle(inputs=inputs, videos=videos, too_long=fitting.too_long, folder=folder, side=side, cells=cells)
 
 
 def _compare(triangle: _Triangle, limits: dict[str, Any], workers: Workers) -> list[Cell]:
@@ -193,7 +196,7 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
         "missing_videos": len(entries) - len(videos),
         "compared": sum(map(grid.pairs_of, triangle.cells)),
     }
-    ids = folder.write_ids({"videos": entries})
+    ids = folder.write_ids({"videos": entries}, triangle.too_long)
     folder.finish([path.name for path in paths], ids, groups=triangle.side.groups, totals=numbers)
     return numbers
 

@@ -6,7 +6,7 @@ grid = open_grid(inputs, "scores", query_ids=None, memory_gb=2.0)          # not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,12 +65,20 @@ class Compared:
     weights: str
     trained: bool
     videos: int  # of the database, with features
-    missing_videos: int  # without features
+    missing_videos: int  # without features, or too long
+    too_long: tuple[str, ...] = ()  # left out, as they do not fit into the memory given; on either side
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Make one flat object for programs."""
         return asdict(self)
+
+    def left_out_text(self) -> str:
+        """Say which videos were not compared because of their length; nothing when all were."""
+        names = ", ".join(map(repr, self.too_long[:3]))
+        more = f" and {len(self.too_long) - 3:,} more" if len(self.too_long) > 3 else ""
+        needs = "too long for this method in the memory given; give more by --memory-gb"
+        return f"left out: {names}{more}: {needs}" if self.too_long else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,19 +122,41 @@ class Inputs:
             raise ValueError(f"query {unknown[0]!r}{more} is not in {library}; `ndvr show` lists its videos")
         return {video_id: entries[video_id] for video_id in wanted}
 
-    def check_memory(self, sides: Iterable[list[Video]], memory_gb: float) -> None:
-        """ValueError when the two longest videos cannot be compared in a worker's memory."""
-        from ndvr.operators.scores.signatures import bytes_per_window
+    def fitting(self, sides: Sequence[list[Video]], memory_gb: float) -> Fitting:
+        """Leave out the longest videos until the two longest can be compared in a worker's memory.
 
-        longest = [max(side, key=lambda video: video.windows) for side in sides if side]
-        windows = sum(video.windows for video in longest) * (2 if len(longest) == 1 else 1)
-        needed = windows * bytes_per_window(self.model) / _PAIR_SHARE / 1e9
-        if needed > memory_gb:
-            names = " and ".join(f"{video.video_id!r} ({video.windows:,} windows)" for video in longest)
-            raise ValueError(
-                f"comparing {names} takes {needed:.1f} GB a worker, more than memory_gb={memory_gb:g}; "
-                f"give --memory-gb {needed * 1.05:.1f}, and --workers so that all of them fit"
-            )
+        ValueError when nothing of a side is left.
+        """
+        from ndvr.operators.scores.signatures import pair_bytes
+
+        needs = pair_bytes(self.model)
+        ordered = [sorted(side, key=lambda video: video.windows) for side in sides]  # the longest last
+
+        def needed_gb(longest: Sequence[Video]) -> float:
+            return sum(map(needs, longest)) * (2 if len(longest) == 1 else 1) / _PAIR_SHARE / 1e9
+
+        first = [side[-1] for side in ordered if side]
+        too_long: set[str] = set()
+        while needed_gb([side[-1] for side in ordered if side]) > memory_gb:
+            at = max((side for side in ordered if side), key=lambda side: side[-1].windows)
+            too_long.add(at.pop().video_id)
+            if not at:
+                names = " and ".join(f"{video.video_id!r} ({video.windows:,} windows)" for video in first)
+                raise ValueError(
+                    f"comparing {names} takes {needed_gb(first):.1f} GB a worker, more than memory_gb={memory_gb:g}; "
+                    f"give --memory-gb {needed_gb(first) * 1.05:.1f}, and --workers so that all of them fit"
+                )
+        # A video that stands on both sides is left out of both.
+        kept = tuple([video for video in side if video.video_id not in too_long] for side in sides)
+        return Fitting(sides=kept, too_long=tuple(sorted(too_long)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """The videos of each side that can be compared in the memory given, and the ids of those that cannot."""
+
+    sides: tuple[list[Video], ...]
+    too_long: tuple[str, ...]
 
 
 def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec) -> Inputs:
@@ -190,7 +220,8 @@ class ScoreGrid:
 
     inputs: Inputs
     entries: Mapping[str, dict[str, Entry]]  # asked for
-    videos: Mapping[str, list[Video]]  # those with features
+    videos: Mapping[str, list[Video]]  # those with features, but for what is too long
+    too_long: tuple[str, ...]
     folder: ScoreFolder
     sides: Mapping[str, Side]
 
@@ -225,6 +256,7 @@ class ScoreGrid:
             "pairs": queries * videos,
             "missing_queries": len(self.entries["queries"]) - queries,
             "missing_videos": len(self.entries["videos"]) - videos,
+            "too_long": self.too_long,
         }
 
 
@@ -242,9 +274,12 @@ def open_grid(
     """
     entries = {"queries": inputs.pick(query_ids), "videos": inputs.entries[1]}
     videos = {name: videos_of(side.values(), inputs.configs[n]) for n, (name, side) in enumerate(entries.items())}
-    inputs.check_memory(videos.values(), memory_gb)
+    fitting = inputs.fitting(list(videos.values()), memory_gb)
+    videos = dict(zip(videos, fitting.sides))
     folder = ScoreFolder(scores, inputs.decisive | dict(decisive or {}))
     for name, side in entries.items():
         folder.check_overlap(name, side)
     sides = grid.sides(folder.recorded, videos, grid.group_size(inputs.model))
-    return ScoreGrid(inputs=inputs, entries=entries, videos=videos, folder=folder, sides=sides)
+    return ScoreGrid(
+        inputs=inputs, entries=entries, videos=videos, too_long=fitting.too_long, folder=folder, sides=sides
+    )

@@ -208,6 +208,7 @@ def _report(
         pairs_computed=compared.computed,
         missing_queries=proposed.missing_queries,
         missing_videos=proposed.missing_videos,
+        too_long=tuple(sorted({*score_grid.too_long, *proposed.too_long})),
         propose_s=proposed.compute_s,
         compare_s=round(compared.seconds, 3),
         seconds=seconds,

@@ -108,7 +108,7 @@ def score_all(
         make = partial(score_worker, **score_grid.worker(workers.memory_gb))
         compute_s = grid.compute(make, missing, folder, workers, compact=inputs.model.compact)
     parts = [folder.path(cell).name for cell in cells]
-    folder.finish(parts, folder.write_ids(score_grid.entries), groups=score_grid.groups)
+    folder.finish(parts, folder.write_ids(score_grid.entries, score_grid.too_long), groups=score_grid.groups)
     return Comparison(
         **score_grid.facts(),
         pairs_computed=sum(map(grid.pairs_of, missing)),

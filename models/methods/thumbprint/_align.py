@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -270,23 +271,50 @@ def best(a: Prepared, b: Prepared) -> Verified:
     return max(verified, key=lambda each: float(each.nats))
 
 
-def compare(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+def compare(a: Sequence[Prepared], b: Sequence[Prepared]) -> torch.Tensor:
     """Score a pair, a scalar in [0, 1]: that of the best parts."""
-    return calibrated(torch.stack([best(x, y).nats for x in a for y in b]).max())
+    return compare_all([a], [b])[0, 0]
 
 
-def best_matrix(a: list[Prepared], b: list[Prepared]) -> torch.Tensor:
+def compare_all(queries: Sequence[Sequence[Prepared]], targets: Sequence[Sequence[Prepared]]) -> torch.Tensor:
+    """Score all pairs of videos, (Q, V) in [0, 1], making the parts of long ones as seldom as their memory allows."""
+    nats = [[torch.tensor(-torch.inf)] * len(targets) for _ in queries]
+    for at_once in _at_once(queries):
+        for v, target in enumerate(targets):
+            for y in target:
+                for q, x in at_once:
+                    nats[q][v] = torch.maximum(nats[q][v], best(x, y).nats)
+    # One by one: whole rows of exponentials may differ from single ones in the last digit.
+    return torch.stack([torch.stack([calibrated(each) for each in row]) for row in nats])
+
+
+def _at_once(videos: Sequence[Sequence[Prepared]]) -> Iterator[list[tuple[int, Prepared]]]:
+    """List (number of the video, part) of as many parts as may be in memory: all, but of a long video a few."""
+    short = [(n, part) for n, video in enumerate(videos) if not isinstance(video, search.Parts) for part in video]
+    if short:
+        yield short
+    for n, video in enumerate(videos):
+        if isinstance(video, search.Parts):
+            start = 0
+            while start < len(video):
+                parts = [video[start]]  # then it is known how many fit
+                parts += [video[k] for k in range(start + 1, min(start + video.at_once, len(video)))]
+                yield [(n, part) for part in parts]
+                start += len(parts)
+
+
+def best_matrix(a: Sequence[Prepared], b: Sequence[Prepared]) -> torch.Tensor:
     """Show how frames agree, (Ta, Tb) in [0, 1], under the best placement of each pair of parts."""
     return torch.cat([torch.cat([best(x, y).matrix for y in b], 1) for x in a]).clamp(0, 1)
 
 
-def own_matrix(a: list[Prepared]) -> torch.Tensor:
+def own_matrix(a: Sequence[Prepared]) -> torch.Tensor:
     """Show how the frames of a video agree with each other as they are: (T, T) in [0, 1]."""
     contrast, weight = torch.cat([local_contrast(x.grid, 0) for x in a]), torch.cat([x.weight for x in a])
     return (agreement(contrast, contrast) * weight[:, None] * weight).clamp(0, 1)
 
 
-def judge(a: list[Prepared], b: list[Prepared]) -> Judged:
+def judge(a: Sequence[Prepared], b: Sequence[Prepared]) -> Judged:
     """Do what `compare` and `best_matrix` do at once, and say what the placement of the best parts is."""
     verified = [[best(x, y) for y in b] for x in a]
     top = max((each for row in verified for each in row), key=lambda each: float(each.nats))

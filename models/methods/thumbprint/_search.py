@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -196,6 +198,47 @@ def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> tor
     rows = matrix(box[:, 0], box[:, 1], shared[:, 0], shared[:, 1])
     columns = matrix(box[:, 2], box[:, 3], shared[:, 2], shared[:, 3])
     return rows @ images @ columns.transpose(1, 2)
+
+
+class Parts(Sequence[Prepared]):
+    """What `prepare` gives of a long video, each part made when it is asked for; the last ones are kept.
+
+    codes    the video, (T, 512) uint8
+    n_bytes  of parts that are kept, at least one
+    """
+
+    def __init__(self, codes: torch.Tensor, n_bytes: int):
+        self.codes, self.n_bytes = codes, n_bytes
+        self.at_once = 1  # parts that fit; known when the first is made
+        self._kept: OrderedDict[int, Prepared] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + self.n_bytes
+
+    def __len__(self) -> int:
+        return -(-len(self.codes) // MAX_FRAMES)
+
+    def __getitem__(self, number):
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        if number not in self._kept:
+            while len(self._kept) >= self.at_once:
+                self._kept.popitem(last=False)
+            self._kept[number] = part = self._made(number)
+            self.at_once = max(1, self.n_bytes // sum(each.nbytes for each in _tensors(part)))
+        self._kept.move_to_end(number)
+        return self._kept[number]
+
+    def _made(self, number: int) -> Prepared:
+        start, stop = number * MAX_FRAMES, min((number + 1) * MAX_FRAMES, len(self.codes))
+        first = max(0, start - NEAR)  # the box of a frame is that of those around it
+        around = thumbnails(self.codes[first : stop + NEAR])
+        return _prepare(around[start - first : stop - first])
+
+
+def _tensors(part: Prepared) -> list[torch.Tensor]:
+    return [value for value in vars(part).values() if isinstance(value, torch.Tensor)]
 
 
 def prepare(signature: torch.Tensor) -> list[Prepared]:

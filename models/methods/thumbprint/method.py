@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,9 +41,23 @@ class Thumbprint(Method):
         """Decode a video, (T, 512) uint8 -> thumbnails, key frames and their crops, some 6 MB for 600 frames."""
         return search.prepare(search.thumbnails(features.cpu()))
 
+    def windows_at_once(self, options: Options) -> int | None:
+        """Return how many frames of a long video are prepared at a time."""
+        return search.MAX_FRAMES
+
+    def long_signature(self, network: Network, features: torch.Tensor, n_bytes: int) -> search.Parts:
+        """Keep the codes of a long video, (T, 512) uint8, of which parts are prepared when they are compared."""
+        return search.Parts(features.cpu(), n_bytes)
+
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         """Score each pair on its own, so that batching cannot change a score: (V,) in [0, 1]."""
-        return torch.stack([align.compare(query, target) for target in targets])
+        return align.compare_all([query], targets)[0]
+
+    def score_matrix(
+        self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature]
+    ) -> torch.Tensor:
+        """Score each pair on its own: (Q, V) in [0, 1]."""
+        return align.compare_all(queries, targets)
 
     def matrix(self, network: Network, query: Signature, target: Signature) -> torch.Tensor:
         """Show how frames agree under the best placement: (Tq, Tt) in [0, 1]."""
