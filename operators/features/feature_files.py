@@ -8,6 +8,7 @@ one file  .npy or .npz; the id is its name without the ending
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ import h5py
 import numpy as np
 
 from ndvr.operators.errors import DecodeError
+from ndvr.operators.features._hdf5 import dataset_in, names_in
 from ndvr.operators.storage.manifest import read_manifest
 
 # --- One video's features in a file that others wrote: a .npy or .npz, or a dataset of HDF5; read piece by piece -----
@@ -29,6 +31,9 @@ from ndvr.operators.storage.manifest import read_manifest
 # with open_array("fivr_5k.hdf5", "Kc4Fpgud6pY") as stored:
 #     for block in stored.blocks((9, 512), block_bytes=8 << 20): ...
 
+
+# What unpacks to more than this, and to so many times its size, is no array of features.
+UNPACKED_BYTES, UNPACKED_TIMES = 256 << 20, 100
 
 ARRAY_KEY = "features"  # which array of an .npz, where it holds several
 
@@ -84,11 +89,15 @@ def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
             with h5py.File(path, "r") as file:
                 yield _dataset(file, dataset)
         elif path.lower().endswith(".npz"):
-            with zipfile.ZipFile(path) as archive, archive.open(_member(archive)) as stream:
-                yield _numpy(stream, os.path.getsize(path))
+            with zipfile.ZipFile(path) as archive:
+                member = archive.getinfo(_member(archive))
+                _refuse_bomb(member.file_size, member.compress_size)
+                with archive.open(member) as stream:
+                    yield _numpy(stream, os.path.getsize(path), unpacked=member.file_size)
         else:
+            n_bytes = os.path.getsize(path)
             with open(path, "rb") as stream:
-                yield _numpy(stream, os.path.getsize(path))
+                yield _numpy(stream, n_bytes, unpacked=n_bytes)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise DecodeError("io", os.strerror(error.errno) if error.errno else str(error)) from None
     except MemoryError:
@@ -99,14 +108,13 @@ def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
 
 
 def _dataset(file: h5py.File, name: str) -> StoredArray:
-    found = file.get(name)  # None also for a link to nowhere
-    if found is None:
-        raise DecodeError("io", "there is no such dataset in the file")
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise DecodeError("corrupt", f"it is no array but a {type(found).__name__}")
+    found = dataset_in(file, name)
     stored = found.id.get_storage_size()
     if found.size and not stored:
         raise DecodeError("corrupt", f"it says shape {found.shape}, but nothing was ever written into it")
+    if stored > (n_bytes := os.path.getsize(file.filename)):
+        raise DecodeError("corrupt", f"it says that it takes {stored:,} bytes, of a file of {n_bytes:,}")
+    _refuse_bomb(found.dtype.itemsize * math.prod(found.shape), stored)
     return StoredArray(shape=found.shape, dtype=found.dtype, n_bytes=stored, _source=found)
 
 
@@ -130,7 +138,15 @@ def _member(archive: zipfile.ZipFile) -> str:
     return arrays[0]
 
 
-def _numpy(stream: IO[bytes], n_bytes: int) -> StoredArray:
+def _refuse_bomb(unpacked: int, packed: int) -> None:
+    """Raise DecodeError when so little becomes so much: features hardly shrink when they are packed."""
+    if unpacked > max(UNPACKED_BYTES, UNPACKED_TIMES * packed):
+        raise DecodeError(
+            "corrupt", f"it would unpack to {unpacked / 1e9:,.1f} GB out of {packed / 1e6:,.1f} MB; features do not"
+        )
+
+
+def _numpy(stream: IO[bytes], n_bytes: int, *, unpacked: int) -> StoredArray:
     """Read the header of numpy's format; arrays of Python objects are refused, nothing in the file is run."""
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -139,6 +155,10 @@ def _numpy(stream: IO[bytes], n_bytes: int) -> StoredArray:
     shape, fortran, dtype = readers[version](stream)
     if dtype.hasobject:
         raise DecodeError("unsupported", "it holds Python objects, not numbers")
+    if min(shape, default=0) < 0:
+        raise DecodeError("corrupt", f"it says shape {shape}")
+    if (lacking := stream.tell() + dtype.itemsize * math.prod(shape) - unpacked) > 0:
+        raise DecodeError("corrupt", f"it is cut short: {lacking:,} bytes are missing")
     return StoredArray(shape=shape, dtype=dtype, n_bytes=n_bytes, _source=stream, _fortran=fortran and len(shape) > 1)
 
 
@@ -191,22 +211,12 @@ class FeatureFiles:
             return
         with h5py.File(self.source, "r") as file:
             self.total = len(file)
-            yield from self._group(file, "", (file,), known)
-
-    def _group(
-        self, group: h5py.Group, prefix: str, above: tuple[h5py.Group, ...], known: Container[str]
-    ) -> Iterator[FeatureFile]:
-        for name in group:
-            found = FeatureFile(video_id=prefix + name, path=self.source, dataset=prefix + name)
             # Being told saves the look at every header, one seek each, when an import continues.
-            inside = None if found.uri in known else _subgroup(group, name)
-            if inside is None:
-                yield found
-            elif inside in above:
-                raise ValueError(f"{self.source}: group {found.video_id!r} contains itself; remove that link")
-            else:
-                self.total += len(inside) - 1
-                yield from self._group(inside, f"{found.video_id}/", (*above, inside), known)
+            for name in names_in(file, lambda name: f"{self.source}::{name}" in known, self._grow):
+                yield FeatureFile(video_id=name, path=self.source, dataset=name)
+
+    def _grow(self, more: int) -> None:
+        self.total += more
 
 
 def find_features(files: str | Path) -> FeatureFiles:
@@ -269,10 +279,3 @@ def _from_list(video_id: str, uri: str) -> FeatureFile:
     if Path(uri).suffix.lower() in HDF5:
         return FeatureFile(video_id=video_id, path=uri, dataset=video_id)
     return FeatureFile(video_id=video_id, path=uri)
-
-
-def _subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
-    try:
-        return group[name] if group.get(name, getclass=True) is h5py.Group else None
-    except (KeyError, OSError, RuntimeError):  # a link to nowhere: opening it will say so
-        return None

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.object_store import Stat, check_served, is_remote, kind_of, list_objects, stat_objects
@@ -28,6 +29,8 @@ from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import MissingColumns, read_lines, read_table, split_pair
 from ndvr.operators.storage.video_files import NOT_FOLDERS, Walk, local_path, no_video, uri_of
 
+# A Parquet list unpacks to at most this much text, or so many times its own size.
+_MOST_TEXT, _MOST_TIMES, _ROWS_AT_ONCE = 256 << 20, 100, 1 << 16
 _AT_ONCE = 32  # files asked for: a network file system answers after milliseconds
 
 
@@ -211,9 +214,34 @@ def _csv(place: str, data: bytes) -> list[tuple[str, str]]:
 
 def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:
     with pq.ParquetFile(pa.BufferReader(data)) as file:
-        key = _uri_column(place, file.schema_arrow.names)
-        table = file.read(columns=["video_id", key])
-    return _complete(place, zip(table["video_id"].to_pylist(), table[key].to_pylist()))
+        schema = file.schema_arrow
+        key = _uri_column(place, schema.names)
+        most = max(_MOST_TEXT, _MOST_TIMES * len(data))
+        _refuse_bomb(place, file.metadata.num_rows, most)
+    # As dictionaries: a text that stands a million times is here once, and can be counted before it is copied.
+    texts = [name for name in ("video_id", key) if _is_text(schema.field(name).type)]
+    pairs: list[tuple[Any, Any]] = []
+    with pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["video_id", key]):
+            most -= sum(_text_bytes(batch.column(name)) for name in texts)
+            _refuse_bomb(place, 0, most)
+            pairs += zip(batch.column("video_id").to_pylist(), batch.column(key).to_pylist())
+    return _complete(place, pairs)
+
+
+def _refuse_bomb(place: str, n: int, most: int) -> None:
+    if n > most:
+        raise ValueError(f"{place} unpacks to far more text than a list of videos has; is it one?")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _text_bytes(column: pa.DictionaryArray) -> int:
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return pc.sum(lengths).as_py() or 0
 
 
 _READERS = {".txt": _text, ".csv": _csv, ".parquet": _parquet}

@@ -1,6 +1,8 @@
 """What FILES may be, and what becomes of arrays that are no good: one row each, never the run."""
 
+import io
 import json
+import zipfile
 
 import h5py
 import numpy as np
@@ -195,3 +197,75 @@ def test_the_total_grows_with_the_groups_that_are_found(authors):
     files = find_features(authors)
     assert list(files.walk())[-1] == FeatureFile(video_id="vcdb/core/d", path=str(authors), dataset="vcdb/core/d")
     assert files.total == 4
+
+
+# --- files made to harm -----------------------------------------------------------------------------------------
+
+
+def test_what_lies_in_another_file_is_refused_by_name_and_never_read(tmp_path):
+    secret = tmp_path / "key"
+    secret.write_bytes(b"TOP-SECRET" * 2000)
+    hdf5(tmp_path / "other.hdf5", {"a": features(2, 1), "g/b": features(2, 2)})
+    path = hdf5(tmp_path / "f.hdf5", {"good": features(2, 3)})
+    layout = h5py.VirtualLayout(shape=(2, *SHAPE), dtype="f4")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.hdf5", "a", shape=(2, *SHAPE))
+    with h5py.File(path, "a") as file:
+        file.create_dataset("stored", shape=(1, *SHAPE), dtype="f4", external=[(str(secret), 0, 9 * 512 * 4)])
+        file.create_virtual_dataset("virtual", layout)
+        file["linked"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "a")
+        file["group"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "g")
+        file["through"] = h5py.SoftLink("/group/b")
+        file["endless"] = h5py.SoftLink("/endless")
+        file["nowhere"] = h5py.SoftLink("/gone")
+        file["second"] = h5py.SoftLink("good")
+    summary = imported(path, tmp_path / "lib", method="s2vs")
+    assert (summary.done, summary.failed) == (2, {"unsupported": 5, "corrupt": 1, "io": 1})
+    said = {video_id: end["message"] for video_id, end in ledger(tmp_path / "lib").items()}
+    assert f"its numbers lie in another file, '{secret}'" in said["stored"]
+    assert "it is a virtual dataset" in said["virtual"]
+    for name in ("linked", "group", "through"):
+        assert "it is a link to another file" in said[name]
+    assert "lead to each other without an end" in said["endless"]
+    assert not any(b"TOP-SECRET" in file.read_bytes() for file in (tmp_path / "lib").rglob("*.parquet"))
+
+
+def test_groups_that_are_met_again_or_lie_without_end_are_refused_in_time(tmp_path):
+    path = tmp_path / "f.hdf5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("g0")
+        for _ in range(60):  # 2 ** 60 paths
+            inner = group.create_group("left")
+            group["right"], group = inner, inner
+    with pytest.raises(ValueError, match="is group '.*' by another name; remove that link"):
+        list(find_features(path).walk())
+    with h5py.File(path, "w") as file:
+        file.create_group("/".join("g" * 3000))
+    with pytest.raises(ValueError, match="more than 100 deep"):
+        list(find_features(path).walk())
+
+
+def test_files_that_say_or_unpack_to_more_than_they_can_hold_are_failures(tmp_path):
+    (tmp_path / "out").mkdir()
+    whole = io.BytesIO()
+    np.lib.format.write_array_header_1_0(whole, {"descr": "<f4", "fortran_order": True, "shape": (10**12, *SHAPE)})
+    (tmp_path / "out" / "claims.npy").write_bytes(whole.getvalue() + bytes(100))
+    with zipfile.ZipFile(tmp_path / "out" / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("features.npy", "w") as file:
+            for _ in range(300):
+                file.write(bytes(1 << 20))
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        dataset = file.create_dataset("sparse", shape=(10**9, *SHAPE), chunks=(1, *SHAPE), dtype="f4")
+        dataset[0] = 1
+        file.create_dataset("chunk", shape=(10**6, *SHAPE), chunks=(10**6, 1, 512), dtype="f4")
+    lines = [
+        *(f"{name} out/{name}" for name in ("claims.npy", "bomb.npz")),
+        *(f"{x} f.hdf5::{x}" for x in ("sparse", "chunk")),
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    summary = imported(tmp_path / "list.txt", tmp_path / "lib")
+    assert summary.failed == {"corrupt": 3, "unsupported": 1}
+    said = {video_id: end["message"] for video_id, end in ledger(tmp_path / "lib").items()}
+    assert "bytes are missing" in said["claims.npy"]
+    assert "it would unpack to 0.3 GB out of 1." in said["bomb.npz"]
+    assert "it would unpack to 18,432.0 GB" in said["sparse"]
+    assert "take more than 1 GiB each" in said["chunk"]

@@ -248,3 +248,12 @@ def test_a_folder_that_may_not_be_looked_into_is_named():
             (folder / "closed").chmod(0o755)
     assert list(manifest.uris) == ["open/a.mp4"]
     assert manifest.unreadable == {str(folder / "closed"): "Permission denied"}
+
+
+def test_a_parquet_list_that_unpacks_to_far_more_is_refused_before_it_is_copied(tmp_path):
+    zeros = pa.array([0] * 100_000, pa.int32())
+    long = pa.DictionaryArray.from_arrays(zeros, pa.array(["x" * 10_000]))
+    ids = pa.array(range(100_000)).cast(pa.string())
+    pq.write_table(pa.table({"video_id": ids, "uri": long}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="a.parquet unpacks to far more text than a list of videos has"):
+        read_manifest(tmp_path / "a.parquet")
