@@ -21,7 +21,6 @@ from ndvr.operators.rows import PLANNED, table
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video.decode import Decode, Job, Limits
 from ndvr.pipeline.extraction.pools import Pools, Stage, Stages
-from ndvr.pipeline.runs.record import RunRecord
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting
 
@@ -39,83 +38,122 @@ BLOCK_BYTES = 32 << 20  # handed from stage to stage at once
 BLOCKS_PER_WORKER = 4
 
 
-@dataclass(kw_only=True)
-class Graph:
-    """One pass over rows of the plan."""
+@dataclass(frozen=True, kw_only=True)
+class GraphSettings:
+    """What all passes of a run have in common."""
 
-    store: Library
-    run: str
-    chosen: dict[str, Setting]
-    configs: dict[str, Config]
+    library: Library
+    chosen: dict[str, Setting]  # by method
+    configs: dict[str, Config]  # by method
     decoder: str
     limits: Limits
     pools: Pools
-    address: str | None
-    record: RunRecord
-    status: Status
+    address: str | None  # of a cluster; None: Ray on this machine
 
-    def receipts(self, todo: list[dict], *, most_per_block: int = MOST_VIDEOS_PER_BLOCK) -> Iterator[pa.Table]:
-        """Build the graph, run it, yield committed receipts as they come."""
-        from ray.data import DataContext
+    @property
+    def config_names(self) -> dict[str, str]:
+        """The name of each method's configuration."""
+        return {method: config.name for method, config in self.configs.items()}
 
-        from ndvr.pipeline.cluster import cluster
 
-        have = cluster.join(self.address)
-        stages = self.pools.fitted(have, n_videos=len(todo))
-        self.record.cluster = {"cpus": have.cpus, "gpus": have.gpus, "nodes": len(have.nodes)}
-        self.status.begin_pass({name: stage.most for name, stage in stages._asdict().items()})
-        _configure_ray_data(DataContext.get_current(), stages, self.limits)
-        # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
-        per_block = max(1, min(most_per_block, len(todo) // (32 * stages.decode.most)))
-        blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
-        # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
-        per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
-        # A video that kills its worker must not take down, time and again, the one that waits behind it.
-        waiting = 1 if most_per_block == 1 else 2
-        with cluster.explained("extraction"):
-            dataset = self._dataset(blocks, stages, per_commit, waiting)
-            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+def run_graph(
+    settings: GraphSettings,
+    todo: list[dict[str, Any]],
+    *,
+    run: str,
+    status: Status,
+    most_per_block: int = MOST_VIDEOS_PER_BLOCK,
+) -> Iterator[pa.Table]:
+    """Build the graph, run it over rows of the plan, and yield committed receipts as they come."""
+    from ray.data import DataContext
 
-    def _dataset(self, blocks: list[pa.Table], stages: Stages, per_commit: int, waiting: int) -> Dataset:
-        import ray
-        from ray.util.annotations import RayDeprecationWarning
+    from ndvr.pipeline.cluster import cluster
 
-        from ndvr.operators.library.shards import CommitOrStop
+    resources = cluster.join(settings.address)
+    stages = settings.pools.fitted(resources, n_videos=len(todo))
+    status.begin_pass(
+        {name: stage.most for name, stage in stages._asdict().items()},
+        cluster={"cpus": resources.cpus, "gpus": resources.gpus, "nodes": len(resources.nodes)},
+    )
+    _configure_ray_data(DataContext.get_current(), stages, settings.limits)
+    # A block costs Ray some 50 ms of two cores: short videos travel together, few enough to share out evenly.
+    per_block = max(1, min(most_per_block, len(todo) // (32 * stages.decode.most)))
+    blocks = [table(todo[start : start + per_block], PLANNED) for start in range(0, len(todo), per_block)]
+    # Progress and safety come with commits: a small run makes some thirty, a large one fills its shards.
+    per_commit = max(1, min(MOST_VIDEOS_PER_COMMIT, len(todo) // 32))
+    rows_per_commit = ROWS_PER_VIDEO * per_commit * len(settings.chosen)
+    # A video that kills its worker must not take down, time and again, the one that waits behind it.
+    waiting = 1 if most_per_block == 1 else 2
+    operators = _operators(settings, run, threads=stages.embed.threads)
+    with cluster.explained("extraction"):
+        dataset = _dataset(blocks, operators, stages, rows_per_commit=rows_per_commit, waiting=waiting)
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-        jobs = {
-            method: Job(view=setting.view, config=self.configs[method].name, min_windows=setting.card.min_windows)
-            for method, setting in self.chosen.items()
-        }
-        decode = {
-            "library": self.store.store,
+
+@dataclass(frozen=True, kw_only=True)
+class _Operators:
+    """Arguments that the actors of each stage are made with."""
+
+    decode: dict[str, Any]
+    embed: dict[str, Any]
+    write: dict[str, Any]
+
+
+def _operators(settings: GraphSettings, run: str, *, threads: int) -> _Operators:
+    jobs = {
+        method: Job(view=setting.view, config=settings.configs[method].name, min_windows=setting.card.min_windows)
+        for method, setting in settings.chosen.items()
+    }
+    return _Operators(
+        decode={
+            "library": settings.library.store,
             "access": Access.here(),
             "jobs": jobs,
-            "run": self.run,
-            "decoder": self.decoder,
-            "limits": self.limits,
-        }
-        embed = {"settings": self.chosen, "threads": stages.embed.threads}
-        write = {"library": self.store.store, "configs": {config.name: config for config in self.configs.values()}}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
-            return (
-                ray.data.from_arrow(blocks)
-                .map_batches(DecodeActor, fn_constructor_kwargs=decode, batch_size=1, **_pool(stages.decode, waiting))
-                # All that a decoder hands over at once. On GPUs Ray wants a number; a larger one would wait for more.
-                .map_batches(
-                    EmbedActor,
-                    fn_constructor_kwargs=embed,
-                    batch_size=1 if stages.embed.gpus else None,
-                    **_pool(stages.embed),
-                )
-                # Actors, because every task of so small a share would start a process of its own.
-                .map_batches(
-                    CommitOrStop,
-                    fn_constructor_kwargs=write,
-                    batch_size=ROWS_PER_VIDEO * per_commit * len(self.chosen),
-                    **_pool(stages.write),
-                )
+            "run": run,
+            "decoder": settings.decoder,
+            "limits": settings.limits,
+        },
+        embed={"settings": settings.chosen, "threads": threads},
+        write={
+            "library": settings.library.store,
+            "configs": {config.name: config for config in settings.configs.values()},
+        },
+    )
+
+
+def _dataset(
+    blocks: list[pa.Table], operators: _Operators, stages: Stages, *, rows_per_commit: int, waiting: int
+) -> Dataset:
+    import ray
+    from ray.util.annotations import RayDeprecationWarning
+
+    from ndvr.operators.library.shards import CommitOrStop
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
+        return (
+            ray.data.from_arrow(blocks)
+            .map_batches(
+                DecodeActor,
+                fn_constructor_kwargs=operators.decode,
+                batch_size=1,
+                **_pool(stages.decode, waiting),
             )
+            # All that a decoder hands over at once. On GPUs Ray wants a number; a larger one would wait for more.
+            .map_batches(
+                EmbedActor,
+                fn_constructor_kwargs=operators.embed,
+                batch_size=1 if stages.embed.gpus else None,
+                **_pool(stages.embed),
+            )
+            # Actors, because every task of so small a share would start a process of its own.
+            .map_batches(
+                CommitOrStop,
+                fn_constructor_kwargs=operators.write,
+                batch_size=rows_per_commit,
+                **_pool(stages.write),
+            )
+        )
 
 
 def _pool(stage: Stage, waiting: int = 2) -> dict[str, Any]:

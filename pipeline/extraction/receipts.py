@@ -16,7 +16,7 @@ from ndvr.pipeline.runs.status import Status
 
 @dataclass
 class Receipts:
-    """Takes in receipts (ndvr.operators.rows.LEDGER) and knows which of the planned videos are settled.
+    """Count receipts (ndvr.operators.rows.LEDGER) and tell which of the planned videos are settled.
 
     A video is settled when every method asked for has its end row.
     """
@@ -28,6 +28,11 @@ class Receipts:
         self._open = {row["video_id"]: set(row["methods"]) for row in self.todo}
         self._ends: dict[str, list[dict[str, Any]]] = {}
         self._broken: dict[tuple[str, str], dict[str, Any]] = {}  # failed pieces, by video and method
+
+    def take_all(self, tables: Iterable[pa.Table]) -> None:
+        """Count what is committed, as it comes. RunStopped when nothing more can be."""
+        for receipts in tables:
+            self.take(receipts)
 
     def take(self, receipts: pa.Table) -> None:
         """Count what was committed. RunStopped when nothing more can be."""
@@ -48,31 +53,30 @@ class Receipts:
         if row["method"] not in waiting:
             return  # committed twice, after a worker was lost between the two
         waiting.remove(row["method"])
-        mine = self._ends.setdefault(row["video_id"], [])
-        mine.append(row)
+        self._ends.setdefault(row["video_id"], []).append(row)
         if not waiting:
             self.status.settle(self._verdicts(row["video_id"]))
 
     def _verdicts(self, video_id: str) -> list[dict[str, Any]]:
-        """The end of every method; a failed piece makes a failed video."""
-        said = ("status", "error_class", "message")
+        """Return the end row of every method; a failed piece makes a failed video."""
+        reason = ("status", "error_class", "message")
         broken = [(end, self._broken.get((video_id, end["method"]))) for end in self._ends.get(video_id, [])]
-        return [end if piece is None else end | {key: piece[key] for key in said} for end, piece in broken]
+        return [end if piece is None else end | {key: piece[key] for key in reason} for end, piece in broken]
 
     def settled(self) -> set[tuple[str, str]]:
-        """(video_id, method) of all that was committed."""
+        """Return (video_id, method) of all that was committed."""
         return {(video_id, end["method"]) for video_id, ends in self._ends.items() for end in ends}
 
     def unsettled(self) -> list[dict[str, Any]]:
-        """Rows of the plan for what no receipt has come for."""
-        return [self._rest(row) for row in self.todo if self._open[row["video_id"]]]
+        """Return rows of the plan, with the methods for which no receipt has come."""
+        return [self._without_settled(row) for row in self.todo if self._open[row["video_id"]]]
 
-    def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
-        left = [pair for pair in zip(row["methods"], row["contents"]) if pair[0] in self._open[row["video_id"]]]
-        return row | {"methods": [method for method, _ in left], "contents": [content for _, content in left]}
+    def _without_settled(self, row: dict[str, Any]) -> dict[str, Any]:
+        pairs = [pair for pair in zip(row["methods"], row["contents"]) if pair[0] in self._open[row["video_id"]]]
+        return row | {"methods": [method for method, _ in pairs], "contents": [content for _, content in pairs]}
 
     def add_to(self, summary: Summary) -> None:
-        """What became of every planned video."""
+        """Add what became of every planned video."""
         kinds = []
         for video_id in self._open:
             rows = self._verdicts(video_id)

@@ -173,7 +173,7 @@ class RunRecord:
     host: str = field(default_factory=platform.node)
     process: int = field(default_factory=os.getpid)
     versions: dict[str, str | None] = field(default_factory=lambda: versions())
-    cluster: dict[str, Any] = field(default_factory=dict)  # cpus, gpus, nodes
+    cluster: dict[str, int] = field(default_factory=dict)  # cpus, gpus, nodes
     counts: dict[str, Any] = field(default_factory=dict)  # videos, done, skipped, failed, open; partial, windows ...
     seconds: RunSeconds = field(default_factory=RunSeconds)
     stages: list[StageUse] = field(default_factory=list)
@@ -218,7 +218,7 @@ class RunRecord:
         """The run is over: of a `summary` that is complete, or after an error of what came in before it."""
         self.outcome = FINISHED if error is None else f"stopped: {_reason(error)}"
         self.finished = _now()
-        self.counts = _counts(summary, status)
+        self.cluster, self.counts = status.cluster, _counts(summary, status)
         self.seconds.close(status)
         self.stages = uses(status, self.seconds)
         self.bounded_by, self.because = bounded_by(self.stages, self.seconds)
@@ -245,7 +245,7 @@ def recorded(
         raise
     finally:
         record.seconds.driver_cpu_s = time.process_time() - cpu_s
-        if cores and (now := core_seconds()) and record.cluster.get("nodes", 1) == 1:
+        if cores and (now := core_seconds()) and status.cluster.get("nodes", 1) == 1:
             record.seconds.machine_busy = round((now[0] - cores[0]) / max(now[1] - cores[1], 1e-9), 3)
         record.close(status, summary, error)
         summary.record = record

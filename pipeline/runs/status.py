@@ -51,6 +51,7 @@ class Status:
         self.totals = RunTotals(window_bytes=window_bytes)
         self.workers: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.passes = 0
+        self.cluster: dict[str, int] = {}
         self.queued_bytes = self.most_queued_bytes = 0  # in Ray's object store, between the stages and in them
         self._metrics: RunMetrics | None = None
         self._staff: list[tuple[float, dict[str, int]]] = []
@@ -70,12 +71,19 @@ class Status:
         if self._metrics:
             self._metrics.publish(self.totals, dict.fromkeys(STAGES, 0.0))
 
-    def begin_pass(self, workers: Mapping[str, int], *, on_ray: bool = True) -> None:
-        """So many workers begin on (the rest of) the videos; of a pool that grows, its largest size. Ray is up."""
+    def begin_pass(
+        self, workers: Mapping[str, int], *, cluster: Mapping[str, int] | None = None, on_ray: bool = True
+    ) -> None:
+        """Note who works on the videos, or on the rest of them, from now on. Ray is up, unless `on_ray` says no.
+
+        workers  by stage; of a pool that grows, its largest size
+        cluster  what it offers: cpus, gpus, nodes
+        """
         with self._lock:
             self.workers = {stage: workers.get(stage, 0) for stage in STAGES}
             self._staff.append((time.monotonic(), self.workers))
             self.passes += 1
+            self.cluster = dict(cluster or {})
             if on_ray and not self._metrics:
                 self._metrics = RunMetrics()
 
