@@ -16,7 +16,7 @@ LOG_S = 15.0
 
 
 class Line:
-    """Where the line is shown, if it is: `line.show(lambda width: ...)`.
+    """Show a line, in place or in a log, unless `show` is False: `line.show(lambda width: ...)`.
 
     The text is asked for only when it is shown, with the columns of the terminal, or None for a log.
     """
@@ -27,7 +27,7 @@ class Line:
         self._next_s = time.monotonic() + LOG_S
 
     def show(self, text: Callable[[int | None], str], *, last: bool = False) -> None:
-        """Now, or when it is time to; the last one stays."""
+        """Show the text in a terminal at once, in a log when it is time to; the last one stays."""
         if not self._show or not (self._in_place or last or time.monotonic() >= self._next_s):
             return
         self._next_s = time.monotonic() + LOG_S
@@ -48,7 +48,7 @@ class Line:
 
 
 class Ticker:
-    """Calls `tick` twice a second between __enter__ and __exit__, from a thread of its own: the line moves while
+    """Call `tick` twice a second between __enter__ and __exit__, from a thread of its own: the line moves while
     nothing comes back.
     """
 
@@ -93,17 +93,17 @@ class Progress:
             self._line.show(self.text, last=True)
 
     def advance(self, count: int = 1, *, failed: bool = False, **numbers: int) -> None:
-        """So many more; `numbers` are shown behind the bar."""
+        """Count `count` more as done; `numbers` are shown behind the bar."""
         self.failed += failed
         self._numbers = numbers
         self.done += count
 
     def follow(self, done: int, total: int, name: str) -> None:
-        """For work that counts by itself: `done` of `total`, `name` is the latest."""
+        """Show work that counts by itself: `done` of `total`, `name` is the latest."""
         self.total, self.done = total, done
 
     def text(self, width: int | None) -> str:
-        """The bar as tqdm draws it; without the bar for a log."""
+        """Draw the bar as tqdm draws it; without the bar for a log."""
         shown = {"failed": self.failed, **self._numbers} if self.failed else self._numbers
         return tqdm.format_meter(
             self.done,

@@ -1,1 +1,8 @@
-"""From videos to a library of features: the plan, the graph on Ray Data, its workers, their receipts."""
+"""From videos to a library of features.
+
+extract           the steps of `ndvr extract`
+plan              what is to be done: a manifest against a library
+graph             decode, embed and write as a graph on Ray Data
+pools             how many workers each stage has, of what size, on which nodes
+import_features   features that others extracted: `ndvr import`
+"""

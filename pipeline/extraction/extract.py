@@ -29,10 +29,10 @@ from ndvr.operators.rows import table
 from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video import decoders
 from ndvr.operators.video.decode import Limits
+from ndvr.pipeline.extraction._receipts import Receipts
 from ndvr.pipeline.extraction.graph import GraphSettings, run_graph
 from ndvr.pipeline.extraction.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.extraction.pools import Pools
-from ndvr.pipeline.extraction.receipts import Receipts
 from ndvr.pipeline.runs.record import RunRecord, Summary, recorded, recover_runs
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting, choose, config_of

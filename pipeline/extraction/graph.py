@@ -157,9 +157,9 @@ def _dataset(
 
 
 def _pool(stage: Stage, waiting: int = 2) -> dict[str, Any]:
-    """Arguments of map_batches: a pool of actors, with `waiting` blocks sent to each of them.
+    """Return arguments of map_batches: a pool of actors, with `waiting` blocks sent to each of them.
 
-    Ray 2.64 takes max_restarts and max_task_retries no more (**ray_remote_args): tests/test_ray_traps.py will tell.
+    Ray 2.64 takes max_restarts and max_task_retries no more (**ray_remote_args): test_ray_traps.py tells.
     """
     from ray.data import ActorPoolStrategy
 
@@ -185,7 +185,7 @@ def _pool(stage: Stage, waiting: int = 2) -> dict[str, Any]:
 
 
 def _configure_ray_data(context: Any, stages: Stages, limits: Limits) -> None:
-    """Every knob we rely on, set here: their defaults moved in four of the last eight Ray releases."""
+    """Set every knob we rely on: their defaults moved in four of the last eight Ray releases."""
     from ray.data import ExecutionResources
 
     context.enable_progress_bars = False

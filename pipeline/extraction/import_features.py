@@ -6,6 +6,7 @@ ndvr import fivr_5k.hdf5 LIBRARY --method s2vs
 from __future__ import annotations
 
 import time
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -64,13 +65,13 @@ def import_features(
     else:
         described = _as_in(Library(like), method, config)
     stored = _stored_as(described, dtype)
-    found = find_features(files)
-    _refuse_other_method(found, stored)
-    store = Library.create(library)
-    with Lease(store.store, "ndvr import"):
-        store.add_config(stored)
-        recover_runs(store)
-        return _import(found, store, stored, frozenset(retry), progress)
+    published = find_features(files)
+    _refuse_other_method(published, stored)
+    opened = Library.create(library)
+    with Lease(opened.store, "ndvr import"):
+        opened.add_config(stored)
+        recover_runs(opened)
+        return _import_all(published, opened, stored, retry=frozenset(retry), progress=progress)
 
 
 def _published(setting: Setting, label: str | None, *, untrained: bool) -> Config:
@@ -100,10 +101,10 @@ def _stored_as(config: Config, dtype: str | None) -> Config:
     return config.changed(feature_dtype=dtype or config.feature_dtype)
 
 
-def _refuse_other_method(found: FeatureFiles, config: Config) -> None:
+def _refuse_other_method(files: FeatureFiles, config: Config) -> None:
     """One video of another shape is that video's failure; the first ones all are a wrong --method."""
     wanted, misfit = config.feature_shape, None
-    for file in islice(found.walk(), LOOKED_AT):
+    for file in islice(files.walk(), LOOKED_AT):
         shape: tuple[int, ...] = ()
         try:
             with file.open() as stored:
@@ -122,7 +123,7 @@ def _refuse_other_method(found: FeatureFiles, config: Config) -> None:
 
 
 def _made_by(shape: tuple[int, ...]) -> list[str]:
-    """Methods whose features have this shape, with the option that it takes."""
+    """Name the methods whose features have this shape, with the option that it takes."""
     fits = []
     for name in models.names():
         try:
@@ -133,16 +134,51 @@ def _made_by(shape: tuple[int, ...]) -> list[str]:
         for key, option in card.options.items():
             for choice in option.choices if option.part == "embed" else ():
                 settings[f"--method {name} --option {key}={choice}"] = card.resolve({key: choice})
-        found = [text for text, options in settings.items() if method.feature_shape(options) in (shape, shape[1:])]
-        fits += found[:1]
+        fitting = [text for text, options in settings.items() if method.feature_shape(options) in (shape, shape[1:])]
+        fits += fitting[:1]
     return fits
 
 
-def _import(found: FeatureFiles, store: Library, config: Config, retry: frozenset[str], progress: bool) -> Summary:
+def _import_all(
+    files: FeatureFiles, library: Library, config: Config, *, retry: frozenset[str], progress: bool
+) -> Summary:
+    """Import every file that is new, changed or to be tried again, and count what became of each."""
     began = time.monotonic()
-    entries = store.entries(config.name)
+    entries = library.entries(config.name)
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
-    read = FeatureRows(
+    read = _reader(config)
+    shards = _Shards(Write(library.store, {config.name: config}))
+    summary = Summary(
+        library=str(library),
+        methods=[config.method],
+        untrained=[] if config.trained else [config.method],
+        videos=0,
+        ignored=files.ignored,
+    )
+    outcomes: Counter[str] = Counter()  # "done", "settled", or the class of a failure
+    imported = []
+    open_run(library, read.run)
+    with Progress("import", files.total, "video", show=progress) as bar:
+        for file in files.walk(known):
+            bar.follow(summary.videos, files.total, file.video_id)
+            summary.videos += 1
+            outcome = _state(file, entries.get(file.video_id), read, retry)
+            if outcome == "todo":
+                outcome, windows = _import_one(file, read, shards)
+                summary.windows += windows
+                imported.append(file.video_id)
+            outcomes[outcome] += 1
+            bar.advance(failed=outcome in ERROR_CLASSES, windows=summary.windows)
+        shards.flush()
+    close_run(library, read.run, imported)
+    summary.done = outcomes["done"]
+    summary.skipped = {"already done": outcomes["settled"]} if outcomes["settled"] else {}
+    summary.failed, summary.seconds = count_failures(outcomes.elements()), time.monotonic() - began
+    return summary
+
+
+def _reader(config: Config) -> FeatureRows:
+    return FeatureRows(
         method=config.method,
         config=config.name,
         shape=config.feature_shape,
@@ -150,42 +186,17 @@ def _import(found: FeatureFiles, store: Library, config: Config, retry: frozense
         windows_per_s=config.windows_per_s,
         run=new_run(),
     )
-    shards = _Shards(Write(str(store), {config.name: config}))
-    summary = Summary(
-        library=str(store),
-        methods=[config.method],
-        untrained=[] if config.trained else [config.method],
-        videos=0,
-        ignored=found.ignored,
-    )
-    failures, written = [], []
-    open_run(store, read.run)
-    with Progress("import", found.total, "video", show=progress) as bar:
-        for file in found.walk(known):
-            bar.follow(summary.videos, found.total, file.video_id)
-            summary.videos += 1
-            state = _state(file, entries.get(file.video_id), read, retry)
-            if state == "todo":
-                for row in read(file):
-                    shards.add(row)
-                written.append(file.video_id)
-                summary.windows += row["windows_count"] if row["status"] == "done" else 0
-                state = row.get("error_class") or "done"
-            if state == "settled":
-                summary.skipped["already done"] = summary.skipped.get("already done", 0) + 1
-            elif state == "done":
-                summary.done += 1
-            else:
-                failures.append(state)
-            bar.advance(failed=state in ERROR_CLASSES, windows=summary.windows)
-        shards.flush()
-    close_run(store, read.run, written)
-    summary.failed, summary.seconds = count_failures(failures), time.monotonic() - began
-    return summary
+
+
+def _import_one(file: FeatureFile, read: FeatureRows, shards: _Shards) -> tuple[str, int]:
+    """Hand the rows of one video on; return "done" or the class of its failure, and its windows that count."""
+    for row in read(file):
+        shards.add(row)
+    return row.get("error_class") or "done", row["windows_count"] if row["status"] == "done" else 0
 
 
 def _state(file: FeatureFile, entry: Entry | None, read: FeatureRows, retry: frozenset[str]) -> str:
-    """ "todo", "settled", or the class of a failure that stands: nothing about its file has changed."""
+    """Return "todo", "settled", or the class of a failure that stands, as nothing about its file has changed."""
     if entry is None:
         return "todo"
     if entry.status == "done":
@@ -195,7 +206,7 @@ def _state(file: FeatureFile, entry: Entry | None, read: FeatureRows, retry: fro
 
 
 class _Shards:
-    """Collects rows and commits them, SHARD_BYTES at a time."""
+    """Collect rows and commit them, SHARD_BYTES at a time."""
 
     def __init__(self, write: Write):
         self._write = write

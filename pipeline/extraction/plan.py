@@ -31,22 +31,26 @@ class Plan:
 
     @property
     def ids(self) -> list[str]:
-        """Of all videos that something is done about."""
+        """List the ids of all videos that the run does something about."""
         return [row["video_id"] for row in (*self.todo, *self.lost)]
 
 
 def check_retry(retry: Iterable[str]) -> None:
-    """ValueError for words that --retry does not know."""
+    """Refuse words that --retry does not know with a ValueError."""
     if unknown := set(retry) - {*ERROR_CLASSES, QUARANTINED}:
         known = ", ".join((*ERROR_CLASSES, QUARANTINED))
         raise ValueError(f"unknown error class {sorted(unknown)[0]!r}; choose from {known}")
 
 
 def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, retry: frozenset[str]) -> Plan:
-    """Anti-join: `configs` maps each method to its configuration, `retry` holds error classes to try again."""
+    """Sort out the videos of a manifest by what the library says of them.
+
+    configs  the name of each method's configuration
+    retry    classes of failures to try again
+    """
     check_retry(retry)
-    found = library.lookup(configs.values(), manifest.uris)
-    known = {method: found.entries[config] for method, config in configs.items()}
+    lookup = library.lookup(configs.values(), manifest.uris)
+    known = {method: lookup.entries[config] for method, config in configs.items()}
     stats = manifest.stats or stat_files(manifest.uris)
     plan = Plan()
     for video_id, uri in manifest.uris.items():
@@ -62,7 +66,7 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
             ]
             size, mtime_ns = stats[video_id] or (None, None)
             row = {"video_id": video_id, "uri": uri, "bytes": size, "mtime_ns": mtime_ns}
-            given_up = found.lost[video_id] >= MOST_LOST and QUARANTINED not in retry
+            given_up = lookup.lost[video_id] >= MOST_LOST and QUARANTINED not in retry
             (plan.lost if given_up else plan.todo).append(row | {"methods": methods, "contents": contents})
         elif failures := [state for state in states.values() if state != "settled"]:
             plan.failed_before[video_id] = failures[0]
@@ -72,7 +76,7 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
             plan.already.append(video_id)
     # What had lost its worker comes last, so that it cannot keep the others from being done. Among the rest the
     # longest job last would leave one core working and the others idle.
-    plan.todo.sort(key=lambda row: (found.lost[row["video_id"]], -(row["bytes"] or 0), row["video_id"]))
+    plan.todo.sort(key=lambda row: (lookup.lost[row["video_id"]], -(row["bytes"] or 0), row["video_id"]))
     return plan
 
 
@@ -94,6 +98,6 @@ def _state(entry: Entry | None, stat: Stat | None, retry: frozenset[str]) -> str
 
 
 def count_failures(classes: Iterable[str]) -> dict[str, int]:
-    """Failures by class, in the fixed order of the classes."""
+    """Count failures by class, in the fixed order of the classes."""
     counts = Counter(classes)
     return {kind: counts[kind] for kind in ERROR_CLASSES if counts[kind]}

@@ -1,4 +1,4 @@
-"""How many workers decode and embed, what each of them takes, and on which nodes: as asked for, fitted to a cluster.
+"""Fit to a cluster how many workers decode and embed, what each of them takes, and on which nodes.
 
 Pools(decode_workers=(2, 64), embed_gpus=0.5).fitted(cluster.join("auto"), n_videos=10_000).decode.most
 """
@@ -23,7 +23,7 @@ Workers = int | tuple[int, int]  # so many, or from .. to, as there is work
 
 
 def workers_of(text: str) -> Workers:
-    """ "4" -> 4, "2-16" -> (2, 16)."""
+    """Read "4" as 4 and "2-16" as (2, 16)."""
     fewest, dash, most = text.partition("-")
     if not fewest.isdecimal() or (dash and not most.isdecimal()):
         raise ValueError(f"expected a number of workers or a range such as 2-16, got {text!r}")
@@ -57,7 +57,7 @@ class Stages(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """What the user asks for; None: what suits the cluster."""
+    """The workers that the user wants; None: as many as suit the cluster."""
 
     decode_workers: Workers | None = None
     decode_cpus: float | None = None
@@ -78,7 +78,7 @@ class Pools:
             raise ValueError(f"--embed-gpus: a part of one GPU, or whole ones, got {self.embed_gpus:g}")
 
     def fitted(self, have: Resources, *, n_videos: int) -> Stages:
-        """The pools of a pass over so many videos. ValueError when the cluster has no place for what was asked."""
+        """Fit the pools of a pass over `n_videos`. ValueError when the cluster has no place for them."""
         gpus = self._gpus_each(have)
         on_gpus = [node for node in have.all if gpus and node.gpus >= gpus]
         others = [node for node in have.all if node.cpus >= 1 and not (gpus and node.gpus)]
@@ -136,7 +136,7 @@ class Pools:
         return Stage(fewest=fewest, most=most, start=start, cpus=_down(each), threads=threads)
 
     def _gpus_each(self, have: Resources) -> float:
-        """GPUs, or what part of one, an embedding worker takes."""
+        """Return how many GPUs an embedding worker takes, or what part of one."""
         if self.embed_gpus is None:
             _, most = _range(self.embed_workers, (1, 1))
             total = sum(node.gpus for node in have.all)
@@ -153,12 +153,16 @@ def _range(workers: Workers | None, otherwise: tuple[int, int]) -> tuple[int, in
 
 
 def _count(
-    stage: str, asked: Workers | None, each: str, room: dict[Node, int], places: int, have: Resources
+    stage: str, workers: Workers | None, each: str, room: dict[Node, int], places: int, have: Resources
 ) -> tuple[int, int, int]:
-    """Fewest, most, and how many to start with; room: of every node, by default; places: in all, at most."""
+    """Return the fewest and most workers, and how many to start with.
+
+    room    workers that each node has room for, unless the user says more
+    places  workers that all nodes together can have at most
+    """
     total = max(1, sum(room.values()))
     # Of a cluster that grows and shrinks no worker is certain but the first.
-    fewest, most = _range(asked, (1 if have.more else total, total))
+    fewest, most = _range(workers, (1 if have.more else total, total))
     if fewest > places:
         raise ValueError(f"--{stage}-workers {fewest} of {each} each: there is room for {places} in {have}")
     now = sum(count for node, count in room.items() if node in have.nodes)
@@ -166,7 +170,7 @@ def _count(
 
 
 def _away_from_gpus(have: Resources) -> dict[str, str]:
-    """Labels of all nodes but those with GPUs: told by the kind of GPU, which nodes to come have too, else by name."""
+    """Select all nodes but those with GPUs: by the kind of GPU, which nodes to come have too, else by name."""
     here, known = [node for node in have.nodes if node.gpus], [node for node in have.all if ACCELERATOR in node.labels]
     label = ACCELERATOR if known and all(ACCELERATOR in node.labels for node in here) else NODE_ID
     values = sorted({node.labels[label] for node in (known if label == ACCELERATOR else here)})
@@ -174,7 +178,7 @@ def _away_from_gpus(have: Resources) -> dict[str, str]:
 
 
 def _down(value: float) -> float:
-    """Ray counts in ten-thousandths."""
+    """Round down to the ten-thousandths that Ray counts in."""
     return math.floor(value * 10_000 + 1e-6) / 10_000
 
 

@@ -6,12 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ndvr.pipeline.runs.totals import STAGES
-
-if TYPE_CHECKING:
-    from ndvr.pipeline.runs.status import Status
+from ndvr.pipeline.runs._totals import STAGES
+from ndvr.pipeline.runs.status import Status
 
 # A stage that is busy for less of the time waits for something else.
 BOUND = 0.7
@@ -31,7 +28,7 @@ class RunSeconds:
     machine_busy: float | None = None  # share of this machine's cores, by all programs; on one node only
 
     def close(self, status: Status) -> None:
-        """The run is over now."""
+        """Set the seconds of a run that is over now."""
         now, totals = time.monotonic(), status.totals
         first = now if totals.first_s is None else max(totals.first_s, status.began_s)
         last = now if totals.last_s is None else max(totals.last_s, first)
@@ -45,7 +42,7 @@ class StageUse:
 
     stage: str
     workers: int
-    busy_s: float  # summed over workers; what that means for each stage: RunTotals
+    busy_s: float  # summed over workers; RunTotals says what that means for each stage
     utilisation: float  # busy_s / (workers x seconds of work)
     share: float  # of the busy time of all stages
     count: float
@@ -59,32 +56,32 @@ class StageUse:
 
 
 def uses(status: Status, seconds: RunSeconds) -> list[StageUse]:
-    """Of every stage, over the seconds of work. None where no receipt came."""
+    """Measure every stage over the seconds of work; an empty list where no receipt came."""
     totals = status.totals
     if totals.first_s is None or totals.last_s is None:
         return []
     counts = (totals.frames, sum(totals.windows.values()), totals.bytes_written / 1e6)
-    busy_s, found = max(sum(totals.busy_s.values()), 1e-9), []
+    all_busy_s, stages = max(sum(totals.busy_s.values()), 1e-9), []
     for stage, count in zip(STAGES, counts):
-        had_s = status.worker_s(stage, totals.first_s, totals.last_s)
+        available_s = status.worker_s(stage, totals.first_s, totals.last_s)
         busy = totals.busy_s[stage]
-        found.append(
+        stages.append(
             StageUse(
                 stage=stage,
                 workers=status.workers[stage],
                 busy_s=round(busy, 3),
-                utilisation=round(busy / had_s, 4) if had_s else 0.0,
-                share=round(busy / busy_s, 4),
+                utilisation=round(busy / available_s, 4) if available_s else 0.0,
+                share=round(busy / all_busy_s, 4),
                 count=round(count, 3),
                 unit=UNITS[stage],
                 per_s=round(count / max(seconds.work_s, 1e-9), 3) if seconds.work_s else 0.0,
             )
         )
-    return found
+    return stages
 
 
 def stage_table(stages: Sequence[StageUse]) -> list[str]:
-    """Lines of a table."""
+    """Return the lines of a table, its heading first."""
     lines = [f"{'stage':<8}{'workers':>8}{'busy s':>10}{'busy':>8}{'share':>8}{'did':>22}{'a second':>12}{'could':>12}"]
     for use in stages:
         shares = "".join(f"{100 * share:>6.0f} %" for share in (use.utilisation, use.share))
@@ -96,7 +93,7 @@ def stage_table(stages: Sequence[StageUse]) -> list[str]:
 
 
 def bounded_by(stages: Sequence[StageUse], seconds: RunSeconds) -> tuple[str, str]:
-    """What bounded the run, in a word, and a sentence with the evidence.
+    """Say what bounded the run, in a word, and in a sentence with the evidence.
 
     A stage only where its workers had little else to wait for. Else what there is to see from here: the start, the
     driver, the cores of the machine; and where none of them was busy, that.
@@ -134,7 +131,7 @@ def _busy(use: StageUse) -> str:
 
 
 def core_seconds() -> tuple[float, float] | None:
-    """Busy and all seconds of this machine's cores since it was started, by all programs; None where none can say."""
+    """Return busy and all seconds of this machine's cores since its start, by all programs; None where unknown."""
     try:
         with open("/proc/stat", encoding="ascii") as file:
             ticks = [int(number) for number in file.readline().split()[1:9]]

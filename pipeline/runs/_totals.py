@@ -14,7 +14,7 @@ SLOWEST = 5
 
 
 class RunTotals:
-    """Counts what was committed. A row committed twice, after a worker was lost, is work done twice.
+    """Count what was committed. A row committed twice, after a worker was lost, is work done twice.
 
     busy_s   seconds by stage, summed over its workers. Of decode: CPU seconds of the child that decodes, which waits
              neither for the disk nor for a core in them; of a video that failed, how long it held its worker. Of
@@ -40,16 +40,16 @@ class RunTotals:
 
     @property
     def settled(self) -> int:
-        """Videos of which every method has its end."""
+        """Count the videos of which every method has its end."""
         return self.done + sum(self.failed.values()) + sum(self.skipped.values())
 
     @property
     def slowest(self) -> list[dict[str, Any]]:
-        """The videos that took longest to decode, the longest first."""
+        """List the videos that took longest to decode, the longest first."""
         return [{"video_id": name, "uri": uri, "decode_s": took} for took, name, uri in sorted(self._slowest)[::-1]]
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """One receipt, of any kind (ndvr.operators.rows.LEDGER)."""
+        """Count one receipt, of any kind (ndvr.operators.rows.LEDGER)."""
         self.receipts += 1
         self.last_s = time.monotonic()
         self._began(row.get("started"))
@@ -63,7 +63,7 @@ class RunTotals:
             self.busy_s["decode"] += row["decode_s"] or 0.0
 
     def settle(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A video of which nothing more is to come: rows of kind end or seen, one of each method."""
+        """Count a video that is settled, by its rows of kind end or seen, one of each method."""
         passes = {_pass(row): row["decode_s"] or 0.0 for row in rows}  # methods share them
         self.busy_s["decode"] += sum(took for each, took in passes.items() if each not in self._attempts)
         self._attempts -= passes.keys()
@@ -76,11 +76,12 @@ class RunTotals:
             self.done += 1
         else:
             self.skipped[ends[0]["message"] if ends else "already done"] += 1
-        found = (sum(passes.values()), rows[0]["video_id"], rows[0]["uri"] or "")
-        (heapq.heappush if len(self._slowest) < SLOWEST else heapq.heappushpop)(self._slowest, found)
+        heapq.heappush(self._slowest, (sum(passes.values()), rows[0]["video_id"], rows[0]["uri"] or ""))
+        if len(self._slowest) > SLOWEST:
+            heapq.heappop(self._slowest)
 
     def _began(self, started: datetime | None) -> None:
-        """Clocks differ between machines and are set now and then: nothing began in the future."""
+        """Note when the first video was begun. Clocks differ between machines: nothing began in the future."""
         now = time.monotonic()
         age_s = 0.0 if started is None else (datetime.now(timezone.utc) - started).total_seconds()
         began = now - max(0.0, age_s)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ndvr.pipeline.runs.totals import STAGES, RunTotals
+from ndvr.pipeline.runs._totals import STAGES, RunTotals
 
 COUNTERS = {  # name: what it counts, tags
     "ndvr_videos_total": ("Videos settled, by what became of them", ("state", "error_class")),
@@ -28,32 +28,32 @@ COUNTERS = {  # name: what it counts, tags
 
 
 class RunMetrics:
-    """Counters and gauges of this process. Made once Ray is up; `publish` as often as you like."""
+    """Counters and gauges of this process. Make it once Ray is up, and `publish` as often as you like."""
 
     def __init__(self) -> None:
         from ray.util.metrics import Counter, Gauge
 
-        self._counters = {name: Counter(name, about, tag_keys=tags) for name, (about, tags) in COUNTERS.items()}
+        self._counters = {name: Counter(name, meaning, tag_keys=tags) for name, (meaning, tags) in COUNTERS.items()}
         self._utilisation = Gauge("ndvr_stage_utilisation", "Busy share of a stage's workers of late", ("stage",))
         self._published: dict[tuple[str, ...], float] = {}
 
     def publish(self, totals: RunTotals, utilisation: Mapping[str, float]) -> None:
-        """Bring the counters to where the totals are."""
-        self._bring("ndvr_videos_total", totals.done, state="done", error_class="")
-        self._bring("ndvr_videos_total", sum(totals.skipped.values()), state="skipped", error_class="")
+        """Raise the counters to the totals, and set the gauges."""
+        self._raise_to("ndvr_videos_total", totals.done, state="done", error_class="")
+        self._raise_to("ndvr_videos_total", sum(totals.skipped.values()), state="skipped", error_class="")
         for kind, count in totals.failed.items():
-            self._bring("ndvr_videos_total", count, state="failed", error_class=kind)
+            self._raise_to("ndvr_videos_total", count, state="failed", error_class=kind)
         for method, count in totals.windows.items():
-            self._bring("ndvr_windows_total", count, method=method)
-        self._bring("ndvr_receipts_total", totals.receipts)
-        self._bring("ndvr_frames_total", totals.frames)
-        self._bring("ndvr_bytes_read_total", totals.bytes_read)
-        self._bring("ndvr_bytes_written_total", totals.bytes_written)
+            self._raise_to("ndvr_windows_total", count, method=method)
+        self._raise_to("ndvr_receipts_total", totals.receipts)
+        self._raise_to("ndvr_frames_total", totals.frames)
+        self._raise_to("ndvr_bytes_read_total", totals.bytes_read)
+        self._raise_to("ndvr_bytes_written_total", totals.bytes_written)
         for stage in STAGES:
-            self._bring("ndvr_stage_busy_seconds_total", totals.busy_s[stage], stage=stage)
+            self._raise_to("ndvr_stage_busy_seconds_total", totals.busy_s[stage], stage=stage)
             self._utilisation.set(utilisation[stage], {"stage": stage})
 
-    def _bring(self, name: str, value: float, **tags: str) -> None:
+    def _raise_to(self, name: str, value: float, **tags: str) -> None:
         key = (name, *tags.values())
         more = value - self._published.get(key, 0.0)
         if more > 0:
@@ -62,7 +62,7 @@ class RunMetrics:
 
 
 def metrics_ports() -> list[tuple[str, int]]:
-    """Address and port of every node that serves metrics; none where `ray[default]` is not installed."""
+    """List address and port of every node that serves metrics; none where `ray[default]` is not installed."""
     import ray
 
     alive = (node for node in ray.nodes() if node["Alive"])
@@ -70,7 +70,7 @@ def metrics_ports() -> list[tuple[str, int]]:
 
 
 def object_store_used() -> int:
-    """Bytes in the object stores of the cluster now: blocks between the stages and in them, and other jobs'."""
+    """Count the bytes in the cluster's object stores: blocks between the stages and in them, and other jobs'."""
     import ray
 
     try:

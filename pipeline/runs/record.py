@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from ndvr.operators.library.library import RUNS, Library
 from ndvr.operators.library.runs import recover
 from ndvr.pipeline.notebook import as_html
-from ndvr.pipeline.runs.bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
+from ndvr.pipeline.runs._bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.runs.status import Status
 
 # --- What an extraction did: for programs, and as a person reads it --------------------------------------------------
@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def unaccounted(self) -> int:
-        """Videos of which it does not say what became; 0, or something is wrong."""
+        """Count the videos whose end is not known; 0, or something is wrong."""
         return self.videos - self.done - sum(self.skipped.values()) - sum(self.failed.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class Summary:
 
 
 def summary_text(summary: Summary) -> str:
-    """A few lines: what became of every video, how fast, and what to do next."""
-    found = summary.to_json()
+    """Say in a few lines what became of every video, how fast, and what to do next."""
+    report = summary.to_json()
     lines = []
     for method in summary.untrained:
         lines.append(f"WARNING: {method} ran with untrained (random) weights; its features mean nothing.")
@@ -108,8 +108,8 @@ def summary_text(summary: Summary) -> str:
         lines.append(f"ignored {sum(summary.ignored.values()):,} files that are no videos by name ({kinds})")
     if summary.seconds:
         lines.append(
-            f"{summary.seconds:.1f} s: {found['videos_per_s']:,.1f} videos/s, "
-            f"{found['frames_per_s']:,.0f} frames decoded/s, {found['windows_per_s']:,.0f} windows/s "
+            f"{summary.seconds:.1f} s: {report['videos_per_s']:,.1f} videos/s, "
+            f"{report['frames_per_s']:,.0f} frames decoded/s, {report['windows_per_s']:,.0f} windows/s "
             f"({', '.join(summary.methods)})"
         )
     if summary.record:
@@ -121,7 +121,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def settled_text(summary: Summary) -> str:
-    """One line: how many videos ended how."""
+    """Say in one line how many videos ended how."""
     settled = [f"{summary.done:,} done"]
     settled += [f"{count:,} skipped ({why})" for why, count in summary.skipped.items()]
     settled += [f"{count:,} failed ({kind})" for kind, count in summary.failed.items()]
@@ -129,7 +129,7 @@ def settled_text(summary: Summary) -> str:
 
 
 def import_text(summary: Summary) -> str:
-    """A few lines about an import."""
+    """Say in a few lines what an import did."""
     lines = [f"WARNING: features of untrained {method}; their scores mean nothing." for method in summary.untrained]
     lines.append(settled_text(summary))
     for what, count in summary.without.items():
@@ -160,7 +160,7 @@ class Files(Protocol):
 
 @dataclass(kw_only=True)
 class RunRecord:
-    """What one run was asked to do, on what, what became of it and where its time went."""
+    """What one run was to do, on what, what became of it and where its time went."""
 
     run: str
     library: str
@@ -185,12 +185,12 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """Of its file in a library."""
+        """Name its file in a library."""
         return f"{RUNS}/{self.run}.json"
 
     @property
     def reconciles(self) -> bool:
-        """Whether every video is accounted for exactly once."""
+        """Tell whether every video is accounted for exactly once."""
         counts = self.counts
         settled = counts["done"] + sum(counts["skipped"].values()) + sum(counts["failed"].values())
         return counts["videos"] == settled + counts["open"]
@@ -203,19 +203,19 @@ class RunRecord:
         return (json.dumps(self.to_json(), indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> RunRecord:
-        """Of this or a later version of ndvr, whose further fields are left out."""
-        given = {key: found[key] for key in (each.name for each in fields(cls)) if key in found}
+    def from_json(cls, values: Mapping[str, Any]) -> RunRecord:
+        """Read a record of this or a later version of ndvr, whose further fields are left out."""
+        given = {key: values[key] for key in (each.name for each in fields(cls)) if key in values}
         given["seconds"] = RunSeconds(**given.get("seconds", {}))
         given["stages"] = [StageUse(**stage) for stage in given.get("stages", [])]
         return cls(**given)
 
     def text(self) -> str:
-        """The table of the stages and which of them bounded the run."""
+        """Show the table of the stages, and which of them bounded the run."""
         return "\n".join([*stage_table(self.stages), self.because]) if self.stages else self.because
 
     def close(self, status: Status, summary: Summary, error: BaseException | None) -> None:
-        """The run is over: of a `summary` that is complete, or after an error of what came in before it."""
+        """Complete the record of a run that is over: of a complete `summary`, or of what came in before an error."""
         self.outcome = FINISHED if error is None else f"stopped: {_reason(error)}"
         self.finished = _now()
         self.cluster, self.counts = status.cluster, _counts(summary, status)
@@ -230,7 +230,7 @@ class RunRecord:
 def recorded(
     record: RunRecord, *, status: Status, summary: Summary, write: Callable[[str, bytes], object]
 ) -> Iterator[RunRecord]:
-    """Shows the status and keeps the record while the block runs, which completes `summary`.
+    """Show the status and keep the record while the block runs, which completes `summary`.
 
     An error is recorded and goes on its way; a record that cannot be written then hides none.
     """
@@ -254,14 +254,14 @@ def recorded(
 
 
 def runs(files: Files) -> list[RunRecord]:
-    """All records of a library, the latest first."""
+    """Read all records of a library, the latest first."""
     names = [name for name in files.names(RUNS) if name.endswith(".json")]
     every = [RunRecord.from_json(json.loads(files.read(f"{RUNS}/{Path(name).name}"))) for name in names]
     return sorted(every, key=lambda record: (record.started, record.run), reverse=True)
 
 
 def close_killed(files: Files, run: str) -> None:
-    """For recovery: whoever wrote this record is gone. Nothing is done when it was closed or never written."""
+    """Mark the record of a run that was killed; do nothing when it was closed or never written."""
     try:
         record = RunRecord.from_json(json.loads(files.read(f"{RUNS}/{run}.json")))
     except FileNotFoundError:
@@ -282,7 +282,7 @@ def recover_runs(library: Library, *, patient: bool = False) -> None:
 
 
 def runs_text(records: list[RunRecord]) -> str:
-    """A line per run, the latest first, and the table of the latest."""
+    """Show a line for each run, the latest first, and the table of the latest."""
     if not records:
         return "no run is recorded"
     lines = [f"{'run':<24}{'seconds':>9}{'done':>10}{'failed':>8}{'windows':>11}  bounded by  outcome"]
@@ -298,12 +298,12 @@ def runs_text(records: list[RunRecord]) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Of what decides features and speed; and the commit, where ndvr runs from a repository."""
-    found: dict[str, str | None] = {"python": platform.python_version(), "commit": _commit()}
+    """Name the versions that decide features and speed, and the commit where ndvr runs from a repository."""
+    installed: dict[str, str | None] = {"python": platform.python_version(), "commit": _commit()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def _commit() -> str | None:
@@ -315,7 +315,7 @@ def _commit() -> str | None:
 
 
 def _counts(summary: Summary, status: Status) -> dict[str, Any]:
-    """Every video once. A stopped run has no complete summary: what was settled before it, what came in, the rest."""
+    """Count every video once. A stopped run has no complete summary: what came in is added."""
     totals = status.totals
     done, skipped, failed = summary.done, Counter(summary.skipped), Counter(summary.failed)
     if done + skipped.total() + failed.total() < summary.videos:
@@ -338,8 +338,8 @@ def _counts(summary: Summary, status: Status) -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return said[0].removeprefix("extraction stopped: ").partition(". What was committed")[0]  # as RunStopped has it
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("extraction stopped: ").partition(". What was committed")[0]  # as RunStopped has it
 
 
 def _now() -> str:

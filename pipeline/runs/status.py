@@ -17,10 +17,10 @@ from tqdm import tqdm
 from tqdm.utils import disp_trim
 
 from ndvr.pipeline.progress import Line, Ticker
+from ndvr.pipeline.runs._totals import STAGES, RunTotals
 from ndvr.pipeline.runs.metrics import RunMetrics, object_store_used
-from ndvr.pipeline.runs.totals import STAGES, RunTotals
 
-# Receipts come in lumps, a shard at a time; over a shorter time rates would jump between nothing and the impossible.
+# Receipts come in lumps, a shard at a time; over a shorter time rates would jump.
 RECENT_S = 60.0
 
 
@@ -33,9 +33,9 @@ class _Moment:
 
 
 class Status:
-    """Takes in receipts and shows what they add up to; `with Status(80) as status: status.row(row)`.
+    """Take in receipts and show what they add up to; `with Status(80) as status: status.row(row)`.
 
-    `total` is of videos to settle, None where nobody knows. Nothing here costs more than a few additions a row: a
+    `total` is of videos to settle, None where it is unknown. Nothing here costs more than a few additions a row: a
     thread looks at the sums twice a second, shows the line and brings Ray's metrics up to date.
     """
 
@@ -88,28 +88,28 @@ class Status:
                 self._metrics = RunMetrics()
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """One receipt, of any kind."""
+        """Count one receipt, of any kind."""
         with self._lock:
             self.totals.row(row)
 
     def settle(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The end rows of one video, when all its methods have one; and its attempts."""
+        """Count a settled video: the end rows of all its methods."""
         with self._lock:
             self.totals.settle(rows)
 
     def worker_s(self, stage: str, begin_s: float, end_s: float) -> float:
-        """Seconds that the workers of a stage had in [begin_s, end_s) of time.monotonic()."""
+        """Sum the seconds that the workers of a stage had in [begin_s, end_s) of time.monotonic()."""
         changes = [*self._staff, (end_s, {})]
         spans = zip(changes, changes[1:])
-        return sum(max(0.0, min(end, end_s) - max(at, begin_s)) * staff[stage] for (at, staff), (end, _) in spans)
+        return sum(max(0.0, min(end, end_s) - max(at, begin_s)) * workers[stage] for (at, workers), (end, _) in spans)
 
     def utilisation(self, stage: str) -> float:
-        """Share of the recent time that the workers of a stage were busy, at most 1."""
+        """Return the share of the recent time that the workers of a stage were busy, at most 1."""
         if len(self._moments) < 2:
             return 0.0
         old, new = self._moments[0], self._moments[-1]
-        had_s = self.worker_s(stage, old.at_s, new.at_s)
-        return min(1.0, (new.busy_s[stage] - old.busy_s[stage]) / had_s) if had_s else 0.0
+        available_s = self.worker_s(stage, old.at_s, new.at_s)
+        return min(1.0, (new.busy_s[stage] - old.busy_s[stage]) / available_s) if available_s else 0.0
 
     def _tick(self) -> None:
         queued = object_store_used() if self._metrics else 0
@@ -132,7 +132,7 @@ class Status:
             self._moments.popleft()
 
     def text(self, width: int | None) -> str:
-        """The line; in a terminal of `width` columns the last parts are left out where they do not fit."""
+        """Write the line; in a terminal of `width` columns the last parts are left out where they do not fit."""
         of = f"/{self.total:,}" if self.total is not None else ""
         head = f"{self.title} {self.totals.settled:,}{of} videos"
         with self._lock:
@@ -148,8 +148,8 @@ class Status:
             return [f"{'at work, nothing committed yet' if self.passes else 'starting'}, {waited}"]
         old, new = self._moments[0], self._moments[-1]
         rate = (new.settled - old.settled) / max(new.at_s - old.at_s, 1e-9)
-        still = (self.total or 0) - self.totals.settled
-        left = f", {tqdm.format_interval(still / rate)} left" if rate and still > 0 else ""
+        unsettled = (self.total or 0) - self.totals.settled
+        left = f", {tqdm.format_interval(unsettled / rate)} left" if rate and unsettled > 0 else ""
         return [f"{rate:,.1f}/s{left}"]
 
     def _failures(self) -> list[str]:

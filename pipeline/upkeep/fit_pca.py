@@ -41,7 +41,7 @@ class Fitted:
         return asdict(self)
 
     def text(self) -> str:
-        """One line."""
+        """Say in one line what was learnt from what."""
         return (
             f"{self.pca}: {self.dims:,} directions from {self.frames:,} frames of {self.videos:,} videos, "
             f"{self.explained:.1%} of their variance ({self.seconds:.1f} s)"
@@ -72,11 +72,11 @@ def fit_pca(
     points = sum(frames_per_video or entry.windows for entry in entries)
     with Progress("fit-pca", len(entries), "video", show=progress) as bar:
         try:
-            found = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
+            learnt = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
         except ValueError as error:
             advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
             raise ValueError(f"{opened} has {len(entries)} videos: {error}; {advice}") from error
-    found.write(out)
+    learnt.write(out)
     return Fitted(
         pca=str(out),
         library=str(library),
@@ -85,7 +85,7 @@ def fit_pca(
         videos=len(entries),
         frames=points,
         dims=dims,
-        explained=found.explained,
+        explained=learnt.explained,
         frames_per_video=frames_per_video,
         seed=seed,
         seconds=round(time.monotonic() - began, 3),
@@ -99,7 +99,7 @@ def _rows(library: Library, entries: list[Entry], count: int, seed: int, bar: Pr
 
 
 def _raw_config(library: Library, config: str | None) -> str:
-    """The configuration that holds frame vectors before any PCA."""
+    """Find the configuration that holds frame vectors before any PCA."""
     configs = library.configs
     raw = [name for name, each in configs.items() if each.method == METHOD and each.feature_shape == (SIZE,)]
     if config is not None:
@@ -110,8 +110,8 @@ def _raw_config(library: Library, config: str | None) -> str:
         raise ValueError(
             f"{library} holds raw vectors of several configurations; choose one with --config: {', '.join(raw)}"
         )
-    held = ", ".join(f"{name} {each.feature_shape}" for name, each in configs.items()) or "nothing yet"
+    holds = ", ".join(f"{name} {each.feature_shape}" for name, each in configs.items()) or "nothing yet"
     raise ValueError(
-        f"{library} holds {held}; a PCA is learnt from raw vectors of {SIZE} numbers: "
+        f"{library} holds {holds}; a PCA is learnt from raw vectors of {SIZE} numbers: "
         f"`ndvr extract VIDEOS RAW --method {METHOD} --option pca=none` makes them"
     )

@@ -1,4 +1,4 @@
-"""Looking after a library: check it, clear it up, take videos out, tell the history of one."""
+"""Look after a library: check it, clear it up, take videos out, tell the history of one."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def fsck(library: str | Path, *, progress: bool = True) -> Audit:
         return audit(opened, lambda done, total: bar.follow(done, total, ""))
 
 
-def audit_text(found: Audit) -> str:
-    """What a person reads."""
-    lines = [f"PROBLEM: {problem}" for problem in found.problems]
-    lines += [f"left over: {leftover}" for leftover in found.leftovers]
-    verdict = "sound" if found.sound else f"{len(found.problems)} problems"
+def audit_text(report: Audit) -> str:
+    """Say for a person what was checked, what is wrong, and what to do."""
+    lines = [f"PROBLEM: {problem}" for problem in report.problems]
+    lines += [f"left over: {leftover}" for leftover in report.leftovers]
+    verdict = "sound" if report.sound else f"{len(report.problems)} problems"
     lines.append(
-        f"{found.library}: {verdict}; {found.videos:,} videos, {found.rows:,} rows in {found.shards:,} shards, "
-        f"{found.bytes / 1e6:,.1f} MB of features, all as they were written"
-        if found.sound
-        else f"{found.library}: {verdict}; extract the videos named again, or restore the files"
+        f"{report.library}: {verdict}; {report.videos:,} videos, {report.rows:,} rows in {report.shards:,} shards, "
+        f"{report.bytes / 1e6:,.1f} MB of features, all as they were written"
+        if report.sound
+        else f"{report.library}: {verdict}; extract the videos named again, or restore the files"
     )
-    if found.leftovers:
-        lines.append(f"left-overs do no harm; ndvr gc {found.library} removes them")
+    if report.leftovers:
+        lines.append(f"left-overs do no harm; ndvr gc {report.library} removes them")
     return "\n".join(lines)
 
 
@@ -60,7 +60,7 @@ def gc(library: str | Path, *, old_versions: bool = False, dry: bool = False) ->
 
 
 def tidied_text(done: Tidied, *, dry: bool) -> str:
-    """What a person reads."""
+    """List for a person what was removed, or would be."""
     would = "would remove" if dry else "removed"
     names = [*done.orphans, *done.dropped, *(f"{name} (rewritten)" for name in done.rewritten)]
     lines = [f"  {name}" for name in names]
@@ -76,15 +76,15 @@ def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: b
     """
     opened, wanted = Library(library), sorted(set(ids))
     with Lease(opened.store, "ndvr remove"):
-        known = opened.lookup(opened.configs, wanted).entries.values()
-        there = {video_id: entry for entries in known for video_id, entry in entries.items()}
-        if missing := [video_id for video_id in wanted if video_id not in there]:
+        by_config = opened.lookup(opened.configs, wanted).entries.values()
+        entries = {video_id: entry for of_config in by_config for video_id, entry in of_config.items()}
+        if missing := [video_id for video_id in wanted if video_id not in entries]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(f"{library} has no video {missing[0]!r}{more}; `ndvr show {library} --list` lists them")
-        changed = [video_id for video_id in wanted if there[video_id].removed == undo]
-        run = new_run()
+        changed = [video_id for video_id in wanted if entries[video_id].removed == undo]
+        run, message = new_run(), f"removed: {reason}" if reason else "removed"
         row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
-        row |= {"kind": "restored"} if undo else {"kind": "removed", "status": "skipped", "message": _why(reason)}
+        row |= {"kind": "restored"} if undo else {"kind": "removed", "status": "skipped", "message": message}
         if changed:
             receipts = table([row | {"video_id": video_id} for video_id in changed], LEDGER)
             commit(opened.store, f"{run}-removed", receipts)
@@ -92,19 +92,15 @@ def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: b
 
 
 def listed_ids(library: str | Path, place: str | Path) -> list[str]:
-    """The ids that a list names; "-" is standard input, "id path" names the id."""
+    """Read the ids that a list names; "-" is standard input, "id path" names the id."""
     lines, opened = read_id_lines(place), Library(library)
-    known = opened.lookup(opened.configs, sorted({*lines, *(split_pair(line)[0] for line in lines)})).entries.values()
-    return ids_among(lines, {video_id for entries in known for video_id in entries})
-
-
-def _why(reason: str) -> str:
-    return f"removed: {reason}" if reason else "removed"
+    by_config = opened.lookup(opened.configs, sorted({*lines, *(split_pair(line)[0] for line in lines)})).entries
+    return ids_among(lines, {video_id for entries in by_config.values() for video_id in entries})
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Everything the ledger has on one video, in order of time."""
+    """All that the ledger says of one video, in order of time."""
 
     library: str
     video_id: str
@@ -125,21 +121,21 @@ class History:
                 run = row["run"]
                 where = f" on {row['host']}" if row["host"] else ""
                 lines.append(f"run {run}{where}")
-            lines.append(f"  {_moment(row['finished'])}  {_said(row)}")
+            lines.append(f"  {_moment(row['finished'])}  {_row_text(row)}")
         return "\n".join(lines)
 
 
 def explain(library: str | Path, video_id: str) -> History:
-    """The history of one video: attempts, decoders, timings, shards. ValueError when the ledger does not know it."""
+    """Tell the history of one video: attempts, decoders, timings, shards. ValueError when the ledger has none."""
     opened = Library(library)
-    found = opened.lookup(opened.configs, [video_id])
+    lookup = opened.lookup(opened.configs, [video_id])
     order = [(column, "ascending") for column in ("finished", "attempt", "piece")]
-    rows = found.receipts.sort_by(order).to_pylist()
+    rows = lookup.receipts.sort_by(order).to_pylist()
     if not rows:
         raise ValueError(f"{library} knows nothing of {video_id!r}; `ndvr show {library} --list` lists its videos")
     stands = {}
     versions = {}
-    for config, entries in found.entries.items():
+    for config, entries in lookup.entries.items():
         if entry := entries.get(video_id):
             end = entry.end
             why = ": ".join(str(part) for part in (end["error_class"], end["message"]) if part)
@@ -147,7 +143,7 @@ def explain(library: str | Path, video_id: str) -> History:
                 f"{entry.status}, {entry.windows:,} windows" if entry.status == "done" else f"{entry.status} ({why})"
             )
             stands[config] = f"{state}{', quarantined' if end['quarantined'] else ''}"
-        for (_, content), version in found.versions(config).items():
+        for (_, content), version in lookup.versions(config).items():
             versions[f"{config}, content {(content or 'unknown')[:12]}"] = version.windows
     return History(library=str(opened), video_id=video_id, rows=rows, stands=stands, versions=versions)
 
@@ -156,8 +152,8 @@ def _moment(when: datetime | None) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else "?"
 
 
-def _said(row: Mapping[str, Any]) -> str:
-    """One row of the ledger in words."""
+def _row_text(row: Mapping[str, Any]) -> str:
+    """Put one row of the ledger into words."""
     kind = row["kind"]
     if kind == "piece":
         if row["status"] == "failed":

@@ -1,4 +1,4 @@
-"""What a library holds."""
+"""Say what a library holds: `ndvr show`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class ConfigView:
 
     @property
     def unfinished(self) -> list[Entry]:
-        """Failed and skipped."""
+        """List what failed or was skipped."""
         return [entry for entry in self.entries.values() if entry.status != "done"]
 
     def to_json(self, *, failures: bool) -> dict[str, Any]:
         statuses = Counter(entry.status for entry in self.entries.values())
-        found = {
+        facts = {
             "config": self.config.name,
             "method": self.config.method,
             "weights": self.config.weights,
@@ -52,8 +52,8 @@ class ConfigView:
         }
         if failures:
             keys = ("video_id", "status", "error_class", "message", "attempt", "uri")
-            found["failures"] = [{key: entry.end[key] for key in keys} for entry in self.unfinished]
-        return found
+            facts["failures"] = [{key: entry.end[key] for key in keys} for entry in self.unfinished]
+        return facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +71,18 @@ class LibraryView:
             return f"{self.library}: empty"
         lines = [self.library]
         for view in self.configs:
-            found = view.to_json(failures=False)
-            mark = "" if found["trained"] else "  UNTRAINED"
-            lines.append(f"{view.config.name}  {found['method']}, weights {found['weights']}{mark}")
-            failed = ", ".join(f"{count:,} {kind}" for kind, count in found["failed"].items())
+            facts = view.to_json(failures=False)
+            mark = "" if facts["trained"] else "  UNTRAINED"
+            lines.append(f"{view.config.name}  {facts['method']}, weights {facts['weights']}{mark}")
+            failed = ", ".join(f"{count:,} {kind}" for kind, count in facts["failed"].items())
             lines.append(
-                f"  {found['done']:,} videos done ({found['partial']:,} partial), {found['hours']:.2f} h, "
-                f"{found['windows']:,} windows, {found['bytes'] / 1e6:,.1f} MB"
+                f"  {facts['done']:,} videos done ({facts['partial']:,} partial), {facts['hours']:.2f} h, "
+                f"{facts['windows']:,} windows, {facts['bytes'] / 1e6:,.1f} MB"
             )
-            left_alone = f", {found['quarantined']:,} of them quarantined" if found["quarantined"] else ""
-            lines.append(f"  {found['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
-            if found["notes"]:
-                short = sum(found["notes"].values())
+            left_alone = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
+            lines.append(f"  {facts['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
+            if facts["notes"]:
+                short = sum(facts["notes"].values())
                 lines.append(f"  {short:,} of the done are too short for the method and were filled up or repeated")
             if failures:
                 for entry in view.unfinished:
@@ -93,7 +93,7 @@ class LibraryView:
         return "\n".join(lines)
 
     def listed(self) -> str:
-        """The videos with features as the references' lists: "id path" a line. ValueError where an id has a space."""
+        """List the videos with features, as the references do: "id path" a line. ValueError where an id has a space."""
         paths = {entry.video_id: entry.end["uri"] for view in self.configs for entry in view.done}
         if broken := [video_id for video_id in paths if len(video_id.split()) != 1]:
             raise ValueError(f"id {broken[0]!r} has a space, which a line of id and path cannot hold")

@@ -11,7 +11,7 @@ from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cli import main
-from ndvr.pipeline.runs.bottleneck import RunSeconds, StageUse, bounded_by
+from ndvr.pipeline.runs._bottleneck import RunSeconds, StageUse, bounded_by
 from ndvr.pipeline.runs.record import RunRecord, Summary, close_killed, recorded, runs, runs_text, summary_text
 from ndvr.pipeline.runs.status import Status
 

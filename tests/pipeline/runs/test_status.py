@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from receipt_rows import end, piece
 
 from ndvr.pipeline.progress import Line, Progress
+from ndvr.pipeline.runs._totals import RunTotals
 from ndvr.pipeline.runs.status import Status
-from ndvr.pipeline.runs.totals import RunTotals
 
 
 def working(total=10, **settings) -> Status:
