@@ -86,8 +86,8 @@ def _best_line(gains: np.ndarray, matrix: np.ndarray) -> Line | None:
             slope = sign * speed
             offset = columns - slope * rows
             low = np.floor(offset.min()) - 1
-            votes = np.bincount(np.round(offset - low).astype(np.int64), weight)
-            votes = np.convolve(votes, (0.5, 1.0, 0.5), "same")
+            counts = np.bincount(np.round(offset - low).astype(np.int64), weight)
+            votes = np.convolve(counts, (0.5, 1.0, 0.5), "same")
             at = int(votes.argmax())
             prior = 1.0 if slope == 1.0 else 0.9 if slope > 0 else 0.85
             tried.append((votes[at] * prior, slope, at + low))

@@ -74,7 +74,7 @@ def digest(features: Any, start_s: Sequence[float] | np.ndarray) -> str:
     features  bytes, or arrays that lie in one piece
     """
     times = np.ascontiguousarray(start_s, np.float64)
-    return hashlib.sha256(features).hexdigest()[:_FEATURES] + hashlib.sha256(times).hexdigest()[:16]
+    return hashlib.sha256(features).hexdigest()[:_FEATURES] + hashlib.sha256(times.data).hexdigest()[:16]
 
 
 _FEATURES = 32  # digits of a digest; earlier versions wrote no more

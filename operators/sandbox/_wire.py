@@ -61,7 +61,7 @@ def _plain(value: Any, buffers: list[bytes | memoryview]) -> Any:
         return {"bytes": len(value)}
     if isinstance(value, np.ndarray):
         array = np.ascontiguousarray(value)
-        buffers.append(memoryview(array).cast("B") if array.size else b"")
+        buffers.append(array.data.cast("B") if array.size else b"")
         return {"array": [array.dtype.name, list(array.shape)]}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {"record": [type(value).__name__, [_plain(each, buffers) for each in value]]}
@@ -99,7 +99,8 @@ def _made(plain: Any, rest: _Rest, records: dict[str, type]) -> Any:
     if kind == "bytes":
         return bytes(rest.take(inside))
     if kind == "array":
-        return _array(*inside, rest)
+        name, shape = inside
+        return _array(name, shape, rest)
     if kind == "record":
         name, values = inside
         return _record(records[name], [_made(each, rest, records) for each in values])

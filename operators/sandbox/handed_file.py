@@ -115,6 +115,7 @@ def open_container(file: HandedFile) -> av.container.InputContainer:
     refuse_scripts(file)
     # errors="replace": tags that are not UTF-8 must not cost the video.
     container = av.open(file.again(), metadata_errors="replace", buffer_size=_BUFFER_BYTES)
+    assert isinstance(container, av.container.InputContainer)
     if SCRIPT_FORMATS & set(container.format.name.split(",")):
         container.close()
         raise DecodeError("unsupported", f"a list of other files ({container.format.name}): {_INSTEAD}")

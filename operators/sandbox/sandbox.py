@@ -166,6 +166,7 @@ class Sandbox:
             if kind == "raised":
                 raise _Raised(_error(value))
             if kind == "end":
+                assert isinstance(value, int)
                 if value > self.memory_gb * 2**30 / 2:  # libraries leak: the next video shall find room
                     self.close()
                 return

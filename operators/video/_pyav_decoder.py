@@ -136,12 +136,12 @@ def best_video(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise NoPicture("sound only" if container.streams.audio else "no video stream")
     video = container.streams.best("video") or container.streams.video[0]
+    assert isinstance(video, av.VideoStream)
     if _may_be_cover(video):  # a cover may be marked as the default track
         moving = [each for each in container.streams.video if not _may_be_cover(each)]
         video = max(moving, key=lambda each: each.width * each.height, default=video)
     if video.codec_context is None:
         raise DecodeError("unsupported", "no decoder for this video codec")
-    assert isinstance(video, av.VideoStream)
     return video
 
 
