@@ -63,6 +63,16 @@ def novelty(vectors: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """A window of a query looks like one of a video, in some placement of the picture."""
+
+    query_window: int
+    video_window: int
+    placement: tuple[float, float, float, float]  # of the video's whole picture in the query's, as Judged.box
+    turn: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """The closer look at one pair: its score, where in time the two agree, and how one picture lies in the other."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ndvr.models.card import Card, View
-from ndvr.models.keys import Judged, Keys, whole_windows
+from ndvr.models.keys import Judged, Keys, Place, whole_windows
 
 Options = dict[str, Any]
 Part = Literal["embed", "similarity"]
@@ -133,6 +133,15 @@ class Method(ABC):
     def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
         """What a query looks up in an index of `keys`: these, and variants of them. `whole`: no parts of pictures."""
         return self.keys(network, features)
+
+    def spot(
+        self, query: torch.Tensor, targets: Sequence[torch.Tensor], places: Sequence[Sequence[Place]]
+    ) -> np.ndarray:
+        """Say which candidates are worth comparing, (V,) bool, from features and what the index saw of each.
+
+        It must be much cheaper than comparing them, and lose none that would score high. Default: all are.
+        """
+        return np.ones(len(targets), bool)
 
     def own_matrix(self, network: Network, signature: Signature) -> torch.Tensor:
         """Window-to-window similarities (T, T) of a video with itself."""
@@ -340,6 +349,13 @@ class Model:
         if self.compact:
             return self.keys(features)
         return self.method.probes(self.network("similarity"), self._tensor(features), whole=whole)
+
+    @torch.inference_mode()
+    def spot(self, query: np.ndarray, targets: Sequence[np.ndarray], places: Sequence[Sequence[Place]]) -> np.ndarray:
+        """Say which candidates are worth comparing, (V,) bool: features of all, and what speaks for each candidate."""
+        if not targets:
+            return np.zeros(0, bool)
+        return self.method.spot(self._tensor(query), [self._tensor(target) for target in targets], places)
 
     @torch.inference_mode()
     def own_matrix(self, signature: Signature) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import faiss
 import numpy as np
 
-from ndvr.models.keys import Keys
+from ndvr.models.keys import Keys, Place
 from ndvr.operators.index.segments import Segment
 
 NEIGHBOURS = 64  # of a probe, that may vote
@@ -22,18 +22,6 @@ _LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at mos
 _NATS = 25.0  # half the degrees of freedom of a vector
 _BLOCK = 1 << 16  # vectors at a time
 _PLACES = 5  # of a candidate that are handed on
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A window of the query looks like one of the video, in boxes of both pictures."""
-
-    votes: float
-    query_window: int
-    video_window: int
-    query_box: tuple[float, float, float, float]
-    video_box: tuple[float, float, float, float]
-    turn: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +166,9 @@ def _elect(probes: Keys, segments: Sequence[Segment], hits: _Hits, votes: np.nda
         mine = kept[starts[n] : starts[n + 1]][: _PLACES * 3]
         places = [
             Place(
-                votes=float(votes[i]),
                 query_window=int(windows[i]),
                 video_window=int(segments[hits.segment[i]].column("window")[hits.key[i]]),
-                query_box=tuple(probes.boxes[hits.probe[i]].tolist()),
-                video_box=tuple(kept_boxes[i].tolist()),
+                placement=tuple(where[i].tolist()),
                 turn=int(turn[i]),
             )
             for i in mine.tolist()

@@ -131,6 +131,7 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 @method_option
 @click.option("--threshold", type=float, metavar="SCORE", help="Pairs that score this or more.")
 @click.option("--top-k", type=click.IntRange(1), metavar="K", help="Pairs that are among the K best of either video.")
+@click.option("--index", "through_index", is_flag=True, help="Compare only what the index of LIBRARY proposes.")
 @weights_option
 @option_option
 @config_option
@@ -139,25 +140,37 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 @address_option
 @quiet_option
 @json_option
-def dedupe(library: str, pairs: str, as_json: bool, quiet: bool, **settings: Any) -> None:
+def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: bool, **settings: Any) -> None:
     """Find the pairs of videos of LIBRARY that are alike.
 
     They are written into folder PAIRS; a killed run continues. At least one of --threshold and --top-k says what is
     alike; with both, a pair has to pass both. Of a method that is not symmetric, the higher of a pair's two scores
     counts. Exit code 1: videos were left out as too long for the memory given.
+
+    With --index every video is searched for instead of compared with every other, and PAIRS says what is a copy, a
+    part or contains the other, and which groups they make; new videos cost one search each. --threshold is then .5
+    unless given.
     """
     settings = check_method(settings)
+    done: Any
+    if through_index:
+        from ndvr.pipeline.search.duplicates import duplicates
 
-    from ndvr.pipeline.comparison import dedupe as run
+        if stray := [name for name in ("top_k", "workers", "memory_gb", "address") if settings.pop(name) is not None]:
+            raise ValueError(f"--{stray[0].replace('_', '-')} has no meaning with --index")
+        done = duplicates(library, pairs, **given(**settings), progress=not quiet)
+    else:
+        from ndvr.pipeline.comparison import dedupe as run
 
-    done = run.dedupe(library, pairs, **given(**settings), progress=not quiet)
+        done = run.dedupe(library, pairs, **given(**settings), progress=not quiet)
     if as_json:
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
     else:
         if not done.trained:
             click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
         click.echo(done.text())
-    _tell_left_out(done)
+    if not through_index:
+        _tell_left_out(done)
 
 
 @click.command()

@@ -8,4 +8,5 @@ matcher     one query against the index
 answers     what is said, as text, JSON and tables
 out_folder  answers that are kept
 explain     every gate of a pair
+duplicates  pairs and groups within a library, through its index
 """

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ndvr.models.keys import Keys
 from ndvr.operators.index.kinds import WORDS
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.pipeline.search.answers import clock
-from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.matcher import Matcher, Proposed, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 
@@ -61,9 +62,9 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
         Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
     )
     gates.append(_indexed(opened, video.video_id, video.content))
-    gates.append(_candidate(opened, matcher, query, probes, b))
+    gates += _candidate(matcher, query, probes, b)
     signature = opened.model.signature(query.features)
-    layer = matcher._layer(signature)
+    layer = matcher.layer(signature)
     compared = matcher.judge(query, signature, layer, video=video, rank=0, votes=0.0)
     match, judged = compared.match, compared.judged
     value = f"{judged.score:.4f}"
@@ -107,16 +108,19 @@ def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
     return Gate(name="video is indexed", value="no; run `ndvr index` again", limit="", passed=False)
 
 
-def _candidate(opened: Opened, matcher: Matcher, query: Query, probes, b: str) -> Gate:
+def _candidate(matcher: Matcher, query: Query, probes: Keys, b: str) -> list[Gate]:
+    """Its rank by votes, and the rough look at the placements that they propose."""
     n = matcher.wanted.n_candidates
     limit = f"among the first {n}"
-    others = candidates(probes, opened.segments, top=1 << 30)
-    ids = [matcher._id(candidate) for candidate in others]
-    if query.own and query.query_id in ids and query.query_id != b:
-        at = ids.index(query.query_id)
-        ids, others = ids[:at] + ids[at + 1 :], others[:at] + others[at + 1 :]
-    if b not in ids:
-        return Gate(name="candidate", value="no votes", limit=limit, passed=False)
-    rank = ids.index(b) + 1
-    value = f"rank {rank:,} of {len(ids):,}, {others[rank - 1].votes:.1f} votes"
-    return Gate(name="candidate", value=value, limit=limit, passed=rank <= n)
+    others = candidates(probes, matcher.opened.segments, top=1 << 30)
+    others = [each for each in others if not query.own or matcher.id_of(each) != query.query_id]
+    rank = next((rank for rank, each in enumerate(others, 1) if matcher.id_of(each) == b), 0)
+    if not rank:
+        return [Gate(name="candidate", value="no votes", limit=limit, passed=False)]
+    votes = f"rank {rank:,} of {len(others):,}, {others[rank - 1].votes:.1f} votes"
+    chosen = [Proposed(b, False, rank, others[rank - 1].votes, others[rank - 1].places)]
+    worth = bool(matcher.spotted(query, chosen, matcher.opened.lookup([b])))
+    return [
+        Gate(name="candidate", value=votes, limit=limit, passed=rank <= n),
+        Gate(name="rough look", value="worth comparing" if worth else "nothing alike", limit="", passed=worth),
+    ]

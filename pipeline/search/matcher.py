@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from ndvr.models.keys import Judged
+from ndvr.models.keys import Judged, Keys, Place
 from ndvr.operators.index import kinds
 from ndvr.operators.index.lines import Line, find_lines
 from ndvr.operators.index.votes import Candidate, candidates
@@ -43,6 +44,17 @@ class Compared:
     judged: Judged = field(repr=False)
     lines: list[Line]
     match: Match
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A video that may be compared."""
+
+    video_id: str
+    same: bool  # its file is that of the query
+    rank: int = 0  # by votes, from 1; 0: without votes
+    votes: float = 0.0
+    places: list[Place] = field(default_factory=list, repr=False)
 
 
 class Matcher:
@@ -107,16 +119,25 @@ class Matcher:
         assert query.features is not None
         probes = self.model.probes(query.features)
         chosen = self.candidates(query, probes)
-        videos = self.opened.lookup(video_id for video_id, _, _ in chosen)
-        signature = self.model.signature(query.features)
-        own_layer = self._layer(signature)
-        compared = []
-        for video_id, rank, votes in chosen:
-            # What left the library since it was indexed is no answer.
-            if video_id in videos and not (query.own and video_id == query.query_id):
-                video = videos[video_id]
-                compared.append(self.judge(query, signature, own_layer, video=video, rank=rank, votes=votes))
+        videos = self.opened.lookup(each.video_id for each in chosen)
+        # What left the library since it was indexed is no answer.
+        there = [c for c in chosen if c.video_id in videos and not (query.own and c.video_id == query.query_id)]
+        there = self.spotted(query, there, videos)
+        signature = self.model.signature(query.features) if there else None
+        own_layer = self.layer(signature) if there else 1.0
+        compared = [
+            self.judge(query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes) for c in there
+        ]
         return compared, self.doubt(query, len(probes))
+
+    def spotted(self, query: Query, chosen: list[Proposed], videos: Mapping[str, Video]) -> list[Proposed]:
+        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays."""
+        assert query.features is not None
+        by_votes = [each for each in chosen if each.places]
+        features = [self._read.read(videos[each.video_id].pieces) for each in by_votes]
+        worth = self.model.spot(query.features, features, [each.places for each in by_votes])
+        dropped = {each.video_id for each, keep in zip(by_votes, worth) if not keep}
+        return [each for each in chosen if each.video_id not in dropped or each.same]
 
     def doubt(self, query: Query, n_probes: int) -> str:
         """Why "not seen" would say too much of a query, or ""."""
@@ -128,18 +149,22 @@ class Matcher:
             return f"it is too short ({length_s:.1f} s)"
         return ""
 
-    def candidates(self, query: Query, probes) -> list[tuple[str, int, float]]:
-        """(video_id, rank, votes) of what is compared: the same file first, then by votes."""
-        same = [video_id for video_id in self._by_hash.get(query.sha256, []) if query.sha256]
+    def candidates(self, query: Query, probes: Keys) -> list[Proposed]:
+        """What may be compared: the same file first, then by votes; all videos for the control."""
+        same = self._by_hash.get(query.sha256, []) if query.sha256 else []
         if self.wanted.exhaustive:
-            rows = [(s.videos[row].video_id, 0, 0.0) for s in self.opened.segments for row in s.alive]
-            return sorted(rows)
+            ids = [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
+            return [Proposed(video_id, video_id in same) for video_id in sorted(ids)]
         voted = candidates(probes, self.opened.segments, top=self.wanted.n_candidates + query.own)
-        ranked = [(self._id(candidate), rank, candidate.votes) for rank, candidate in enumerate(voted, 1)]
-        there = {video_id for video_id, _, _ in ranked}
-        return [(video_id, 0, 0.0) for video_id in same if video_id not in there] + ranked
+        ranked = [
+            Proposed(self.id_of(candidate), self.id_of(candidate) in same, rank, candidate.votes, candidate.places)
+            for rank, candidate in enumerate(voted, 1)
+        ]
+        there = {each.video_id for each in ranked}
+        return [Proposed(video_id, True) for video_id in same if video_id not in there] + ranked
 
-    def _id(self, candidate: Candidate) -> str:
+    def id_of(self, candidate: Candidate) -> str:
+        """The id of the video that a candidate is."""
         return self.opened.segments[candidate.segment].videos[candidate.row].video_id
 
     def judge(self, query: Query, signature, own_layer: float, *, video: Video, rank: int, votes: float) -> Compared:
@@ -151,12 +176,13 @@ class Matcher:
         setting = False
         if judged.score >= self.least:
             lines = find_lines(judged.matrix) or _patch(judged.matrix)
-            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self._layer(target)))
+            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(target)))
         same = bool(query.sha256) and video.video_id in self._by_hash.get(query.sha256, [])
         match = self._match(query, video, judged, start_s=start_s, lines=lines, setting=setting, same=same)
         return Compared(video=video, rank=rank, votes=votes, judged=judged, lines=lines, match=match)
 
-    def _layer(self, signature) -> float:
+    def layer(self, signature: Any) -> float:
+        """How much distant windows of a video agree; see ndvr.operators.index.kinds."""
         return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
 
     def _match(

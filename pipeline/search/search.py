@@ -139,7 +139,21 @@ def search(
 
     `wanted`: top, n_candidates, false_per_million, exhaustive, out; see `search_index`.
     """
-    opened = open_index(library, method=method, weights=weights, options=options, config=config, to=to, embeds=True)
+    settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
+    opened = open_updated(library, update=update, say=say, progress=progress, **settings)
+    return search_index(opened, videos, progress=progress, **wanted)
+
+
+def open_updated(
+    library: str | Path,
+    *,
+    update: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+    progress: bool = True,
+    **settings: Any,
+) -> Opened:
+    """Open a library whose index holds what the library does. Where somebody else is at it, the index as it is."""
+    opened = open_index(library, embeds=True, **settings)
     if update and opened.snapshot.ledger != ledger_state(opened.library):
         try:
             done = build.update(opened, progress=progress)
@@ -150,7 +164,7 @@ def search(
         opened = opened.now()
     if not opened.files.exists:
         raise FileNotFoundError(f"{library} has no index; `ndvr index {library}` makes it")
-    return search_index(opened, videos, progress=progress, **wanted)
+    return opened
 
 
 def search_index(

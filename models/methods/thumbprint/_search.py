@@ -172,6 +172,20 @@ def thumbnails(codes: torch.Tensor) -> torch.Tensor:
     return torch.cat([weight[:, None], images.flatten(1)], 1)
 
 
+def boxes_of(codes: torch.Tensor, frames: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read the boxes of some frames, their own and those their shots share, (N, 4) each, out of codes (T, 512)."""
+    near = (torch.tensor(frames)[:, None] + torch.arange(-NEAR, NEAR + 1)).clamp(0, len(codes) - 1)
+    box = codes[:, :4][near].float()  # (N, 2 * NEAR + 1, 4)
+    contrast = torch.exp2((codes[:, 4][near].float() - 64) / 16)
+    own = box[:, NEAR]
+    return own, _shared_box(own, box, contrast > FLAT)
+
+
+def shown(codes: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """Decode frames (N, 512) and show them in the boxes that their shots share: (N, S, S)."""
+    return _rebox(decode(codes)[0], box, shared)
+
+
 def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
     """The box that holds the pictures of the frames around each: (T, 4), (T,) bool -> (T, 4).
 
@@ -179,7 +193,12 @@ def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
     """
     near = torch.arange(len(box))[:, None] + torch.arange(-NEAR, NEAR + 1)
     near = near.clamp(0, len(box) - 1)
-    around = torch.where(busy[near][..., None], box[near], torch.nan)  # (T, 2 * NEAR + 1, 4)
+    return _shared_box(box, box[near], busy[near])
+
+
+def _shared_box(box: torch.Tensor, around: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
+    """The box of frames (T, 4) from those of the frames around each, (T, K, 4) and whether they count, (T, K)."""
+    around = torch.where(busy[..., None], around, torch.nan)
     low = around[..., [0, 2]].nanquantile(0.15, dim=1, interpolation="nearest")
     high = around[..., [1, 3]].nanquantile(0.85, dim=1, interpolation="nearest")
     shared = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)

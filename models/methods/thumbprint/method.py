@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ndvr.models.card import Card, Frames
-from ndvr.models.keys import Judged, Keys
+from ndvr.models.keys import Judged, Keys, Place
 from ndvr.models.method import Method, Network, Options, Part, Signature
 from ndvr.models.methods.thumbprint import _align as align
 from ndvr.models.methods.thumbprint import _codes as codes
-from ndvr.models.methods.thumbprint import _keys
+from ndvr.models.methods.thumbprint import _keys, _spot
 from ndvr.models.methods.thumbprint import _search as search
 
 CARD = Card(
@@ -70,6 +71,13 @@ class Thumbprint(Method):
     def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
         """Make probes of (T, 512) uint8: whole frames in all turns, and some 500 boxes of six frames."""
         return _keys.probes(search.thumbnails(features.cpu()), whole=whole)
+
+    def spot(
+        self, query: torch.Tensor, targets: Sequence[torch.Tensor], places: Sequence[Sequence[Place]]
+    ) -> np.ndarray:
+        """Look at the proposed placements of many candidates roughly: whether each may have any evidence, (V,) bool."""
+        nats = _spot.spot(query.cpu(), [target.cpu() for target in targets], places)
+        return nats > _spot.LEAST
 
     def own_matrix(self, network: Network, signature: Signature) -> torch.Tensor:
         """Show how whole frames agree: (T, T) in [0, 1]."""

@@ -1,0 +1,202 @@
+"""Duplicates within a library, found through its index: pairs with what they cover, and groups that say what they are.
+
+ndvr dedupe LIBRARY PAIRS --index
+
+PAIRS/pairs.parquet    video_id_a < video_id_b, score, kind of a in b, a_covered, b_covered, false_per_million
+PAIRS/groups.parquet   group, video_id, representative, covered (by the representative), weakest_link, chain
+PAIRS/groups.json      what was searched, and the threshold
+PAIRS/searches/        the answers of all videos, as `ndvr search LIBRARY LIBRARY --out` keeps them
+
+Every video is searched for once; when the library grew, only new ones are, each against all. Answers are kept from
+the lowest score of a match on, so another threshold is a matter of reading them again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ndvr.operators.scores.groups import videos_of
+from ndvr.operators.storage.store import Store
+from ndvr.pipeline.search.answers import MATCHES
+from ndvr.pipeline.search.matcher import LEAST_SCORE
+from ndvr.pipeline.search.search import open_updated, search_index
+
+GROUPING = ("identical", "copy", "part", "contains")  # kinds that make a group; shared material does not
+_TURNED = {"part": "contains", "contains": "part"}
+PAIRS = pa.schema(
+    [
+        ("video_id_a", pa.string()),
+        ("video_id_b", pa.string()),
+        ("score", pa.float32()),
+        ("kind", pa.string()),  # of a: a copy of b, a part of it, contains it, ...
+        ("a_covered", pa.float32()),
+        ("b_covered", pa.float32()),
+        ("false_per_million", pa.float64()),
+    ]
+)
+GROUPS = pa.schema(
+    [
+        ("group", pa.int32()),  # from 1, the largest first
+        ("video_id", pa.string()),
+        ("representative", pa.string()),  # the member that covers the others best; the longer, then by id
+        ("covered", pa.float32()),  # share of the video that the representative shows; null: not compared or not alike
+        ("weakest_link", pa.float32()),  # lowest score that holds the group together
+        ("chain", pa.bool_()),  # some members are only alike by way of others
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """What was found."""
+
+    pairs: str  # the folder
+    method: str
+    trained: bool
+    threshold: float
+    videos: int
+    searched: int  # now; the others had answers
+    found: int  # pairs
+    groups: int
+    videos_in_groups: int
+    chains: int  # groups
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        """Two lines."""
+        chains = f", {self.chains:,} of them chains" if self.chains else ""
+        return (
+            f"{self.found:,} pairs of {self.videos:,} videos scored {self.threshold:g} or more by {self.method}, "
+            f"{self.searched:,} videos searched for now: {self.pairs}/pairs.parquet ({self.seconds:.1f} s)\n"
+            f"{self.videos_in_groups:,} videos in {self.groups:,} groups{chains}: {self.pairs}/groups.parquet"
+        )
+
+
+def duplicates(
+    library: str | Path,
+    pairs: str | Path,
+    *,
+    threshold: float | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Duplicates:
+    """Search for every video of a library in the library itself; write PAIRS. Settings as of `open_index`.
+
+    ValueError when the threshold is outside of what was kept: from a half of the method's range to its end.
+    """
+    began = time.monotonic()
+    opened = open_updated(library, progress=progress, **settings)
+    low, high = opened.model.card.range
+    least = low + LEAST_SCORE * (high - low)
+    threshold = least if threshold is None else threshold
+    if not least <= threshold <= high:
+        raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")
+    result = search_index(opened, library, out=f"{pairs}/searches", top=1000, false_per_million=1e6, progress=progress)
+    entries = opened.library.entries(opened.config)
+    lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
+    rows = read_pairs(Store(f"{pairs}/searches"), lengths, threshold)
+    groups = group(rows, lengths)
+    store = Store(pairs)
+    store.write_parquet("pairs.parquet", pa.Table.from_pylist(rows, PAIRS), compression="zstd")
+    store.write_parquet("groups.parquet", pa.Table.from_pylist(groups, GROUPS), compression="zstd")
+    done = Duplicates(
+        pairs=str(pairs),
+        method=result.method,
+        trained=result.trained,
+        threshold=threshold,
+        videos=len(lengths),
+        searched=len(result.answers),
+        found=len(rows),
+        groups=len({row["group"] for row in groups}),
+        videos_in_groups=len(groups),
+        chains=len({row["group"] for row in groups if row["chain"]}),
+        seconds=round(time.monotonic() - began, 3),
+    )
+    store.write_json("groups.json", done.to_json())
+    return done
+
+
+def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list[dict[str, Any]]:
+    """Each pair once, by the surer of its two answers; highest first, equals by id. Only of videos that are there."""
+    there = set(videos)
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for name in searches.names("matches"):
+        for row in pq.read_table(searches.open(f"matches/{name}"), schema=MATCHES).to_pylist():
+            query, video = row["query_id"], row["video_id"]
+            if row["score"] < threshold or query == video or not {query, video} <= there:
+                continue
+            pair, kind = (query, video), row["kind"]
+            covered = row["query_covered"], row["video_covered"]
+            if query > video:
+                pair, kind, covered = (video, query), _TURNED.get(kind, kind), covered[::-1]
+            if pair not in best or (row["score"], sum(covered)) > (best[pair]["score"], _sum(best[pair])):
+                best[pair] = {
+                    "video_id_a": pair[0],
+                    "video_id_b": pair[1],
+                    "score": row["score"],
+                    "kind": kind,
+                    "a_covered": covered[0],
+                    "b_covered": covered[1],
+                    "false_per_million": row["false_per_million"],
+                }
+    return sorted(best.values(), key=lambda row: (-row["score"], row["video_id_a"], row["video_id_b"]))
+
+
+def _sum(row: dict[str, Any]) -> float:
+    return row["a_covered"] + row["b_covered"]
+
+
+def group(pairs: Iterable[dict[str, Any]], lengths: dict[str, int]) -> list[dict[str, Any]]:
+    """Groups of videos of which each is a copy or a part of another: rows of GROUPS, the largest group first.
+
+    `pairs` come highest first, so that the last one that joins two sets is the weakest link of the group.
+    """
+    edges = [pair for pair in pairs if pair["kind"] in GROUPING]
+    root: dict[str, str] = {}
+    weakest: dict[str, float] = {}
+
+    def find(video: str) -> str:
+        while root.setdefault(video, video) != video:
+            root[video] = root[root[video]]
+            video = root[video]
+        return video
+
+    for edge in edges:
+        a, b = find(edge["video_id_a"]), find(edge["video_id_b"])
+        if a != b:
+            root[max(a, b)] = min(a, b)
+            weakest[min(a, b)] = edge["score"]
+    members: dict[str, list[str]] = {}
+    for video in sorted(root):
+        members.setdefault(find(video), []).append(video)
+    shown: dict[tuple[str, str], float] = {}  # (by, of): the share of `of` that `by` shows
+    for edge in edges:
+        shown[edge["video_id_b"], edge["video_id_a"]] = edge["a_covered"]
+        shown[edge["video_id_a"], edge["video_id_b"]] = edge["b_covered"]
+    rows = []
+    for number, (first, videos) in enumerate(sorted(members.items(), key=lambda item: (-len(item[1]), item[0])), 1):
+        chosen = max(videos, key=lambda by: (sum(shown.get((by, of), 0.0) for of in videos), lengths[by]))
+        whole = all((a, b) in shown for a in videos for b in videos if a != b)
+        for video in videos:
+            covered = 1.0 if video == chosen else shown.get((chosen, video))
+            rows.append(
+                {
+                    "group": number,
+                    "video_id": video,
+                    "representative": chosen,
+                    "covered": covered,
+                    "weakest_link": weakest[first],
+                    "chain": not whole,
+                }
+            )
+    return rows
