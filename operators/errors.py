@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-ErrorClass = Literal["io", "corrupt", "timeout", "crash", "oom", "empty", "unsupported"]
+ErrorClass = Literal["io", "corrupt", "timeout", "crash", "oom", "empty", "unsupported", "conflict"]
 ERROR_CLASSES: tuple[str, ...] = get_args(ErrorClass)
 
 
@@ -16,6 +16,7 @@ class DecodeError(Exception):
     oom          the decoder's process hit its memory limit
     empty        a valid container whose stream has no frames
     unsupported  no decoder for this codec or pixel format, or encrypted
+    conflict     its id stands for another video, which lies elsewhere: that one stays
     """
 
     def __init__(self, kind: ErrorClass, message: str, died: bool = False):

@@ -11,6 +11,7 @@ attempt   a try that did not settle it: another one followed in the same run
 seen      the file has another time or place than when it was settled, and the same bytes
 lost      a worker was gone while it had this video at hand; said by the next run
 dropped   the pieces of this attempt are no longer kept
+gone      the folder that gave it has it no more, until `back`: noted (status done), or kept out of pairs (skipped)
 removed   `ndvr remove`: nothing of this video counts until `restored`
 stopped   in flight only: nothing more can be committed
 """
@@ -23,7 +24,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Status = Literal["done", "failed", "skipped"]
-Kind = Literal["piece", "end", "attempt", "seen", "lost", "dropped", "removed", "restored", "stopped"]
+Kind = Literal["piece", "end", "attempt", "seen", "lost", "dropped", "gone", "back", "removed", "restored", "stopped"]
 
 EVERY_CONFIG = ""  # in `config`: of rows that speak of a video under all configurations
 
@@ -80,7 +81,7 @@ class FileFacts:
 
 
 # What a decoder is given: a video, which methods want it, and by method the SHA-256 of what is settled under it, if
-# the bytes may still be the same.
+# the bytes may still be the same. Where its id stands for a video that lies elsewhere, the content it then has to have.
 PLANNED = pa.schema(
     [
         ("video_id", pa.string()),
@@ -89,6 +90,8 @@ PLANNED = pa.schema(
         ("mtime_ns", pa.int64()),
         ("methods", pa.list_(pa.string())),
         ("contents", pa.list_(pa.string())),
+        ("expected", pa.string()),  # SHA-256
+        ("elsewhere", pa.string()),  # URI of the video with that content
     ]
 )
 

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_NOTES = ("gone", "back", "removed", "restored")  # rows on a video as a whole, of no attempt
+
 
 class Columns(dict[str, list[Any]]):
     """The columns of a table as lists, each made when it is first asked for."""
@@ -61,12 +63,13 @@ class Entry:
     seconds of work.
     """
 
-    __slots__ = ("_at", "_broken", "_columns", "_pieces", "_seen", "video_id")
+    __slots__ = ("_at", "_broken", "_columns", "_gone", "_pieces", "_seen", "video_id")
 
     def __init__(self, video_id: str, columns: Columns, at: int, pieces: Sequence[int] = (), broken: int | None = None):
         """at: the end row; pieces: rows in order; broken: of a failed piece, which makes a failed video."""
         self.video_id, self._columns, self._at, self._pieces, self._broken = video_id, columns, at, pieces, broken
         self._seen: int | None = None  # the row that says where the same bytes were found later
+        self._gone: int | None = None  # the row that says that its folder has it no more
 
     @property
     def end(self) -> Mapping[str, Any]:
@@ -76,18 +79,22 @@ class Entry:
             row = {**row, **self._of(self._broken, "status", "error_class", "message")}
         if self._seen is not None:
             row = {**row, **self._of(self._seen, "bytes", "mtime_ns", "uri")}
+        if self.marked:
+            row = {**row, **self._of(self._gone, "status", "message")}
         return row
 
-    def _of(self, at: int, *names: str) -> dict[str, Any]:
+    def _of(self, at: int | None, *names: str) -> dict[str, Any]:
         return {name: self._columns[name][at] for name in names}
 
     @property
     def pieces(self) -> list[Mapping[str, Any]]:
         """Where its features are, in order; none unless it is done."""
-        return [Row(self._columns, at) for at in self._pieces]
+        return [] if self.marked else [Row(self._columns, at) for at in self._pieces]
 
     @property
     def status(self) -> str:
+        if self.marked:
+            return "skipped"
         return self._columns["status"][self._at if self._broken is None else self._broken]
 
     @property
@@ -96,8 +103,18 @@ class Entry:
         return self._columns["kind"][self._at] == "removed"
 
     @property
+    def gone(self) -> bool:
+        """Tell whether the folder that gave it has it no more."""
+        return self._gone is not None
+
+    @property
+    def marked(self) -> bool:
+        """Tell whether it is gone and kept out of new pairs: skipped until its file comes back."""
+        return self._gone is not None and self._columns["status"][self._gone] == "skipped"
+
+    @property
     def windows(self) -> int:
-        return sum(map(self._columns["windows_count"].__getitem__, self._pieces))
+        return 0 if self.marked else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
 
     def __repr__(self) -> str:
         return f"Entry({self.video_id!r}, {self.status}, {self.windows} windows)"
@@ -118,7 +135,7 @@ class History:
     def __init__(self, rows: pa.Table):
         self.columns = Columns(rows)
         number = rows["piece"].to_numpy()  # of an end row: how many pieces there are
-        kinds = {kind: _is(rows["kind"], kind) for kind in ("piece", "end", "seen", "removed", "restored")}
+        kinds = {kind: _is(rows["kind"], kind) for kind in ("piece", "end", "seen", *_NOTES)}
         is_done = _is(rows["status"], "done")
         self.video, self.names = _ranks(rows["video_id"])
         run, runs = _ranks(rows["run"])
@@ -133,7 +150,7 @@ class History:
         dropped = np.zeros(self.attempt.max(initial=-1) + 1, bool)
         dropped[self.attempt[_is(rows["kind"], "dropped")]] = True
         whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number) & ~dropped[self.attempt]
-        settling = np.flatnonzero(whole & (kinds["end"] | kinds["seen"] | kinds["removed"] | kinds["restored"]))
+        settling = np.flatnonzero(whole & np.logical_or.reduce([kinds[kind] for kind in ("end", "seen", *_NOTES)]))
         # Rows of equal time stay in their order.
         self.settling = settling[np.lexsort((run[settling], finished[settling], self.video[settling]))]
         self.done = is_done & kinds["end"]
@@ -142,8 +159,11 @@ class History:
         """See `latest`."""
         entries: dict[str, Entry] = {}
         removed: dict[str, Entry] = {}
+        gone: dict[str, int] = {}
         for entry, kind in self._entries():
             before = entries.get(entry.video_id)
+            if kind in ("seen", "back") or (kind == "end" and entry.status == "done"):
+                gone.pop(entry.video_id, None)  # it was read again, or found as it was
             if kind == "seen":
                 if before is not None and before.end["sha256"] == entry.end["sha256"]:
                     before._seen = entry._at
@@ -151,8 +171,15 @@ class History:
                 removed[entry.video_id] = entry
             elif kind == "restored":
                 removed.pop(entry.video_id, None)
+            elif kind == "gone":
+                gone[entry.video_id] = entry._at
+            elif kind == "back":
+                continue
             elif before is None or not _stands(before, entry):
                 entries[entry.video_id] = entry
+        for video_id, at in gone.items():
+            if video_id in entries and entries[video_id].status == "done":
+                entries[video_id]._gone = at
         return dict(sorted((entries | removed).items())) if removed else entries
 
     def versions(self) -> dict[tuple[str, str | None], Entry]:
@@ -201,7 +228,9 @@ class _Pieces:
 
 
 def _stands(before: Entry, after: Entry) -> bool:
-    """Tell whether what was done stays done in spite of a later word: the file was gone, or had not changed."""
+    """Tell whether what stands stays in spite of a later word: of another file, of one that was gone or unchanged."""
+    if after.status == "failed" and after.end["error_class"] == "conflict":
+        return before.status != "failed"
     if before.status != "done" or after.status == "done":
         return False
     old, new = before.end, after.end

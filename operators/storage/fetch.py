@@ -162,6 +162,26 @@ class Fetcher:
         return self._stores[bucket]
 
 
+def content_of(uri: str, access: Access | None = None) -> str:
+    """Hash (SHA-256) a file where it lies, without keeping it. DecodeError(io) when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        if not is_remote(uri):
+            with open(local_path(uri), "rb") as file:
+                _feed(digest, file)
+            return digest.hexdigest()
+        with errors_explained(uri, access):
+            _feed(digest, filesystem(bucket_of(uri), access)[0].open_input_stream(path_of(uri)))
+    except (OSError, Unreachable) as error:
+        raise DecodeError("io", str(error)) from error
+    return digest.hexdigest()
+
+
+def _feed(digest: hashlib._Hash, source: IO[bytes]) -> None:
+    while block := source.read(BLOCK_BYTES):
+        digest.update(block)
+
+
 class _OwnFolder:
     """A folder for temporary files that is ours as long as this process lives."""
 

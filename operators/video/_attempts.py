@@ -12,7 +12,8 @@ from ndvr.operators.sandbox.sandbox import ChildDied, ChildKilled
 
 QUARANTINE = 2  # decoder processes that a file may bring down
 KILLS = 5  # of its decoder from outside after which a video is tried once more
-_HOPELESS = ("io", "empty", "oom", "unsupported")  # with any decoder: PyAV knows every codec that decord does
+# With any decoder: PyAV knows every codec that decord does.
+_HOPELESS = ("io", "empty", "oom", "unsupported", "conflict")
 
 
 @dataclass(frozen=True, kw_only=True)

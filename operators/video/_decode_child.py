@@ -35,6 +35,16 @@ class Verdict(NamedTuple):
     outcome: Outcome
 
 
+class Content(NamedTuple):
+    """Which bytes a file has to have."""
+
+    expected: str | None = None  # SHA-256; None: any
+    elsewhere: str = ""  # where the video lies that has them
+
+
+ANY = Content()
+
+
 def serve(
     beat: Callable[[], None],
     file: HandedFile,
@@ -42,10 +52,12 @@ def serve(
     decoder: str,
     settled: dict[str, str],
     facts: FileFacts,
+    content: Content = ANY,
 ) -> Iterator[File | Seen | Piece | Verdict]:
     """Yield pieces as they are cut and, at the end, the Verdict of every view; Seen for those that are `settled`.
 
     settled  by method the SHA-256 of what is known under it
+    content  DecodeError(conflict) where the file holds other bytes
     facts    of the file, when an attempt before this one found them: it is not read for its hash again
     """
     use_one_core(views.values())
@@ -54,6 +66,10 @@ def serve(
         yield File(facts)  # before anything can go wrong: the next run knows the file by them
         facts = replace(facts, sha256=sha256_of(file, beat))
         yield File(facts)
+    if content.expected not in (None, facts.sha256):
+        raise DecodeError(
+            "conflict", f"another video than {content.elsewhere}, which has this id: give --prefix TEXT or --id-from"
+        )
     seen = [method for method in views if settled.get(method) == facts.sha256]
     yield from map(Seen, seen)
     views = {method: view for method, view in views.items() if method not in seen}

@@ -36,7 +36,7 @@ from ndvr.operators.video._attempts import (
     kills,
     next_attempts,
 )
-from ndvr.operators.video._decode_child import File, Seen, Verdict, serve
+from ndvr.operators.video._decode_child import Content, File, Seen, Verdict, serve
 from ndvr.operators.video.windows import Piece
 
 FIRST_PAUSE_S = 0.1  # after a decoder was killed from outside; doubled every time
@@ -68,6 +68,7 @@ class _Video:
     uri: str
     methods: tuple[str, ...]
     settled: dict[str, str]  # by method the hash of what stands in the ledger
+    content: Content
     facts: FileFacts  # as far as they are known
     path: str = ""  # of the file, where it is here
     history: list[Tried] = field(default_factory=list)
@@ -76,7 +77,7 @@ class _Video:
 class Decode:
     """A table of videos (ndvr.operators.rows.PLANNED) -> tables of pieces, attempts and ends; see there.
 
-    Of the videos only video_id, uri, methods and, where there are any, contents, bytes and mtime_ns are read.
+    Of the videos only video_id, uri and methods have to be there.
     `on_video` is called with the id of every video before it is touched.
     """
 
@@ -120,7 +121,7 @@ class Decode:
 
     def _stream(self, video: _Video, attempt: Attempt, views: dict[str, View]) -> Iterator[Any]:
         """Yield what the decoder's process says of a video."""
-        call = (views, attempt.decoder, video.settled, video.facts)
+        call = (views, attempt.decoder, video.settled, video.facts, video.content)
         if attempt.decoder != "decord":
             yield from self.sandbox.stream(*call, file=video.path)
             return
@@ -136,6 +137,7 @@ class Decode:
                 uri=row["uri"],
                 methods=tuple(row["methods"]),
                 settled={method: content for method, content in settled if content},
+                content=Content(row.get("expected"), row.get("elsewhere") or ""),
                 facts=FileFacts(bytes=row.get("bytes"), mtime_ns=row.get("mtime_ns")),
             )
             self.on_video(video.video_id)

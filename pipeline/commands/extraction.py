@@ -20,13 +20,16 @@ from ndvr.pipeline.commands.options import (
     config_option,
     decoder_option,
     given,
+    id_from_option,
     json_option,
     methods_option,
     option_option,
     pool_options,
+    prefix_option,
     quiet_option,
     renamed,
     retry_option,
+    warn_of_unlisted,
     weights_option,
 )
 
@@ -37,7 +40,14 @@ from ndvr.pipeline.commands.options import (
 @methods_option
 @weights_option
 @option_option
+@prefix_option
+@id_from_option
 @decoder_option
+@click.option(
+    "--gone",
+    type=OneOf("gone", ("keep", "mark")),
+    help="Videos that the folder has no more: mark keeps them out of new pairs. Default: keep.",
+)
 @retry_option
 @pool_options
 @click.option("--stall-s", type=float, help="Kill a decoder that makes no progress for this long. Default: 30.")
@@ -53,8 +63,8 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     """Extract features of VIDEOS into LIBRARY, streaming. Running it again continues.
 
     VIDEOS is a folder, a text list ("id path" a line), a CSV or Parquet table (video_id, uri), or one video; LIBRARY
-    is a folder of Parquet shards; both may be s3://bucket/path. Exit code 0: all done; 1: some videos failed, or the
-    run was stopped; 2: wrong usage.
+    is a folder of Parquet shards; both may be s3://bucket/path. Exit code 0: all done; 1: some videos failed, a folder
+    could not be listed, or the run was stopped; 2: wrong usage.
     """
     settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
 
@@ -69,11 +79,12 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     limits = Limits(**given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("decode_memory_gb")))
     settings |= {"limits": limits, "pools": Pools(**{name: settings.pop(name) for name in POOLS})}
     summary = run.extract(videos, library, **given(**settings), progress=not quiet)
+    warn_of_unlisted(summary.unlisted)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
     if estimate and not as_json:
         with open(estimate, encoding="utf-8") as file:
             click.echo(compare(json.load(file), summary.to_json()))
-    if summary.failed:
+    if summary.failed or summary.unlisted:
         raise SystemExit(1)
 
 

@@ -85,10 +85,13 @@ def gc(library: str, old_versions: bool, dry: bool, as_json: bool) -> None:
     "--ids", "listed", type=ID_LIST, metavar="FILE", help='A file with an id, or "id path", a line; - reads stdin.'
 )
 @renamed("--from", "--ids")
+@click.option("--gone", is_flag=True, help="All videos that the folder which gave them has no more.")
 @click.option("--reason", default="", help="Kept in the ledger.")
 @click.option("--undo", is_flag=True, help="Let them back in; before `ndvr gc` with their features.")
 @json_option
-def remove(library: str, ids: tuple[str, ...], listed: str | None, reason: str, undo: bool, as_json: bool) -> None:
+def remove(
+    library: str, ids: tuple[str, ...], listed: str | None, gone: bool, reason: str, undo: bool, as_json: bool
+) -> None:
     """Take videos out of LIBRARY by their ids; they stay out.
 
     For all methods, also when their files turn up again. They are invisible at once; `ndvr gc` then deletes their
@@ -96,9 +99,9 @@ def remove(library: str, ids: tuple[str, ...], listed: str | None, reason: str, 
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
-    every = [*ids, *(care.listed_ids(library, listed) if listed else ())]
-    if not every:
-        raise click.UsageError("give the ids of the videos, or --ids FILE with an id a line")
+    every = [*ids, *(care.listed_ids(library, listed) if listed else ()), *(care.gone_ids(library) if gone else ())]
+    if not every and not gone:
+        raise click.UsageError("give the ids of the videos, --ids FILE with an id a line, or --gone")
     changed = care.remove(library, every, reason=reason, undo=undo)
     if as_json:
         click.echo(json.dumps({"library": library, "restored" if undo else "removed": changed}, ensure_ascii=False))

@@ -15,6 +15,7 @@ POOLS = ("decode_workers", "decode_cpus", "embed_workers", "embed_cpus", "embed_
 DEFAULT_METHOD = "thumbprint"
 METHOD_HELP = "Method by name; `ndvr methods` lists them."
 Command = Callable[..., None]
+_MOST_NAMED = 20  # lines on stderr
 
 
 def given(**settings: Any) -> dict[str, Any]:
@@ -71,6 +72,12 @@ config_option = click.option("--config", help="Configuration, when a library hol
 decoder_option = click.option(
     "--decoder", type=OneOf("decoder", ("auto", "pyav", "decord")), help="auto: PyAV, then decord. Default: auto."
 )
+prefix_option = click.option("--prefix", metavar="TEXT", help="Put TEXT before every id.")
+id_from_option = click.option(
+    "--id-from",
+    type=OneOf("id_from", ("path", "name", "hash")),
+    help="Ids that are whole paths, file names, or hashes of the bytes. Default: paths below VIDEOS, or as listed.",
+)
 retry_option = click.option(
     "--retry",
     type=RetryClasses(),
@@ -103,6 +110,14 @@ def pool_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def warn_of_unlisted(unlisted: dict[str, str]) -> None:
+    """Name on stderr what of VIDEOS could not be looked at."""
+    for name, why in list(unlisted.items())[:_MOST_NAMED]:
+        click.echo(f"WARNING: cannot look into {name}: {why}; what lies there is unknown", err=True)
+    if len(unlisted) > _MOST_NAMED:
+        click.echo(f"WARNING: and {len(unlisted) - _MOST_NAMED:,} more; --json names them all", err=True)
 
 
 def check_methods(

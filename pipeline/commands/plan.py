@@ -15,11 +15,14 @@ from ndvr.pipeline.commands.options import (
     check_methods,
     decoder_option,
     given,
+    id_from_option,
     json_option,
     methods_option,
     option_option,
     pool_options,
+    prefix_option,
     quiet_option,
+    warn_of_unlisted,
     weights_option,
 )
 
@@ -30,6 +33,8 @@ from ndvr.pipeline.commands.options import (
 @methods_option
 @weights_option
 @option_option
+@prefix_option
+@id_from_option
 @decoder_option
 @click.option("--sample", help="Videos to extract: a share or a number. Default: 1%, at least 8, at most 100.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
@@ -51,7 +56,7 @@ def plan(videos: str, library: str | None, save: str | None, **settings: Any) ->
 
     Time, core-hours, GPU-hours, bytes, and what bounds it. Reads headers and really extracts about 1 % of the videos,
     spread over codecs and sizes; writes nothing. With LIBRARY, what is done already is left out. Ranges hold 80 of 100
-    runs.
+    runs. Exit code 1: a folder could not be listed.
 
     \b
       ndvr plan ./videos --method s2vs
@@ -79,4 +84,7 @@ def plan(videos: str, library: str | None, save: str | None, **settings: Any) ->
     report = estimate.to_json()
     if save:
         Path(save).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    warn_of_unlisted(estimate.scope.unlisted)
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else estimate.text())
+    if estimate.scope.unlisted:
+        raise SystemExit(1)

@@ -25,6 +25,7 @@ from ndvr.pipeline.estimate.result import Estimate, Scope, warnings_of
 from ndvr.pipeline.estimate.trial import LoadedMethods, load_methods, try_out
 from ndvr.pipeline.estimate.wall_time import Machines, Target
 from ndvr.pipeline.extraction.plan import make_plan
+from ndvr.pipeline.extraction.video_ids import IdFrom, renamed
 from ndvr.pipeline.settings import choose
 
 
@@ -47,6 +48,8 @@ def make_estimate(
     weights: dict[str, str] | None = None,
     options: dict[str, Any] | None = None,
     decoder: str = "auto",
+    prefix: str = "",
+    id_from: IdFrom | None = None,
     limits: Limits | None = None,
     sampling: Sampling | None = None,
     target: Target | None = None,
@@ -60,10 +63,11 @@ def make_estimate(
     limits, sampling, target = limits or Limits(), sampling or Sampling(), target or Target()
     rng = np.random.default_rng(sampling.seed)
     settings = choose(tuple(methods), weights, options)
-    manifest = read_manifest(videos)
+    held = _opened(library)
+    manifest = renamed(read_manifest(videos), prefix=prefix, id_from=id_from, library=held)
     machines = target.machines()
     loaded = load_methods(settings, decoder)
-    todo = _todo(manifest, library, loaded)
+    todo = _todo(manifest, held, loaded)
     headers = read(todo, loaded.views, _sizes(manifest, todo), rng, progress=progress)
     drawn = pick(headers, sampling.sample, rng)
     trial = try_out(headers.rows, drawn, loaded, decoder=decoder, limits=limits, progress=progress)
@@ -81,14 +85,18 @@ def make_estimate(
     )
 
 
-def _todo(manifest: Manifest, library: str | Path | None, loaded: LoadedMethods) -> list[dict[str, Any]]:
+def _opened(library: str | Path | None) -> Library | None:
+    try:
+        return None if library is None else Library(library)
+    except FileNotFoundError:  # the run would make it
+        return None
+
+
+def _todo(manifest: Manifest, library: Library | None, loaded: LoadedMethods) -> list[dict[str, Any]]:
     """Make the rows of the plan; everything is to be done where there is no library yet."""
     configs = {method: config.name for method, config in loaded.configs.items()}
     if library is not None:
-        try:
-            return make_plan(manifest, Library(library), configs, retry=frozenset()).todo
-        except FileNotFoundError:  # the run would make it
-            pass
+        return make_plan(manifest, library, configs, retry=frozenset()).todo
     return [{"video_id": video_id, "uri": uri, "methods": list(configs)} for video_id, uri in manifest.uris.items()]
 
 
@@ -120,4 +128,6 @@ def _scope(
         videos=len(manifest),
         already=len(manifest) - n_todo,
         todo=n_todo,
+        other_names=sum(map(len, manifest.other_names.values())),
+        unlisted=manifest.unreadable,
     )

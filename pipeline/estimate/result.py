@@ -26,6 +26,8 @@ class Scope:
     videos: int  # of VIDEOS
     already: int  # done, or failed before: not worked on
     todo: int
+    other_names: int  # links to files that are videos already
+    unlisted: dict[str, str]  # folder or file that could not be looked at -> why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Estimate:
         lines = [f"WARNING: {warning}" for warning in self.warnings]
         settled = f"; {scope.already:,} are settled in {scope.library}" if scope.already else ""
         lines.append(f"{scope.source}: {scope.videos:,} videos{settled}; {scope.todo:,} to do")
+        if scope.other_names:
+            lines.append(f"  {scope.other_names:,} further names (links) of the same files: each file is one video")
         lines.append(
             f"  {headers.hours:,.2f} h, {headers.frames:,} frames, {_size(headers.bytes_in)}; "
             f"longest {_time(headers.longest_s)}, largest {headers.largest[0]} x {headers.largest[1]}; "
@@ -73,6 +77,10 @@ class Estimate:
 def warnings_of(scope: Scope, headers: HeaderFacts, trial: Trial, *, gpu_cores: float) -> list[str]:
     """List what somebody who pays for the run should know."""
     lines = [f"{method}: untrained (random) weights; its features would mean nothing" for method in scope.untrained]
+    if scope.unlisted:
+        name = min(scope.unlisted)
+        more = f" and {len(scope.unlisted) - 1:,} more" if len(scope.unlisted) > 1 else ""
+        lines.append(f"cannot look into {name} ({scope.unlisted[name]}){more}: videos there are not counted")
     if n_bad := sum(headers.unreadable.values()):
         classes = ", ".join(f"{kind} {count:,}" for kind, count in headers.unreadable.items())
         lines.append(f"{n_bad:,} of {scope.todo:,} videos ({n_bad / scope.todo:.1%}) cannot be opened: {classes}")

@@ -96,9 +96,16 @@ class Receipts:
                 _count(summary.skipped, [rows[0]["message"]])
         for kind, count in count_failures(kinds).items():
             summary.failed[kind] = summary.failed.get(kind, 0) + count
+        planned = {row["video_id"]: row["bytes"] for row in self.todo}
+        summary.growing += sorted(video_id for video_id, rows in self._ends.items() if _grew(planned[video_id], rows))
         totals = self.status.totals
         summary.windows, summary.frames = sum(totals.windows.values()), totals.frames
         summary.stage_seconds = {stage: round(seconds, 3) for stage, seconds in totals.busy_s.items()}
+
+
+def _grew(planned_bytes: int | None, ends: Iterable[dict[str, Any]]) -> bool:
+    """Tell whether a file had another size when it was read than when the run was planned."""
+    return planned_bytes is not None and any(end["bytes"] not in (None, planned_bytes) for end in ends)
 
 
 def _count(counts: dict[str, int], words: Iterable[str]) -> None:

@@ -30,9 +30,11 @@ from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video import decoders
 from ndvr.operators.video.decode import Limits
 from ndvr.pipeline.extraction._receipts import Receipts
+from ndvr.pipeline.extraction.gone import Gone, check_gone, find_gone, note_back, note_gone
 from ndvr.pipeline.extraction.graph import GraphSettings, run_graph
 from ndvr.pipeline.extraction.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.extraction.pools import Pools
+from ndvr.pipeline.extraction.video_ids import IdFrom, renamed
 from ndvr.pipeline.runs.record import RunRecord, Summary, recorded, recover_runs
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting, choose, config_of
@@ -49,6 +51,9 @@ def extract(
     options: dict[str, Any] | None = None,
     decoder: str = "auto",
     retry: tuple[str, ...] | frozenset[str] = (),
+    prefix: str = "",
+    id_from: IdFrom | None = None,
+    gone: Gone = "keep",
     address: str | None = None,
     pools: Pools | None = None,
     limits: Limits | None = None,
@@ -57,27 +62,35 @@ def extract(
     """Extract the features of VIDEOS into LIBRARY and return what happened to every one of them.
 
     Running again continues; what is done under the same configuration is skipped, known failures are left unless
-    their class is in `retry`. ValueError or FileNotFoundError for a wrong setting, before any work; Locked when
-    somebody else writes to the library; RunStopped when the run broke down, after which it can be run again.
+    their class is in `retry`. A known id whose file lies elsewhere and is another video is refused: `prefix` and
+    `id_from` make ids that sources do not share (ndvr.pipeline.extraction.video_ids). What a folder gave before and
+    has no more is counted; gone="mark" keeps it out of new pairs. ValueError or FileNotFoundError for a wrong setting,
+    before any work; Locked when somebody else writes to the library; RunStopped when the run broke down, after which
+    it can be run again.
     """
     decoders.order(decoder)
     check_retry(retry)
+    check_gone(gone)
     chosen = choose(tuple(methods), weights, options)
     manifest = read_manifest(videos)
     pools, limits = pools or Pools(), limits or Limits()
     check_room(pools, address, n_videos=len(manifest))
     configs = configure(chosen, decoder)
     opened = Library.create(library)
+    manifest = renamed(manifest, prefix=prefix, id_from=id_from, library=opened)
     settings = GraphSettings(
         library=opened, chosen=chosen, configs=configs, decoder=decoder, limits=limits, pools=pools, address=address
     )
     arguments = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)}
+    arguments |= {"prefix": prefix, "id_from": id_from}
     with Lease(opened.store, "ndvr extract"):
-        for config in configs.values():
-            opened.add_config(config)
         recover_runs(opened)
         plan = make_plan(manifest, opened, settings.config_names, retry=frozenset(retry))
+        for config in configs.values():
+            opened.add_config(config)
         summary = summarise(settings, manifest, plan)
+        note_back(opened, plan.back)
+        summary.gone = note_gone(opened, find_gone(manifest, opened), manifest.source, mark=gone == "mark")
         if plan.ids:
             with recording(settings, plan, summary, arguments=arguments, progress=progress) as run:
                 give_up(run, plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
@@ -125,6 +138,8 @@ def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summar
         failed=count_failures([*plan.failed_before.values(), *("crash" for _ in plan.lost)]),
         quarantined=len(plan.quarantined) + len(plan.lost),
         ignored=manifest.ignored,
+        other_names=sum(map(len, manifest.other_names.values())),
+        unlisted=manifest.unreadable,
     )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ndvr.operators.errors import ERROR_CLASSES
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.storage.manifest import Manifest, stat_files
 from ndvr.operators.storage.object_store import Stat
+from ndvr.pipeline.extraction.video_ids import find_others, is_unchanged, refuse_conflicts
 
 QUARANTINED = "quarantined"
 MOST_LOST = 5  # workers, before a video that they had at hand is left alone
@@ -20,12 +22,12 @@ MOST_LOST = 5  # workers, before a video that they had at hand is left alone
 class Plan:
     """What a run will do. Every video of the manifest is in `todo`, or settled in exactly one way."""
 
-    # Rows: video_id, uri, bytes, mtime_ns, methods, contents. The last has by method the SHA-256 of what is settled
-    # under it, if the bytes may still be the same.
+    # Rows as in ndvr.operators.rows.PLANNED.
     todo: list[dict[str, Any]] = field(default_factory=list)  # large files first
     lost: list[dict[str, Any]] = field(default_factory=list)  # to be given up: brought down worker after worker
     already: list[str] = field(default_factory=list)  # done, or known to have no picture or no sound
     removed: list[str] = field(default_factory=list)  # by `ndvr remove`
+    back: list[str] = field(default_factory=list)  # were gone from their folder and are there again; counted above too
     failed_before: dict[str, str] = field(default_factory=dict)  # video_id -> error class; not asked to retry
     quarantined: list[str] = field(default_factory=list)  # of these, left alone for bringing down decoders
 
@@ -49,13 +51,19 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     retry    classes of failures to try again
     """
     check_retry(retry)
-    lookup = library.lookup(configs.values(), manifest.uris)
+    all_configs = library.configs
+    lookup = library.lookup({*configs.values(), *all_configs}, manifest.uris)
     known = {method: lookup.entries[config] for method, config in configs.items()}
     stats = manifest.stats or stat_files(manifest.uris)
+    extracted = [entries for name, entries in lookup.entries.items() if not _imported(all_configs.get(name))]
+    others = find_others(manifest.uris, extracted, stats)
+    refuse_conflicts(others, manifest.uris, stats, library=str(library))
     plan = Plan()
     for video_id, uri in manifest.uris.items():
         entries = {method: entries.get(video_id) for method, entries in known.items()}
-        states = {method: _state(entry, stats[video_id], retry) for method, entry in entries.items()}
+        states = {method: _state(entry, uri, stats[video_id], retry) for method, entry in entries.items()}
+        if stats[video_id] and any(entry is not None and entry.gone for entry in entries.values()):
+            plan.back.append(video_id)
         methods = [method for method, state in states.items() if state in ("todo", "verify")]
         if any(entry is not None and entry.removed for entry in entries.values()):
             plan.removed.append(video_id)
@@ -66,6 +74,8 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
             ]
             size, mtime_ns = stats[video_id] or (None, None)
             row = {"video_id": video_id, "uri": uri, "bytes": size, "mtime_ns": mtime_ns}
+            if other := others.get(video_id):
+                row |= {"expected": other.end["sha256"], "elsewhere": other.end["uri"]}
             given_up = lookup.lost[video_id] >= MOST_LOST and QUARANTINED not in retry
             (plan.lost if given_up else plan.todo).append(row | {"methods": methods, "contents": contents})
         elif failures := [state for state in states.values() if state != "settled"]:
@@ -80,12 +90,16 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     return plan
 
 
-def _state(entry: Entry | None, stat: Stat | None, retry: frozenset[str]) -> str:
+def _imported(config: Config | None) -> bool:
+    return config is not None and config.decoder == "imported"
+
+
+def _state(entry: Entry | None, uri: str, stat: Stat | None, retry: frozenset[str]) -> str:
     """ "todo", "settled", "verify" where the bytes must tell, or the class of a failure that stands."""
     if entry is None:
         return "todo"
     end = entry.end
-    same = stat == (end["bytes"], end["mtime_ns"]) if stat else entry.status == "failed"
+    same = is_unchanged(entry, uri, stat) if stat else entry.status == "failed"
     if entry.status == "failed" and same:
         wanted = QUARANTINED if end["quarantined"] else end["error_class"]
         # A file that is still gone teaches nothing without --retry.

@@ -29,6 +29,23 @@ from ndvr.pipeline.runs.status import Status
 # --- What an extraction did: for programs, and as a person reads it --------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoneVideos:
+    """Videos with features that a folder gave before and no longer has."""
+
+    source: str = ""
+    videos: int = 0
+    marked: int = 0  # of these: kept out of new pairs
+    first: str = ""  # the id of one
+
+    def text(self, library: str) -> str:
+        """Say how many there are, and what can be done about them."""
+        line = f"{self.videos:,} videos of the library that came from {self.source} are no longer there"
+        line += f", such as {self.first!r}; {self.marked:,} are marked and stay out of new pairs until they come back; "
+        mark = "" if self.marked == self.videos else "--gone mark marks all; "
+        return f"{line}{mark}`ndvr remove {library} --gone` takes them out for good"
+
+
 @dataclass(kw_only=True)
 class Summary:
     """What a run did. `videos` = done + skipped + all failed."""
@@ -41,9 +58,13 @@ class Summary:
     skipped: dict[str, int] = field(default_factory=dict)  # by reason
     failed: dict[str, int] = field(default_factory=dict)  # by class
     ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
+    other_names: int = 0  # links to files that are videos already
+    unlisted: dict[str, str] = field(default_factory=dict)  # folder or file that could not be looked at -> why
+    growing: list[str] = field(default_factory=list)  # ids of files whose size changed between planning and reading
     quarantined: int = 0  # of the failed: left alone, for bringing down decoders
     partial: int = 0  # done, with pictures missing
     without: dict[str, int] = field(default_factory=dict)  # done, but not for every method: "ausil: no sound ..."
+    gone: GoneVideos = field(default_factory=GoneVideos)
     seconds: float = 0.0
     frames: int = 0  # decoded
     windows: int = 0
@@ -72,6 +93,10 @@ class Summary:
             "partial": self.partial,
             "without": self.without,
             "ignored": self.ignored,
+            "other_names": self.other_names,
+            "unlisted": self.unlisted,
+            "growing": self.growing,
+            "gone": asdict(self.gone),
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
             "windows": self.windows,
@@ -106,6 +131,17 @@ def summary_text(summary: Summary) -> str:
     if summary.ignored:
         kinds = ", ".join(f"{extension} {count}" for extension, count in summary.ignored.items())
         lines.append(f"ignored {sum(summary.ignored.values()):,} files that are no videos by name ({kinds})")
+    if summary.other_names:
+        lines.append(f"{summary.other_names:,} further names (links) of the same files: each file is one video")
+    if summary.growing:
+        lines.append(
+            f"{len(summary.growing):,} files changed in size between planning and reading (such as "
+            f"{summary.growing[0]!r}): still growing? Run the same command again when they are whole"
+        )
+    if summary.gone.videos:
+        lines.append(summary.gone.text(summary.library))
+    if summary.unlisted:
+        lines.append(f"{len(summary.unlisted):,} folders or files could not be looked at; what lies there is unknown")
     if summary.seconds:
         lines.append(
             f"{summary.seconds:.1f} s: {report['videos_per_s']:,.1f} videos/s, "
@@ -327,6 +363,10 @@ def _counts(summary: Summary, status: Status) -> dict[str, Any]:
         "failed": dict(failed),
         "open": summary.videos - done - skipped.total() - failed.total(),
         "partial": summary.partial,
+        "other_names": summary.other_names,
+        "unlisted": summary.unlisted,
+        "growing": summary.growing,
+        "gone": summary.gone.videos,
         "receipts": totals.receipts,
         "windows": sum(totals.windows.values()),
         "frames": totals.frames,

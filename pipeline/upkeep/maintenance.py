@@ -91,6 +91,13 @@ def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: b
         return changed
 
 
+def gone_ids(library: str | Path) -> list[str]:
+    """List the ids of the videos that the folder which gave them has no more, as extractions found."""
+    opened = Library(library)
+    by_config = [opened.entries(config) for config in opened.configs]
+    return sorted({video_id for entries in by_config for video_id, entry in entries.items() if entry.gone})
+
+
 def listed_ids(library: str | Path, place: str | Path) -> list[str]:
     """Read the ids that a list names; "-" is standard input, "id path" names the id."""
     lines, opened = read_id_lines(place), Library(library)
@@ -171,4 +178,6 @@ def _row_text(row: Mapping[str, Any]) -> str:
         return f"{row['method']}: {what}{f' ({why})' if why else ''}; {', '.join(facts)}; {row['uri']}"
     if kind == "seen":
         return f"{row['method']}: the same bytes found at {row['uri']}"
+    if kind in ("gone", "back"):
+        return f"{row['message']}{', kept out of new pairs' if row['status'] == 'skipped' else ''}"
     return {"removed": row["message"], "restored": "restored"}.get(kind, row["message"] or kind)

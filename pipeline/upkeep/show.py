@@ -43,6 +43,8 @@ class ConfigView:
             "failed": count_failures(e.end["error_class"] for e in self.unfinished if e.status == "failed"),
             "quarantined": sum(bool(entry.end["quarantined"]) for entry in self.unfinished),
             "removed": sum(entry.removed for entry in self.unfinished),
+            "gone": sum(entry.gone for entry in self.entries.values()),
+            "gone_marked": sum(entry.marked for entry in self.unfinished),
             "partial": sum(bool(entry.end["partial"]) for entry in self.done),
             "notes": dict(Counter(e.end["message"] for e in self.done if e.end["message"]).most_common()),
             "windows": sum(entry.windows for entry in self.done),
@@ -81,6 +83,11 @@ class LibraryView:
             )
             left_alone = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
             lines.append(f"  {facts['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
+            if facts["gone"]:
+                lines.append(
+                    f"  {facts['gone']:,} gone from the folder that gave them, {facts['gone_marked']:,} of them marked "
+                    "(skipped, out of new pairs)"
+                )
             if facts["notes"]:
                 short = sum(facts["notes"].values())
                 lines.append(f"  {short:,} of the done are too short for the method and were filled up or repeated")

@@ -223,3 +223,15 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     piece, end = map(ast.literal_eval, capsys.readouterr().out.splitlines())
     assert (piece[0]["kind"], piece[0]["windows_count"]) == ("piece", 3)
     assert (end[0]["kind"], end[0]["status"], end[0]["message"]) == ("end", "done", None)
+
+
+def test_a_file_under_the_id_of_another_video_has_to_have_its_bytes(decode, tmp_path):
+    numbered_clip(tmp_path / "a.mp4", n_frames=30, fps=25)
+    sha256 = hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest()
+    (end,) = rows_of(decode, tmp_path / "a.mp4", expected="0" * 64, elsewhere="/day1/a.mp4")
+    assert (end["status"], end["error_class"], end["piece"], end["sha256"]) == ("failed", "conflict", 0, sha256)
+    assert "another video than /day1/a.mp4" in end["message"]
+    *_, end = rows_of(decode, tmp_path / "a.mp4", expected=sha256, elsewhere="/day1/a.mp4")
+    assert end["status"] == "done"
+    (seen,) = rows_of(decode, tmp_path / "a.mp4", expected=sha256, elsewhere="/day1/a.mp4", contents=[sha256])
+    assert seen["kind"] == "seen" and seen["uri"] == str(tmp_path / "a.mp4")

@@ -1,6 +1,7 @@
 """Extraction on a real Ray: every video accounted for, running again continues, the same rows however it ran."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -110,6 +111,25 @@ def test_added_and_changed_videos_are_noticed_moved_and_touched_ones_are_not(vid
     assert (second.done, second.skipped) == (2, {"already done": 1})
     by_id = features(tmp_path / "lib")
     assert {video_id: len(found) for video_id, found in by_id.items()} == {"a.mp4": 4, "b.webm": 10, "whole.mkv": 20}
+
+
+def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_place(videos, tmp_path):
+    for day, name in (("day1", "a.mp4"), ("day2", "whole.mkv"), ("day3", "sub/b.webm")):
+        (tmp_path / day).mkdir()
+        shutil.copy(videos / name, tmp_path / day / "clip.mp4")
+    size = max((tmp_path / day / "clip.mp4").stat().st_size for day in ("day1", "day3"))
+    for day in ("day1", "day3"):
+        os.truncate(tmp_path / day / "clip.mp4", size)  # zeros at the end disturb no decoder
+    path = tmp_path / "lib"
+    assert run("extract", tmp_path / "day1", path, "--quiet").exit_code == 0
+    before = features(path)["clip.mp4"]
+    refused = run("extract", tmp_path / "day2", path, "--quiet")
+    assert refused.exit_code == 2 and "is another video: give --prefix TEXT" in refused.stderr
+    same_size = run("extract", tmp_path / "day3", path, "--json", "--quiet")
+    assert same_size.exit_code == 1 and json.loads(same_size.stdout)["failed"] == {"conflict": 1}
+    np.testing.assert_array_equal(features(path)["clip.mp4"], before)
+    assert run("extract", tmp_path / "day3", path, "--prefix", "day3/", "--quiet").exit_code == 0
+    assert sorted(features(path)) == ["clip.mp4", "day3/clip.mp4"]
 
 
 def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
