@@ -12,7 +12,7 @@ seen      the file has another time or place than when it was settled, and the s
 lost      a worker was gone while it had this video at hand; said by the next run
 dropped   the pieces of this attempt are no longer kept
 gone      the folder that gave it has it no more, until `back`: noted (status done), or kept out of pairs (skipped)
-removed   `ndvr remove`: nothing of this video counts until `restored`
+removed   `ndvr remove`: nothing of this video counts until `restored`; of EVERY_VIDEO: nothing with this content does
 stopped   in flight only: nothing more can be committed
 """
 
@@ -27,6 +27,9 @@ Status = Literal["done", "failed", "skipped"]
 Kind = Literal["piece", "end", "attempt", "seen", "lost", "dropped", "gone", "back", "removed", "restored", "stopped"]
 
 EVERY_CONFIG = ""  # in `config`: of rows that speak of a video under all configurations
+
+EVERY_VIDEO = ""  # in `video_id`: of rows that speak of a content (SHA-256), whatever videos have it
+REMOVED_CONTENT = "removed by its content"  # the message of a video that was skipped for that
 
 LEDGER = pa.schema(
     [

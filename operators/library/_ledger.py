@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndvr.operators.rows import EVERY_VIDEO, REMOVED_CONTENT
+
 _NOTES = ("gone", "back", "removed", "restored")  # rows on a video as a whole, of no attempt
 
 
@@ -63,13 +65,14 @@ class Entry:
     seconds of work.
     """
 
-    __slots__ = ("_at", "_broken", "_columns", "_gone", "_pieces", "_seen", "video_id")
+    __slots__ = ("_at", "_barred", "_broken", "_columns", "_gone", "_pieces", "_seen", "video_id")
 
     def __init__(self, video_id: str, columns: Columns, at: int, pieces: Sequence[int] = (), broken: int | None = None):
         """at: the end row; pieces: rows in order; broken: of a failed piece, which makes a failed video."""
         self.video_id, self._columns, self._at, self._pieces, self._broken = video_id, columns, at, pieces, broken
         self._seen: int | None = None  # the row that says where the same bytes were found later
         self._gone: int | None = None  # the row that says that its folder has it no more
+        self._barred: int | None = None  # the row that says that its content was removed
 
     @property
     def end(self) -> Mapping[str, Any]:
@@ -79,28 +82,38 @@ class Entry:
             row = {**row, **self._of(self._broken, "status", "error_class", "message")}
         if self._seen is not None:
             row = {**row, **self._of(self._seen, "bytes", "mtime_ns", "uri")}
-        if self.marked:
-            row = {**row, **self._of(self._gone, "status", "message")}
+        if self._kept_out is not None:
+            row = {**row, **self._of(self._kept_out, "status", "message")}
         return row
 
-    def _of(self, at: int | None, *names: str) -> dict[str, Any]:
+    @property
+    def _kept_out(self) -> int | None:
+        """The row for which what was done does not count."""
+        return self._barred if self._barred is not None else self._gone if self.marked else None
+
+    def _of(self, at: int, *names: str) -> dict[str, Any]:
         return {name: self._columns[name][at] for name in names}
 
     @property
     def pieces(self) -> list[Mapping[str, Any]]:
         """Where its features are, in order; none unless it is done."""
-        return [] if self.marked else [Row(self._columns, at) for at in self._pieces]
+        return [] if self._kept_out is not None else [Row(self._columns, at) for at in self._pieces]
 
     @property
     def status(self) -> str:
-        if self.marked:
+        if self._kept_out is not None:
             return "skipped"
         return self._columns["status"][self._at if self._broken is None else self._broken]
 
     @property
     def removed(self) -> bool:
-        """By `ndvr remove`: it stays out, whatever its content, until restored."""
-        return self._columns["kind"][self._at] == "removed"
+        """Tell whether `ndvr remove` took it out, by its id or its content: it stays out until restored."""
+        return self._barred is not None or self._columns["kind"][self._at] == "removed"
+
+    @property
+    def barred(self) -> bool:
+        """Tell whether it is out for its content, which its file may have no more."""
+        return self._barred is not None
 
     @property
     def gone(self) -> bool:
@@ -114,7 +127,7 @@ class Entry:
 
     @property
     def windows(self) -> int:
-        return 0 if self.marked else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
+        return 0 if self._kept_out is not None else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
 
     def __repr__(self) -> str:
         return f"Entry({self.video_id!r}, {self.status}, {self.windows} windows)"
@@ -151,6 +164,8 @@ class History:
         dropped[self.attempt[_is(rows["kind"], "dropped")]] = True
         whole = ~kinds["end"] | ~is_done | (self.pieces.counts[self.attempt] == number) & ~dropped[self.attempt]
         settling = np.flatnonzero(whole & np.logical_or.reduce([kinds[kind] for kind in ("end", "seen", *_NOTES)]))
+        self.barred = removed_contents(rows)
+        settling = settling[~_is(rows["video_id"], EVERY_VIDEO)[settling]]
         # Rows of equal time stay in their order.
         self.settling = settling[np.lexsort((run[settling], finished[settling], self.video[settling]))]
         self.done = is_done & kinds["end"]
@@ -162,7 +177,7 @@ class History:
         gone: dict[str, int] = {}
         for entry, kind in self._entries():
             before = entries.get(entry.video_id)
-            if kind in ("seen", "back") or (kind == "end" and entry.status == "done"):
+            if gone and (kind in ("seen", "back") or (kind == "end" and entry.status == "done")):
                 gone.pop(entry.video_id, None)  # it was read again, or found as it was
             if kind == "seen":
                 if before is not None and before.end["sha256"] == entry.end["sha256"]:
@@ -173,13 +188,15 @@ class History:
                 removed.pop(entry.video_id, None)
             elif kind == "gone":
                 gone[entry.video_id] = entry._at
-            elif kind == "back":
+            elif kind == "back" or (entry.status == "skipped" and self._was_let_in(entry)):
                 continue
             elif before is None or not _stands(before, entry):
                 entries[entry.video_id] = entry
         for video_id, at in gone.items():
             if video_id in entries and entries[video_id].status == "done":
                 entries[video_id]._gone = at
+        for entry in entries.values() if self.barred else ():
+            entry._barred = self.barred.get(entry.end["sha256"])
         return dict(sorted((entries | removed).items())) if removed else entries
 
     def versions(self) -> dict[tuple[str, str | None], Entry]:
@@ -189,14 +206,19 @@ class History:
             if kind == "end" and entry.status == "done":
                 versions[entry.video_id, entry.end["sha256"]] = entry
         gone = {name for name, entry in self.entries().items() if entry.removed}
-        return {key: entry for key, entry in versions.items() if key[0] not in gone}
+        return {key: entry for key, entry in versions.items() if key[0] not in gone and key[1] not in self.barred}
 
     def live(self, *, old_versions: bool = True) -> np.ndarray:
         """Mark the rows, (N,) bool, of pieces that some version needs. The others take up room and nothing else."""
         is_live = np.zeros(len(self.video), bool)
         for entry in self.versions().values() if old_versions else self.entries().values():
-            is_live[list(entry._pieces)] = True
+            is_live[[] if entry.removed else list(entry._pieces)] = True
         return is_live
+
+    def _was_let_in(self, entry: Entry) -> bool:
+        """Tell whether a video was skipped for its content, which counts again: nothing is known of it."""
+        end = entry.end
+        return end["message"] == REMOVED_CONTENT and end["sha256"] not in self.barred
 
     def _entries(self) -> Iterator[tuple[Entry, str]]:
         """Yield everything that settles a video, video by video in order of time, with its kind."""
@@ -209,6 +231,19 @@ class History:
                 yield Entry(self.names[video], self.columns, at, broken=self.broken[attempt]), "end"
             else:
                 yield Entry(self.names[video], self.columns, at, self.pieces.of(attempt)), "end"
+
+
+def removed_contents(rows: pa.Table) -> dict[str, int]:
+    """Find the contents that were removed, whatever videos have them, and the row that says so of each."""
+    barred: dict[str, int] = {}
+    found = np.flatnonzero(_is(rows["video_id"], EVERY_VIDEO) & pc.is_valid(rows["sha256"]).to_numpy())
+    if len(found):
+        about = rows.select(["sha256", "kind", "finished"]).take(pa.array(found)).to_pylist()
+        for at, row in sorted(zip(found.tolist(), about), key=lambda pair: pair[1]["finished"]):
+            barred.pop(row["sha256"], None)
+            if row["kind"] == "removed":
+                barred[row["sha256"]] = at
+    return barred
 
 
 class _Pieces:

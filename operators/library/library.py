@@ -28,11 +28,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndvr.operators.library._ledger import Entry, History, latest
+from ndvr.operators.library._ledger import Entry, History, latest, removed_contents
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.receipt_files import read_receipts, remedy
 from ndvr.operators.library.shards import SHARDS, changed, features_of
-from ndvr.operators.rows import EVERY_CONFIG
+from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO
 from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.store import Store, file_name
 
@@ -58,6 +58,11 @@ class Lookup:
             for row in rows.to_pylist():
                 count[row["video_id"]] = count[row["video_id"]] + 1 if row["kind"] == "lost" else 0
         return count
+
+    @cached_property
+    def removed_contents(self) -> frozenset[str]:
+        """The contents (SHA-256) that were removed, whatever videos have them."""
+        return frozenset(removed_contents(self.receipts))
 
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
         """See Library.versions."""
@@ -157,7 +162,7 @@ class Library:
 
     def lookup(self, configs: Iterable[str], ids: Collection[str]) -> Lookup:
         """Read what the ledger says of some videos, as of now, without reading the whole of it."""
-        receipts = read_receipts(self.store, ids)
+        receipts = read_receipts(self.store, {*ids, EVERY_VIDEO})
         return Lookup(receipts, {config: latest(of_config(receipts, config)) for config in configs})
 
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:

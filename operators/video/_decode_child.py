@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ndvr.models.card import Mel, View
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.rows import FileFacts
+from ndvr.operators.rows import REMOVED_CONTENT, FileFacts
 from ndvr.operators.sandbox.handed_file import HandedFile
 from ndvr.operators.video._attempts import Outcome
 from ndvr.operators.video._stream import Stream, sha256_of
@@ -36,10 +36,11 @@ class Verdict(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Which bytes a file has to have."""
+    """Which bytes a file has to have, and which it must not have."""
 
     expected: str | None = None  # SHA-256; None: any
     elsewhere: str = ""  # where the video lies that has them
+    removed: frozenset[str] = frozenset()  # SHA-256 of what is to be left out
 
 
 ANY = Content()
@@ -57,7 +58,7 @@ def serve(
     """Yield pieces as they are cut and, at the end, the Verdict of every view; Seen for those that are `settled`.
 
     settled  by method the SHA-256 of what is known under it
-    content  DecodeError(conflict) where the file holds other bytes
+    content  DecodeError(conflict) where the file holds other bytes than expected; skipped where they were removed
     facts    of the file, when an attempt before this one found them: it is not read for its hash again
     """
     use_one_core(views.values())
@@ -70,6 +71,9 @@ def serve(
         raise DecodeError(
             "conflict", f"another video than {content.elsewhere}, which has this id: give --prefix TEXT or --id-from"
         )
+    if facts.sha256 in content.removed:
+        yield from (Verdict(method, Outcome(status="skipped", message=REMOVED_CONTENT)) for method in views)
+        return
     seen = [method for method in views if settled.get(method) == facts.sha256]
     yield from map(Seen, seen)
     views = {method: view for method, view in views.items() if method not in seen}

@@ -77,7 +77,7 @@ class _Video:
 class Decode:
     """A table of videos (ndvr.operators.rows.PLANNED) -> tables of pieces, attempts and ends; see there.
 
-    Of the videos only video_id, uri and methods have to be there.
+    Of the videos only video_id, uri and methods have to be there. Files whose SHA-256 is among `removed` are skipped.
     `on_video` is called with the id of every video before it is touched.
     """
 
@@ -89,8 +89,10 @@ class Decode:
         decoder: str = "auto",
         limits: Limits | None = None,
         access: Access | None = None,
+        removed: frozenset[str] = frozenset(),
         on_video: Callable[[str], None] = lambda video_id: None,
     ):
+        self.removed = removed
         self.jobs, self.run, self.order, self.on_video = jobs, run, decoders.order(decoder), on_video
         self.sounds = {method for method, job in jobs.items() if isinstance(job.view, Mel)}
         self.host = socket.gethostname().split(".")[0]
@@ -137,7 +139,7 @@ class Decode:
                 uri=row["uri"],
                 methods=tuple(row["methods"]),
                 settled={method: content for method, content in settled if content},
-                content=Content(row.get("expected"), row.get("elsewhere") or ""),
+                content=Content(row.get("expected"), row.get("elsewhere") or "", self.removed),
                 facts=FileFacts(bytes=row.get("bytes"), mtime_ns=row.get("mtime_ns")),
             )
             self.on_video(video.video_id)

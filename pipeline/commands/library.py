@@ -86,28 +86,29 @@ def gc(library: str, old_versions: bool, dry: bool, as_json: bool) -> None:
 )
 @renamed("--from", "--ids")
 @click.option("--gone", is_flag=True, help="All videos that the folder which gave them has no more.")
+@click.option("--content", is_flag=True, help="The same bytes stay out too, under whatever name they are or come.")
 @click.option("--reason", default="", help="Kept in the ledger.")
 @click.option("--undo", is_flag=True, help="Let them back in; before `ndvr gc` with their features.")
 @json_option
 def remove(
-    library: str, ids: tuple[str, ...], listed: str | None, gone: bool, reason: str, undo: bool, as_json: bool
+    library: str, ids: tuple[str, ...], listed: str | None, gone: bool, undo: bool, as_json: bool, **settings: Any
 ) -> None:
     """Take videos out of LIBRARY by their ids; they stay out.
 
-    For all methods, also when their files turn up again. They are invisible at once; `ndvr gc` then deletes their
-    features for good.
+    For all methods, also when their files turn up again; with --content also the same bytes under another name. They
+    are invisible at once; `ndvr gc` then deletes their features for good.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
     every = [*ids, *(care.listed_ids(library, listed) if listed else ()), *(care.gone_ids(library) if gone else ())]
     if not every and not gone:
         raise click.UsageError("give the ids of the videos, --ids FILE with an id a line, or --gone")
-    changed = care.remove(library, every, reason=reason, undo=undo)
+    changed = care.remove(library, every, undo=undo, **settings)
     if as_json:
         click.echo(json.dumps({"library": library, "restored" if undo else "removed": changed}, ensure_ascii=False))
     else:
         what = "let back in" if undo else f"removed; `ndvr gc {library}` deletes their features"
-        click.echo(f"{len(changed):,} videos {what}; {len(every) - len(changed):,} were so already")
+        click.echo(f"{len(changed):,} videos {what}; {len(set(every) - set(changed)):,} were so already")
 
 
 @click.command()

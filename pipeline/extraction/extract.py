@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ def extract(
     with Lease(opened.store, "ndvr extract"):
         recover_runs(opened)
         plan = make_plan(manifest, opened, settings.config_names, retry=frozenset(retry))
+        settings = replace(settings, removed_contents=plan.removed_contents)
         for config in configs.values():
             opened.add_config(config)
         summary = summarise(settings, manifest, plan)

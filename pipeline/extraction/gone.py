@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import pyarrow.compute as pc
 
 from ndvr.operators.library.library import Entry, Library
-from ndvr.operators.library.receipt_files import COMMITS
+from ndvr.operators.library.receipt_files import commit
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.manifest import Manifest
@@ -72,7 +72,7 @@ def _commit(library: Library, ids: Iterable[str], **values: Any) -> None:
     run = new_run()
     row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
     if rows := [row | values | {"video_id": video_id} for video_id in ids]:
-        library.store.write_parquet(f"{COMMITS}/{run}-{values['kind']}.parquet", table(rows, LEDGER))
+        commit(library.store, f"{run}-{values['kind']}", table(rows, LEDGER))
 
 
 def _root(manifest: Manifest) -> str | None:

@@ -49,6 +49,7 @@ class GraphSettings:
     limits: Limits
     pools: Pools
     address: str | None  # of a cluster; None: Ray on this machine
+    removed_contents: frozenset[str] = frozenset()  # SHA-256 of files to leave out
 
     @property
     def config_names(self) -> dict[str, str]:
@@ -112,6 +113,7 @@ def _operators(settings: GraphSettings, run: str, *, threads: int) -> _Operators
             "run": run,
             "decoder": settings.decoder,
             "limits": settings.limits,
+            "removed": settings.removed_contents,
         },
         embed={"settings": settings.chosen, "threads": threads},
         write={

@@ -27,6 +27,7 @@ class Plan:
     lost: list[dict[str, Any]] = field(default_factory=list)  # to be given up: brought down worker after worker
     already: list[str] = field(default_factory=list)  # done, or known to have no picture or no sound
     removed: list[str] = field(default_factory=list)  # by `ndvr remove`
+    removed_contents: frozenset[str] = frozenset()  # SHA-256 of what `ndvr remove --content` took out
     back: list[str] = field(default_factory=list)  # were gone from their folder and are there again; counted above too
     failed_before: dict[str, str] = field(default_factory=dict)  # video_id -> error class; not asked to retry
     quarantined: list[str] = field(default_factory=list)  # of these, left alone for bringing down decoders
@@ -58,14 +59,14 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     extracted = [entries for name, entries in lookup.entries.items() if not _imported(all_configs.get(name))]
     others = find_others(manifest.uris, extracted, stats)
     refuse_conflicts(others, manifest.uris, stats, library=str(library))
-    plan = Plan()
+    plan = Plan(removed_contents=lookup.removed_contents)
     for video_id, uri in manifest.uris.items():
         entries = {method: entries.get(video_id) for method, entries in known.items()}
         states = {method: _state(entry, uri, stats[video_id], retry) for method, entry in entries.items()}
         if stats[video_id] and any(entry is not None and entry.gone for entry in entries.values()):
             plan.back.append(video_id)
         methods = [method for method, state in states.items() if state in ("todo", "verify")]
-        if any(entry is not None and entry.removed for entry in entries.values()):
+        if any(entry is not None and _stays_out(entry, uri, stats[video_id]) for entry in entries.values()):
             plan.removed.append(video_id)
         elif methods:
             contents = [
@@ -88,6 +89,11 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     # longest job last would leave one core working and the others idle.
     plan.todo.sort(key=lambda row: (lookup.lost[row["video_id"]], -(row["bytes"] or 0), row["video_id"]))
     return plan
+
+
+def _stays_out(entry: Entry, uri: str, stat: Stat | None) -> bool:
+    """Tell whether a video was removed, and not only for a content that its file may have no more."""
+    return entry.removed and not (entry.barred and stat and not is_unchanged(entry, uri, stat))
 
 
 def _imported(config: Config | None) -> bool:

@@ -8,13 +8,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import commit, fold
 from ndvr.operators.library.runs import new_run
-from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
+from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO, LEDGER, REMOVED_CONTENT, table
 from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import recover_runs
@@ -69,26 +71,60 @@ def tidied_text(done: Tidied, *, dry: bool) -> str:
     return "\n".join(lines)
 
 
-def remove(library: str | Path, ids: Iterable[str], *, reason: str = "", undo: bool = False) -> list[str]:
-    """Take videos out under all configurations, or back in; returns their ids. ValueError for one that is not there.
+def remove(
+    library: str | Path, ids: Iterable[str], *, reason: str = "", content: bool = False, undo: bool = False
+) -> list[str]:
+    """Take videos out under all configurations, or back in; returns the ids of all that this changed.
 
     They are invisible at once and stay out when their files turn up again; `gc` then removes their rows for good.
+    content  what they hold (SHA-256) stays out too, under whatever name it is or comes
+    ValueError for a video that is not there.
     """
     opened, wanted = Library(library), sorted(set(ids))
     with Lease(opened.store, "ndvr remove"):
-        by_config = opened.lookup(opened.configs, wanted).entries.values()
-        entries = {video_id: entry for of_config in by_config for video_id, entry in of_config.items()}
+        lookup = opened.lookup(opened.configs, wanted)
+        entries = {video_id: entry for of_config in lookup.entries.values() for video_id, entry in of_config.items()}
         if missing := [video_id for video_id in wanted if video_id not in entries]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(f"{library} has no video {missing[0]!r}{more}; `ndvr show {library} --list` lists them")
         changed = [video_id for video_id in wanted if entries[video_id].removed == undo]
-        run, message = new_run(), f"removed: {reason}" if reason else "removed"
-        row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
-        row |= {"kind": "restored"} if undo else {"kind": "removed", "status": "skipped", "message": message}
-        if changed:
-            receipts = table([row | {"video_id": video_id} for video_id in changed], LEDGER)
-            commit(opened.store, f"{run}-removed", receipts)
-        return changed
+        contents = _contents(lookup.receipts, set(wanted)) if content or undo else set()
+        contents = contents & lookup.removed_contents if undo else contents - lookup.removed_contents
+        rows = [{"video_id": video_id, "message": "removed"} for video_id in changed]
+        rows += [{"video_id": EVERY_VIDEO, "sha256": each, "message": REMOVED_CONTENT} for each in sorted(contents)]
+        others = _ids_with(opened, contents, removed=undo)
+        _commit_removal(opened, rows, reason, undo=undo)
+        return sorted({*changed, *others})
+
+
+def _commit_removal(library: Library, rows: list[dict[str, Any]], reason: str, *, undo: bool) -> None:
+    run = new_run()
+    common = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
+    if undo:
+        rows = [row | {"kind": "restored", "message": None} for row in rows]
+    else:
+        why = f": {reason}" if reason else ""
+        rows = [row | {"kind": "removed", "status": "skipped", "message": row["message"] + why} for row in rows]
+    if rows:
+        commit(library.store, f"{run}-removed", table([common | row for row in rows], LEDGER))
+
+
+def _contents(receipts: pa.Table, ids: set[str]) -> set[str]:
+    """Find the SHA-256 that the file of each video had when it was last read, under every configuration."""
+    rows = receipts.select(["video_id", "config", "kind", "sha256", "finished"]).sort_by("finished").to_pylist()
+    read = [row for row in rows if row["video_id"] in ids and row["kind"] in ("end", "seen") and row["sha256"]]
+    return set({(row["video_id"], row["config"]): row["sha256"] for row in read}.values())
+
+
+def _ids_with(library: Library, contents: set[str], *, removed: bool) -> set[str]:
+    """Find the videos that have one of these contents now, of which `removed` tells what they were before."""
+    if not contents:
+        return set()
+    by_config = [library.entries(config) for config in library.configs]
+    every = {video_id: entry for entries in by_config for video_id, entry in entries.items()}
+    return {
+        video_id for video_id, entry in every.items() if entry.end["sha256"] in contents and entry.removed == removed
+    }
 
 
 def gone_ids(library: str | Path) -> list[str]:
@@ -138,7 +174,9 @@ def explain(library: str | Path, video_id: str) -> History:
     lookup = opened.lookup(opened.configs, [video_id])
     order = [(column, "ascending") for column in ("finished", "attempt", "piece")]
     rows = lookup.receipts.sort_by(order).to_pylist()
-    if not rows:
+    contents = {row["sha256"] for row in rows if row["video_id"] == video_id}
+    rows = [row for row in rows if row["video_id"] == video_id or row["sha256"] in contents]  # else of other contents
+    if not any(row["video_id"] == video_id for row in rows):
         raise ValueError(f"{library} knows nothing of {video_id!r}; `ndvr show {library} --list` lists its videos")
     stands = {}
     versions = {}

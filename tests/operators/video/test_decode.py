@@ -235,3 +235,14 @@ def test_a_file_under_the_id_of_another_video_has_to_have_its_bytes(decode, tmp_
     assert end["status"] == "done"
     (seen,) = rows_of(decode, tmp_path / "a.mp4", expected=sha256, elsewhere="/day1/a.mp4", contents=[sha256])
     assert seen["kind"] == "seen" and seen["uri"] == str(tmp_path / "a.mp4")
+
+
+def test_a_file_whose_content_was_removed_is_skipped_before_it_is_decoded(tmp_path):
+    numbered_clip(tmp_path / "a.mp4", n_frames=30, fps=25)
+    sha256 = hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest()
+    decode = Decode(jobs={"m": Job(view=VIEW, config="m-1")}, run="r", removed=frozenset({sha256}))
+    try:
+        (end,) = rows_of(decode, tmp_path / "a.mp4")
+    finally:
+        decode.close()
+    assert (end["status"], end["message"], end["sha256"]) == ("skipped", "removed by its content", sha256)

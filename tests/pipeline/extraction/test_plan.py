@@ -101,6 +101,18 @@ def test_removed_videos_stay_out_whatever_happens_to_their_files(library, videos
     assert "a.mp4" in todo(plan_of(library, videos))
 
 
+def test_a_file_is_out_by_its_content_only_while_it_holds_that(library, videos):
+    say(library, videos, "a.mp4", sha256="bad")
+    say(library, videos, "b.mp4", sha256="bad")
+    library.add_config(made_config(name=CONFIG))
+    remove(str(library), ["a.mp4"], content=True)
+    plan = plan_of(library, videos)
+    assert plan.removed == ["a.mp4", "b.mp4"] and plan.removed_contents == {"bad"}
+    for name in ("a.mp4", "b.mp4"):
+        (videos / name).write_bytes(b"another size")
+    assert plan_of(library, videos).removed == ["a.mp4"] and "b.mp4" in todo(plan_of(library, videos))
+
+
 def test_a_video_that_lost_its_worker_comes_last_and_is_given_up_after_some(library, videos):
     for lost in range(MOST_LOST):
         plan = plan_of(library, videos)

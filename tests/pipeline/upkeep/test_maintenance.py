@@ -168,6 +168,37 @@ def test_removed_videos_are_invisible_at_once_and_gone_after_gc(library):
     assert "sound" in run_fsck(library)
 
 
+def test_what_is_removed_by_content_is_out_under_every_name(library):
+    commit(library, rows("a", run="r1", content="x"), rows("copy", run="r1", content="x"))
+    commit(library, rows("b", run="r1", content="y"))
+    out = run("remove", library, "a", "--content", "--reason", "court order 17")
+    assert out.startswith("2 videos removed") and list(held(library)) == ["b"]
+    assert "removed by its content: court order 17" in run("explain", library, "copy")
+    assert "removed: court order 17" in run("explain", library, "a")
+    assert "court order" not in run("explain", library, "b")
+    commit(library, rows("later", run="r3", content="x"), rows("copy", run="r4", content="z"))
+    assert list(held(library)) == ["b", "copy"], "a name stands for what its file holds now"
+    assert run("remove", library, "a", "--content").startswith("0 videos removed")
+    assert Library(str(library)).lookup([], []).removed_contents == {"x"}
+    run("gc", library)
+    assert physical(library) == expected(b="y", copy="z")
+    assert "sound" in run_fsck(library)
+
+
+def test_what_was_removed_by_content_comes_back_under_every_name(library):
+    commit(library, rows("a", run="r1", content="x"), rows("copy", run="r1", content="x"))
+    run("remove", library, "a", "--content")
+    skipped = {"status": "skipped", "message": "removed by its content", "kind": "end", "attempt": 1, "piece": 0}
+    commit(library, [{"video_id": "new", "method": "s2vs", "config": "s2vs-0", "run": "r2", "sha256": "x"} | skipped])
+    assert held(library) == {} and Library(str(library)).entries("s2vs-0")["new"].removed
+    run("fsck", library, "--quiet")
+    run("remove", library, "copy", "--undo")
+    assert sorted(held(library)) == ["copy"], "a is out by its id as well"
+    assert "new" not in Library(str(library)).entries("s2vs-0"), "nothing is known of it: it is read when it is met"
+    run("remove", library, "a", "--undo")
+    assert sorted(held(library)) == ["a", "copy"]
+
+
 def test_removing_a_video_that_is_not_there_is_an_error_and_removes_nothing(library):
     commit(library, rows("a", run="r1"))
     done = CliRunner().invoke(main, ["remove", str(library), "a", "nobody"])
