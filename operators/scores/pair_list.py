@@ -13,30 +13,61 @@ from ndvr.operators.scores.cells import COLUMNS
 from ndvr.operators.storage.sealed import read_table, write_table
 
 REDUCED_PAIRS = 1 << 24  # at a time, 12 bytes each
+MOST_IDENTICAL = 1000  # files of one content, of which all pairs are listed
 
 
 class PairList:
-    """Pairs as places of their videos among the sorted ids: `a` < `b` (P,) int32, `score` (P,) float32."""
+    """Pairs as places of their videos among the sorted ids: `a` < `b` (P,) int32, `score` (P,) float32.
 
-    def __init__(self, video_ids: Sequence[str]):
+    identical  ids of videos that are the same file, byte by byte: their pairs need no comparing
+    top        the score of such a pair
+    """
+
+    def __init__(self, video_ids: Sequence[str], *, identical: Iterable[Sequence[str]] = (), top: float = 1.0):
         self.video_ids = sorted(video_ids)
+        self.top = np.float32(top)
+        place = {video_id: at for at, video_id in enumerate(self.video_ids)}
+        groups = [np.sort([place[video_id] for video_id in ids]).astype(np.int64) for ids in identical]
+        self.identical = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._keys_of, groups)]))
         self._dictionary = pa.array(self.video_ids, pa.string())
         self.a, self.b = np.zeros(0, np.int32), np.zeros(0, np.int32)
         self.score = np.zeros(0, np.float32)
 
     def read(self, parts: Iterable[Path], *, top_k: int | None) -> PairList:
         """Read all pairs of the parts, highest first, equals by id; `top_k` keeps the k best of either video."""
-        waiting, n_waiting = [(self.a, self.b, self.score)], 0
+        waiting, n_waiting = [self._identical_pairs()], 0
         for part in parts:
             table = read_table(part)
             a, b = (pc.index_in(table[name].cast(pa.string()), self._dictionary).to_numpy() for name in COLUMNS[:2])
-            waiting.append((a.astype(np.int32), b.astype(np.int32), table["score"].to_numpy()))
+            different = ~np.isin(self._keys(a, b), self.identical)
+            columns = (a.astype(np.int32), b.astype(np.int32), table["score"].to_numpy())
+            waiting.append(tuple(column[different] for column in columns))
             n_waiting += len(table)
             if top_k is not None and n_waiting > REDUCED_PAIRS:
                 self._set(waiting, top_k)
                 waiting, n_waiting = [(self.a, self.b, self.score)], 0
         self._set(waiting, top_k)
         return self
+
+    def _keys(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Number pairs, (P,) int64."""
+        return a.astype(np.int64) * len(self.video_ids) + b
+
+    def _keys_of(self, group: np.ndarray) -> np.ndarray:
+        """Number the pairs within a sorted group; of a very large one those with its first video, which connect all."""
+        if len(group) > MOST_IDENTICAL:
+            return self._keys(np.repeat(group[:1], len(group) - 1), group[1:])
+        first, second = np.triu_indices(len(group), 1)
+        return self._keys(group[first], group[second])
+
+    def _identical_pairs(self) -> tuple[np.ndarray, ...]:
+        a, b = np.divmod(self.identical, max(1, len(self.video_ids)))
+        return a.astype(np.int32), b.astype(np.int32), np.full(len(a), self.top)
+
+    @property
+    def are_identical(self) -> np.ndarray:
+        """Mark, (P,) bool, the pairs of identical files."""
+        return np.isin(self._keys(self.a, self.b), self.identical)
 
     def _set(self, parts: Sequence[tuple[np.ndarray, ...]], top_k: int | None) -> None:
         a, b, score = (np.concatenate(columns) for columns in zip(*parts))
@@ -64,9 +95,10 @@ class PairList:
         return sorted(members.values(), key=lambda family: (-len(family), family[0]))
 
     def write(self, path: Path) -> None:
-        """Write video_id_a, video_id_b, score, in order."""
+        """Write video_id_a, video_id_b, score and kind (similar, or identical: the same bytes), in order."""
         ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (self.a, self.b)]
-        table = pa.table(dict(zip(COLUMNS, [*ids, pa.array(self.score)])))
+        kinds = pa.DictionaryArray.from_arrays(self.are_identical.astype(np.int8), pa.array(["similar", "identical"]))
+        table = pa.table(dict(zip((*COLUMNS, "kind"), [*ids, pa.array(self.score), kinds])))
         write_table(path, table, compression="zstd")
 
     def __len__(self) -> int:

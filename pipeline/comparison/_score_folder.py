@@ -4,6 +4,7 @@ SCORES/scores.json          what was compared, with what, and the parts in force
 SCORES/queries-*.parquet    video_id, status, reason of every query asked for; videos-*.parquet likewise
 SCORES/parts/*.parquet      query_id, video_id, score: one file per cell, whole or absent
 SCORES/groups.parquet       which videos share a cell, of the run that was started last
+SCORES/identical.parquet    content, side, video_id of videos that share their file with another, where there are any
 SCORES/similarities.json    the same as parts, when asked for
 SCORES/signatures/*.npy     of methods that keep one vector or code a video
 """

@@ -2,7 +2,8 @@
 
 ndvr dedupe LIBRARY PAIRS --method thumbprint --threshold 0.5
 
-PAIRS/pairs.parquet      video_id_a < video_id_b, score; highest first, equals by id
+PAIRS/pairs.parquet      video_id_a < video_id_b, score, kind; highest first, equals by id. Files of the same bytes
+                         (SHA-256) are pairs of kind identical with the highest score there is, others are similar
 PAIRS/families.parquet   family, video_id: what a chain of pairs connects; the largest first
 PAIRS/pairs.json         what was compared, how, and what was found
 PAIRS/parts, groups.parquet, signatures   as in ndvr.pipeline.comparison._score_folder; running again continues
@@ -26,6 +27,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
+from ndvr.pipeline.comparison.identical import by_content
 from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -46,6 +48,7 @@ class Duplicates(Compared):
     compared: int  # pairs
     computed: int  # pairs, now; the others were there
     found: int  # pairs
+    identical: int  # of these: the same bytes
     families: int  # of two videos or more
     videos_in_families: int
     largest_family: int
@@ -63,9 +66,10 @@ class Duplicates(Compared):
         """Write two lines for people."""
         limits = [f"scored {self.threshold:g} or more"] if self.threshold is not None else []
         limits += [f"are among the {self.top_k} best of either video"] if self.top_k is not None else []
+        identical = f"{self.identical:,} of these pairs are identical files\n" if self.identical else ""
         return (
             f"{self.found:,} of {self.compared:,} pairs of {self.videos:,} videos {' and '.join(limits)} "
-            f"by {self.method}: {self.pairs}/{PAIRS} ({self.seconds:.1f} s)\n"
+            f"by {self.method}: {self.pairs}/{PAIRS} ({self.seconds:.1f} s)\n{identical}"
             f"{self.videos_in_families:,} videos in {self.families:,} families, the largest of "
             f"{self.largest_family:,}: {self.pairs}/{FAMILIES}"
         )
@@ -89,7 +93,8 @@ def dedupe(
     """Find the pairs of a library's videos that score `threshold` or more, or are among the `top_k` best, into PAIRS.
 
     With both, a pair has to pass both; `top_k` counts the best of either video. Of a method that is not symmetric the
-    higher of both directions counts: a clip is a part of the longer video, the longer one is not in the clip.
+    higher of both directions counts: a clip is a part of the longer video, the longer one is not in the clip. Files of
+    the same bytes are a pair whatever the method says of them: of dark or blank ones it may say nothing.
     Settings, errors and running again are as in `similarity`: new videos cost only their own pairs.
     """
     began = time.monotonic()
@@ -183,12 +188,16 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     """Write the pairs and the families out of all cells, and put them in force; returns how many there are."""
     folder, videos, entries = triangle.folder, triangle.videos, triangle.inputs.entries[0]
     paths = [folder.path(cell) for cell in triangle.cells]
-    best = PairList([video.video_id for video in videos]).read(paths, top_k=top_k)
+    with_features = {entry.video_id: entry for entry in entries.values() if entry.pieces}
+    identical = [ids for ids in by_content(with_features.values()).values() if len(ids) > 1]
+    top = triangle.inputs.model.card.range[1]
+    best = PairList(list(with_features), identical=identical, top=top).read(paths, top_k=top_k)
     families = best.families()
     best.write(folder.out / PAIRS)
     _write_families(folder.out / FAMILIES, families)
     numbers = {
         "found": len(best),
+        "identical": int(best.are_identical.sum()),
         "families": len(families),
         "videos_in_families": sum(map(len, families)),
         "largest_family": max(map(len, families), default=0),

@@ -33,6 +33,7 @@ class PairResult:
     score_reversed: float
     range: tuple[float, float]
     windows: tuple[int, int]
+    identical: bool  # the same bytes
     plot: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -43,9 +44,10 @@ class PairResult:
         return as_html(self.text())
 
     def text(self) -> str:
-        """Write one to four lines for people."""
+        """Write one to five lines for people."""
         low, high = self.range
-        lines = [] if self.trained else ["WARNING: untrained (random) weights; this score means nothing."]
+        lines = ["identical: the same bytes (SHA-256)"] if self.identical else []
+        lines += [] if self.trained else ["WARNING: untrained (random) weights; this score means nothing."]
         lines.append(f"{self.score:.4f}  {self.a} in {self.b}  ({self.method}; {low:g} unrelated .. {high:g} the same)")
         if abs(self.score - self.score_reversed) > 1e-5:
             lines.append(f"{self.score_reversed:.4f}  {self.b} in {self.a}")
@@ -73,7 +75,7 @@ def compare(
             raise FileNotFoundError(f"no video at {path}")
     setting = choose_one(method, weights, options)
     model = setting.load("cpu", "embed", "similarity")
-    times, features = _extract([str(a), str(b)], setting, model, decoder)
+    times, features, contents = _extract([str(a), str(b)], setting, model, decoder)
     signatures = [model.signature(array) for array in features]
     result = PairResult(
         a=str(a),
@@ -85,6 +87,7 @@ def compare(
         score_reversed=model.similarity(*signatures[::-1]),
         range=model.card.range,
         windows=(len(times[0]), len(times[1])),
+        identical=contents[0] == contents[1],
         plot=str(plot) if plot else None,
     )
     if plot:
@@ -94,21 +97,22 @@ def compare(
 
 def _extract(
     paths: list[str], setting: Setting, model: Model, decoder: str
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Extract videos one after the other: times (T,) and features (T, *feature_shape) of each."""
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """Extract videos one after the other: times (T,), features (T, *feature_shape) and SHA-256 of each."""
     method = setting.method
     decode = Decode(jobs={method: Job(view=setting.view, config="")}, run="", decoder=decoder)
     embed = Embed({method: model})
-    times, features = [], []
+    times, features, contents = [], [], []
     try:
         for path in paths:
             pieces = _pieces(path, method, decode, embed)
+            contents.append(pieces[0]["sha256"])
             times.append(np.concatenate([piece["start_s"] for piece in pieces]))
             data = bytearray(b"".join(piece["data"] for piece in pieces))
             features.append(np.frombuffer(data, model.card.feature_dtype).reshape(len(times[-1]), *model.feature_shape))
     finally:
         decode.close()
-    return times, features
+    return times, features, contents
 
 
 def _pieces(path: str, method: str, decode: Decode, embed: Embed) -> list[dict[str, Any]]:

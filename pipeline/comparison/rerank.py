@@ -29,6 +29,7 @@ from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
 from ndvr.pipeline.comparison._score_folder import copy_ids
+from ndvr.pipeline.comparison.identical import write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, ScoreGrid, check_inputs, open_grid
 from ndvr.pipeline.comparison.selection import Selection
 from ndvr.pipeline.comparison.similarity import score_all
@@ -182,6 +183,7 @@ def write_scores(
     others = proposals.write_others(folder.parts, chosen, lambda scores: methods.selection.scale_others(scores, *cards))
     ids = copy_ids(Path(proposals.report.scores), folder.out)
     folder.finish([*compared.names, *others], ids, groups=score_grid.groups)
+    write_identical(folder.out, score_grid.entries)
 
 
 def _report(

@@ -20,6 +20,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import SIMILARITIES
+from ndvr.pipeline.comparison.identical import IDENTICAL, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -36,6 +37,7 @@ class Comparison(Scored):
     cells: int
     cells_resumed: int  # found finished
     compute_s: float  # of seconds, what the workers took once they were there
+    identical: int = 0  # videos that share their file, byte by byte, with another one
 
     def to_json(self) -> dict[str, Any]:
         """Make one flat object for programs."""
@@ -44,9 +46,11 @@ class Comparison(Scored):
     def text(self) -> str:
         """Write one line for people."""
         new = "" if self.pairs_computed == self.pairs else f"{self.pairs_computed:,} of them new; "
+        same = f"; {self.identical:,} videos share their file with another: {IDENTICAL}" if self.identical else ""
         return (
             f"{self.pairs:,} scores of {self.queries:,} queries x {self.videos:,} videos by {self.method} in "
             f"{self.scores} ({new}{self.seconds:.1f} s, {self.to_json()['pairs_per_s']:,.0f} pairs/s)"
+            f"{same}"
         )
 
     def _repr_html_(self) -> str:
@@ -114,6 +118,7 @@ def score_all(
         pairs_computed=sum(map(grid.pairs_of, missing)),
         cells=len(cells),
         cells_resumed=len(cells) - len(missing),
+        identical=write_identical(folder.out, score_grid.entries),
         compute_s=round(compute_s, 3),
         seconds=round(time.monotonic() - began, 3),
     )

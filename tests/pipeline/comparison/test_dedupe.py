@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from published_features import hdf5, imported
 from score_libraries import drifting, forget, library
 
 from ndvr import models
@@ -31,7 +32,8 @@ def deduped(path, out, **settings):
 
 
 def rows(out) -> list[tuple[str, str, float]]:
-    return [tuple(row.values()) for row in pq.read_table(out / "pairs.parquet").to_pylist()]
+    found = pq.read_table(out / "pairs.parquet", columns=["video_id_a", "video_id_b", "score"])
+    return [tuple(row.values()) for row in found.to_pylist()]
 
 
 def scored(lengths=LENGTHS, **options) -> dict[tuple[str, str], float]:
@@ -136,6 +138,28 @@ def test_ties_across_cells_keep_the_smaller_ids_too(tmp_path):
     best = PairList("abcde").read(sorted(tmp_path.glob("*.parquet")), top_k=1)
     assert list(zip(best.a.tolist(), best.b.tolist())) == [(0, 1), (0, 2), (0, 3), (0, 4)]
     assert best.families() == [list("abcde")]
+
+
+def test_identical_files_are_pairs_at_any_threshold_and_marked(tmp_path):
+    """Features of dark videos, which the method knows nothing of: the same bytes are told by their hash."""
+    dark = np.zeros((3, 512), np.uint8)
+    arrays = {"dark": dark, "dark copy": dark, "dark copy 2": dark, "other": np.full((3, 512), 255, np.uint8)}
+    assert imported(hdf5(tmp_path / "dark.hdf5", arrays), tmp_path / "lib", method="thumbprint").failed == {}
+    settings = {"method": "thumbprint", "weights": None, "threshold": 0.99}
+    done = deduped(tmp_path / "lib", tmp_path / "p", **settings)
+    found = pq.read_table(tmp_path / "p" / "pairs.parquet").to_pylist()
+    names = [("dark", "dark copy"), ("dark", "dark copy 2"), ("dark copy", "dark copy 2")]
+    assert [(row["video_id_a"], row["video_id_b"]) for row in found] == names
+    assert {(row["score"], row["kind"]) for row in found} == {(1.0, "identical")}
+    assert (done.found, done.identical, done.largest_family) == (3, 3, 3) and "identical files" in done.text()
+    assert deduped(tmp_path / "lib", tmp_path / "k", **settings | {"threshold": None, "top_k": 1}).identical == 2
+
+
+def test_of_very_many_identical_files_each_is_a_pair_with_the_first(monkeypatch):
+    monkeypatch.setattr("ndvr.operators.scores.pair_list.MOST_IDENTICAL", 3)
+    pairs = PairList("abcdef", identical=["bd", "acef"]).read([], top_k=None)
+    assert list(zip(pairs.a.tolist(), pairs.b.tolist())) == [(0, 2), (0, 4), (0, 5), (1, 3)]
+    assert pairs.families() == [["a", "c", "e", "f"], ["b", "d"]]
 
 
 def test_the_command_tells_what_it_found(collection, tmp_path):

@@ -266,8 +266,15 @@ def test_compare_scores_a_copy_above_another_video_and_draws_it(videos, tmp_path
     done = run("compare", videos / "half.mkv", videos / "whole.mkv", "--json", "--plot", tmp_path / "p.png")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert found["trained"] and 0 <= found["score"] <= 1
+    assert found["trained"] and 0 <= found["score"] <= 1 and not found["identical"]
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_says_first_that_two_files_are_identical(tmp_path):
+    numbered_clip(tmp_path / "dark.mp4", n_frames=30, fps=25, numbers=[0] * 30)
+    shutil.copy(tmp_path / "dark.mp4", tmp_path / "copy.mp4")
+    done = run("compare", tmp_path / "dark.mp4", tmp_path / "copy.mp4")
+    assert done.stdout.startswith("identical: the same bytes (SHA-256)\n")
 
 
 def test_compare_says_why_a_video_cannot_be_compared(videos):
