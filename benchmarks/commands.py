@@ -86,11 +86,15 @@ def evaluate(
         DATASET.check(settings["dataset"])
 
     from ndvr.benchmarks import evaluate as evaluation
+    from ndvr.benchmarks.evaluation.result import alike_text
 
     if per_query and not as_json:
         raise ValueError("--per-query needs --json: the table has one line a task")
     settings["by"] = by or None
     result = evaluation.compare(scores, **settings) if scores[1:] else evaluation.evaluate(scores[0], **settings)
+    for run in result.runs.values() if scores[1:] else (result,):
+        if run.alike_ids:
+            click.echo(f"WARNING: {run.scores}: {alike_text(run.alike_ids)}", err=True)
     if html:
         from ndvr.benchmarks.report.evaluation_page import write_page
 

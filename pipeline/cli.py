@@ -14,6 +14,7 @@ from difflib import get_close_matches
 import click
 
 import ndvr
+from ndvr.operators.storage.text_files import visible
 
 # As one uses them, not as the alphabet has them: heading -> command -> "module:function".
 COMMANDS = {
@@ -95,17 +96,17 @@ class Commands(click.Group):
         except (ValueError, FileNotFoundError, PermissionError) as error:
             if context.params.get("traceback"):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {visible(str(error))}", err=True)
             context.exit(2)
         except RuntimeError as error:
             if context.params.get("traceback") or type(error).__name__ != "RunStopped":
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {visible(str(error))}", err=True)
             context.exit(1)
         except OSError as error:  # a disk that is full or read-only, a store that does not answer
             if context.params.get("traceback") or isinstance(error, BrokenPipeError):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {visible(str(error))}", err=True)
             context.exit(1)
 
 

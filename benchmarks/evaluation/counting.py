@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import unicodedata
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
 from ndvr.benchmarks.evaluation._ranks import Counts, evaluated
 from ndvr.benchmarks.evaluation._task_result import digest, task_result
 from ndvr.benchmarks.evaluation.protocol import Protocol
-from ndvr.benchmarks.evaluation.result import Coverage, Evaluation, Share
+from ndvr.benchmarks.evaluation.result import Coverage, Evaluation, Share, alike_text
 from ndvr.operators.metrics.rank_counts import Plan
 from ndvr.operators.metrics.rows_by_query import Codes
 from ndvr.operators.metrics.survey import Survey
@@ -102,7 +103,17 @@ def evaluate_protocol(
         scored_videos=scored_videos,
         protocol=protocol,
         notes=protocol.notes,
+        alike_ids=_alike_ids(scores, protocol, counts.surveyed),
     )
+
+
+def _alike_ids(scores: Scores, protocol: Protocol, surveyed: Survey) -> tuple[tuple[str, str], ...]:
+    """Find ids that the truth and the scores spell in ways that look the same."""
+    right = protocol.right_for_any()
+    truth = protocol.queries.union(right, *right.values())
+    queries = {query for query, n in zip(surveyed.queries.ids, surveyed.rows) if n}
+    videos = {video for video, scored in zip(surveyed.videos.ids, surveyed.scored) if scored}
+    return alike_ids(truth, queries.union(videos, scores.queries or (), scores.videos or ()))
 
 
 def _count(scores: Scores, protocol: Protocol, walks: Walks, tie_order: Sequence[str] | None) -> Counts:
@@ -159,4 +170,27 @@ def _no_common_query(scores: Scores, protocol: Protocol, surveyed: Survey) -> st
     return (
         f"no query of {scores.name} (such as {scored[0]!r}) has a truth in {protocol.name} "
         f"(which asks about {min(protocol.queries)!r}): the ids must be written the same way"
+        + (f"; {alike_text(alike)}" if (alike := _alike_ids(scores, protocol, surveyed)) else "")
     )
+
+
+def alike_ids(truth: Set[str], scored: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Pair every id of the truth that has no score with the scored id that differs from it invisibly, if there is one.
+
+    A name typed on one system and read from the disk of another may be composed there and decomposed here.
+    """
+    scored = set(scored)
+    missing = truth - scored
+    if not missing:
+        return ()
+    wanted = {_folded(video_id): video_id for video_id in missing}
+    pairs = {wanted[form]: video_id for video_id in scored - truth if (form := _folded(video_id)) in wanted}
+    return tuple(sorted(pairs.items()))
+
+
+def _folded(video_id: str) -> str:
+    """What is left of an id when all is taken away that cannot be seen."""
+    if video_id.isascii() and video_id.isprintable() and " " not in video_id:
+        return video_id
+    seen = unicodedata.normalize("NFKC", video_id)
+    return " ".join("".join(letter for letter in seen if unicodedata.category(letter) not in ("Cf", "Cc")).split())

@@ -11,6 +11,7 @@ from ndvr.benchmarks.evaluation.protocol import Protocol
 from ndvr.pipeline.notebook import as_html
 
 FORMAT = "ndvr-evaluation/1"
+_SHOWN_ALIKE = 5  # pairs of ids that look the same
 _SHOWN_IDS = 20  # of each list of missing ids; the counts are always whole
 
 
@@ -141,6 +142,7 @@ class Evaluation:
     scored_videos: frozenset[str] = field(repr=False)
     protocol: Protocol = field(repr=False)
     notes: tuple[str, ...] = ()
+    alike_ids: tuple[tuple[str, str], ...] = ()  # (truth, scores): without a score, and invisibly different from one
 
     def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
         return {
@@ -161,6 +163,7 @@ class Evaluation:
             "tasks": {name: task.to_json(per_query=per_query) for name, task in self.tasks.items()},
             "coverage": self.coverage.to_json(),
             "notes": list(self.notes),
+            "alike_ids": [list(pair) for pair in self.alike_ids],
         }
 
     def _repr_html_(self) -> str:
@@ -309,3 +312,13 @@ def ties(task: TaskResult) -> str:
 def part(count: int, total: int) -> str:
     """Write a count, and of how many where that is more."""
     return f"{count:,}" if count == total else f"{count:,}/{total:,}"
+
+
+def alike_text(pairs: tuple[tuple[str, str], ...]) -> str:
+    """Name both spellings, with what cannot be seen written as escapes."""
+    shown = ", ".join(f"{ascii(truth)} and {ascii(scored)}" for truth, scored in pairs[:_SHOWN_ALIKE])
+    more = f" and {len(pairs) - _SHOWN_ALIKE:,} more" if len(pairs) > _SHOWN_ALIKE else ""
+    return (
+        f"{len(pairs):,} ids of the truth have no score, and differ from a scored id only in Unicode form, in "
+        f"invisible characters or in spaces: {shown}{more} (truth, scores); write them the same way"
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 _SEPARATORS = ",;\t|"
 _MOST_BYTES = 4 << 30  # a list of 30 million videos; more is no list that somebody made
 _HEAD_BYTES = 1 << 20  # of a table whose rows another reader streams
+
+
+# All controls but tab and line feed, and the marks of writing direction.
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class MissingColumns(ValueError):
@@ -120,6 +125,16 @@ def quoted_id(video_id: str) -> str:
     if video_id and not video_id.startswith('"') and not any(letter.isspace() for letter in video_id):
         return video_id
     return '"' + video_id.replace('"', '""') + '"'
+
+
+def visible(text: str) -> str:
+    """The text for a terminal: control characters, which may steer it, and marks that turn text round as escapes."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def fits_a_line(video_id: str, path: str) -> bool:
+    """Tell whether "id path", quoted where needed, is one line that `split_pair` reads back."""
+    return not set("\n\r\0") & {*video_id, *path} and path == path.strip() != ""
 
 
 def read_table(

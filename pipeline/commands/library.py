@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from ndvr.operators.storage.text_files import visible
 from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, METHOD, PATH, VIDEO_ID
 from ndvr.pipeline.commands.options import config_option, given, json_option, quiet_option, renamed
 
@@ -32,7 +34,13 @@ def show(library: str, failures: bool, as_list: bool, runs: bool, as_json: bool)
         return
     view = run.show(library)
     if as_list:
-        click.echo(view.listed())
+        lines, left_out = view.listed()
+        click.echo(visible(lines) if sys.stdout.isatty() else lines)
+        if left_out:
+            what = f"{len(left_out):,} videos are left out, such as {left_out[0]!r}"
+            click.echo(
+                f"WARNING: {what}: an id or path with a line break, or spaces at its end, fits no line", err=True
+            )
     elif as_json:
         click.echo(json.dumps(view.to_json(failures=failures), ensure_ascii=False))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ndvr import models
+from ndvr.operators.storage.text_files import visible
 from ndvr.pipeline import settings as method_settings
 from ndvr.pipeline.commands.option_types import METHOD, KeyValue, OneOf, RetryClasses, Weights, unknown
 
@@ -115,7 +116,7 @@ def pool_options(command: Command) -> Command:
 def warn_of_unlisted(unlisted: dict[str, str]) -> None:
     """Name on stderr what of VIDEOS could not be looked at."""
     for name, why in list(unlisted.items())[:_MOST_NAMED]:
-        click.echo(f"WARNING: cannot look into {name}: {why}; what lies there is unknown", err=True)
+        click.echo(f"WARNING: cannot look into {visible(name)}: {why}; what lies there is unknown", err=True)
     if len(unlisted) > _MOST_NAMED:
         click.echo(f"WARNING: and {len(unlisted) - _MOST_NAMED:,} more; --json names them all", err=True)
 

@@ -26,8 +26,7 @@ from ndvr.operators.storage.sealed import write_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
-from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
-from ndvr.pipeline.comparison.identical import by_content
+from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder, by_content
 from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting

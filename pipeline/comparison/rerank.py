@@ -28,8 +28,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
-from ndvr.pipeline.comparison._score_folder import copy_ids
-from ndvr.pipeline.comparison.identical import write_identical
+from ndvr.pipeline.comparison._score_folder import copy_ids, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, ScoreGrid, check_inputs, open_grid
 from ndvr.pipeline.comparison.selection import Selection
 from ndvr.pipeline.comparison.similarity import score_all

@@ -19,8 +19,7 @@ from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
-from ndvr.pipeline.comparison._score_folder import SIMILARITIES
-from ndvr.pipeline.comparison.identical import IDENTICAL, write_identical
+from ndvr.pipeline.comparison._score_folder import IDENTICAL, SIMILARITIES, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting

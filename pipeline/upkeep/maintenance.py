@@ -17,7 +17,7 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import commit, fold
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO, LEDGER, REMOVED_CONTENT, table
-from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair
+from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair, visible
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import recover_runs
 
@@ -165,7 +165,7 @@ class History:
                 where = f" on {row['host']}" if row["host"] else ""
                 lines.append(f"run {run}{where}")
             lines.append(f"  {_moment(row['finished'])}  {_row_text(row)}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def explain(library: str | Path, video_id: str) -> History:

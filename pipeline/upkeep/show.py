@@ -10,6 +10,7 @@ from typing import Any
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.shards import SHARDS
+from ndvr.operators.storage.text_files import fits_a_line, quoted_id, visible
 from ndvr.pipeline.extraction.plan import count_failures
 
 
@@ -97,14 +98,14 @@ class LibraryView:
                     lines.append(f"    {kind:<12}{entry.video_id}  {entry.end['message']}")
                 for entry in (entry for entry in view.done if entry.end["message"]):
                     lines.append(f"    {'short':<12}{entry.video_id}  {entry.end['message']}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
-    def listed(self) -> str:
-        """List the videos with features, as the references do: "id path" a line. ValueError where an id has a space."""
+    def listed(self) -> tuple[str, list[str]]:
+        """List the videos with features, "id path" a line, ids with spaces in quotes; and the ids that fit no line."""
         paths = {entry.video_id: entry.end["uri"] for view in self.configs for entry in view.done}
-        if broken := [video_id for video_id in paths if len(video_id.split()) != 1]:
-            raise ValueError(f"id {broken[0]!r} has a space, which a line of id and path cannot hold")
-        return "\n".join(f"{video_id} {paths[video_id]}" for video_id in sorted(paths))
+        fitting = [video_id for video_id in sorted(paths) if fits_a_line(video_id, paths[video_id])]
+        lines = [f"{quoted_id(video_id)} {paths[video_id]}" for video_id in fitting]
+        return "\n".join(lines), sorted(paths.keys() - fitting)
 
 
 def show(library: str | Path) -> LibraryView:

@@ -177,3 +177,29 @@ def test_unknown_columns_conditions_tasks_and_datasets_list_the_known_ones(good,
     check_refused("no id list nowhere.txt", scores, "--truth", truth, "--ids", "nowhere.txt")
     check_refused("no id list nowhere.txt", scores, "--truth", truth, "--tie-order", "nowhere.txt")
     check_refused("is given twice: name each run once", scores, scores, "--truth", truth)
+
+
+# --- ids that look the same -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "on_disk"),
+    [("M\u00fcller.mp4", "Mu\u0308ller.mp4"), (" -abc", "-abc"), ("a\u200bb", "ab"), ("a\u00a0b", "a b")],
+)
+def test_ids_that_differ_only_invisibly_are_named_in_both_spellings(tmp_path, typed, on_disk):
+    scores, truth = tmp_path / "s.csv", tmp_path / "t.csv"
+    scores.write_text(f"query_id,video_id,score\nq,{on_disk},0.9\nq,x,0.1\nr,x,0.9\n", encoding="utf-8")
+    truth.write_text(f"query_id,video_id,relation\nq,{typed},copy\nr,x,copy\n", encoding="utf-8")
+    code, out, err = run(scores, "--truth", truth, "--json")
+    assert code == 0 and json.loads(out)["alike_ids"] == [[typed, on_disk]]
+    assert f"{ascii(typed)} and {ascii(on_disk)} (truth, scores)" in err and "no score" in err
+
+
+def test_queries_that_differ_only_invisibly_are_named_where_none_is_left(good, tmp_path):
+    truth = truth_file(tmp_path / "t.csv", "\u200bq,a,copy,x")
+    check_refused(r"'\u200bq' and 'q' (truth, scores)", good[0], "--truth", truth)
+
+
+def test_ids_that_look_different_are_no_warning(good):
+    good[0].write_text(json.dumps({"q": {"A": 1.0, "b": 0.5}}))
+    assert run(good[0], "--truth", good[1])[2] == ""

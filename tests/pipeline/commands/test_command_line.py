@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from published_features import hdf5
 from score_libraries import library, scores_in
 
 from ndvr import models
 from ndvr.operators.library.library import Library
+from ndvr.operators.storage.manifest import read_manifest
+from ndvr.operators.storage.text_files import read_ids
 from ndvr.operators.video.decoders import DECODERS
 from ndvr.pipeline.cli import COMMANDS, main
 from ndvr.pipeline.commands.option_types import OneOf
@@ -177,6 +181,37 @@ def test_ids_come_from_standard_input_as_well(lib):
 def test_what_show_lists_is_accepted_as_ids(tmp_path):
     lib = library(tmp_path / "lib", {"v1": 3, "v2": 4})
     assert run("remove", lib, "--ids", "-", input=run("show", lib, "--list")).startswith("2 videos removed")
+
+
+def test_ids_with_spaces_are_listed_in_quotes_and_read_back_everywhere(tmp_path):
+    names = ["my video", 'the "best" one', "b"]
+    arrays = {name: np.full((3, 512), number, np.uint8) for number, name in enumerate(names)}
+    lib = tmp_path / "lib"
+    run("import", hdf5(tmp_path / "f.hdf5", arrays), lib, "--method", "thumbprint", "--quiet")
+    listed = run("show", lib, "--list")
+    (tmp_path / "list.txt").write_text(listed)
+    assert listed.splitlines()[1].startswith('"my video" ')
+    assert sorted(read_manifest(tmp_path / "list.txt").uris) == sorted(read_ids(tmp_path / "list.txt")) == sorted(names)
+    assert run("remove", lib, "--ids", tmp_path / "list.txt").startswith("3 videos removed")
+
+
+def test_an_id_that_fits_no_line_is_named_and_the_others_are_listed(tmp_path):
+    for name in ("one\nline", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 512), np.uint8))
+    run("import", tmp_path, tmp_path / "lib", "--method", "thumbprint", "--quiet")
+    done = CliRunner().invoke(main, ["show", str(tmp_path / "lib"), "--list"])
+    assert done.exit_code == 0 and [line.split()[0] for line in done.stdout.splitlines()] == ["b"]
+    assert "1 videos are left out, such as 'one\\nline'" in done.stderr
+
+
+def test_an_id_cannot_steer_the_terminal(tmp_path):
+    name = "a\x1b]0;owned\x07\u202emp4"
+    arrays = {name: np.zeros((3, 100), np.uint8), "b": np.zeros((3, 512), np.uint8)}
+    path = hdf5(tmp_path / "f.hdf5", arrays)
+    run("import", path, tmp_path / "lib", "--method", "thumbprint", "--quiet", code=1)
+    for command in (["show", tmp_path / "lib", "--failures"], ["explain", tmp_path / "lib", "--", name]):
+        text = run(*command)
+        assert r"a\x1b]0;owned\x07\u202emp4" in text and "\x1b" not in text
 
 
 def test_methods_are_listed_for_people_and_for_programs():
