@@ -31,7 +31,14 @@ class DecodeError(Exception):
 
 
 class RunStopped(RuntimeError):
-    """A stage broke down (disk full, worker lost for good): not a bad video and not a bad setting."""
+    """A stage broke down (disk full, worker lost for good): not a bad video and not a bad setting.
+
+    passing  the same command may work in a moment: a store did not answer
+    """
+
+    def __init__(self, message: str, passing: bool = False):
+        super().__init__(message)
+        self.passing = passing
 
 
 class NoPicture(Exception):

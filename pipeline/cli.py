@@ -45,6 +45,7 @@ COMMANDS = {
         "plan": "ndvr.pipeline.commands.plan:plan",
     },
 }
+TRY_AGAIN = 75  # EX_TEMPFAIL, which schedulers repeat: a store did not answer, and may do so later
 _WHERE = {name: where for group in COMMANDS.values() for name, where in group.items()}
 
 
@@ -97,12 +98,12 @@ class Commands(click.Group):
             if context.params.get("traceback"):
                 raise
             click.echo(f"Error: {visible(str(error))}", err=True)
-            context.exit(2)
+            context.exit(TRY_AGAIN if getattr(error, "passing", False) else 2)
         except RuntimeError as error:
             if context.params.get("traceback") or type(error).__name__ != "RunStopped":
                 raise
             click.echo(f"Error: {visible(str(error))}", err=True)
-            context.exit(1)
+            context.exit(TRY_AGAIN if getattr(error, "passing", False) else 1)
         except OSError as error:  # a disk that is full or read-only, a store that does not answer
             if context.params.get("traceback") or isinstance(error, BrokenPipeError):
                 raise

@@ -10,15 +10,18 @@ of the machine; for Google's GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@b
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,7 +32,12 @@ SCHEMES = ("s3", "gs")
 CONNECT_S, SILENT_S = 3.0, 6.0
 _AT_ONCE = 32  # requests; a store answers after tens of milliseconds
 
+# Before trying again, on top of what the store's client does by itself; fewer where nothing has been heard of a store
+# yet, which may be a name that is wrong.
+PAUSES_S, FIRST_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
+
 Stat = tuple[int, int]  # bytes, time of change in ns
+T = TypeVar("T")
 
 
 class Unreachable(OSError, ValueError):
@@ -126,19 +134,22 @@ def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
 def kind_of(uri: str, access: Access | None = None) -> str | None:
     """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
     files, path = filesystem(uri, access)
-    with errors_explained(uri, access):
+
+    def find() -> pafs.FileType:
         # A slash at the end says that the folder is meant, should there be an object of the same name.
         kind = files.get_file_info(f"{path}/" if uri.endswith("/") and "/" in path else path).type
         if kind == pafs.FileType.NotFound and files.get_file_info(path.partition("/")[0]).type == kind:
             raise OSError("NO_SUCH_BUCKET")
+        return kind
+
+    kind = patiently(find, uri, access, known=False)
     return {pafs.FileType.File: "file", pafs.FileType.Directory: "folder"}.get(kind)
 
 
 def list_objects(uri: str, access: Access | None = None) -> dict[str, Stat]:
     """List bytes and time of every object below a folder, by its URI, in no order; a thousand a request."""
     files, path = filesystem(uri, access)
-    with errors_explained(uri, access):
-        files_found = files.get_file_info(pafs.FileSelector(path, recursive=True))
+    files_found = patiently(lambda: files.get_file_info(pafs.FileSelector(path, recursive=True)), uri, access)
     root = uri.rstrip("/")
     return {root + info.path[len(path) :]: stat for info in files_found if (stat := stat_of(info))}
 
@@ -153,8 +164,7 @@ def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat
 
     def stat(uri: str) -> Stat | None:
         try:
-            with errors_explained(uri, access):
-                return stat_of(stores[bucket_of(uri)].get_file_info(path_of(uri)))
+            return stat_of(patiently(lambda: stores[bucket_of(uri)].get_file_info(path_of(uri)), uri, access))
         except Unreachable as error:
             errors.append(error)
             return None
@@ -183,6 +193,63 @@ def errors_explained(uri: str, access: Access | None = None) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason, passing = _reason(str(error), uri, access or Access.here())
         raise Unreachable(f"{uri}: {reason}", passing) from error
+
+
+def patiently(act: Callable[[], T], uri: str, access: Access | None = None, *, known: bool = True) -> T:
+    """Return what `act` returns, tried again while the store's errors may pass. Unreachable when they do not.
+
+    act    asks a store for something that may be done twice
+    known  the store has answered before
+    """
+    for pause_s in PAUSES_S if known else FIRST_PAUSES_S:
+        try:
+            with errors_explained(uri, access):
+                return act()
+        except Unreachable as error:
+            if not error.passing:
+                raise
+        time.sleep(pause_s * random.uniform(0.75, 1.25))  # many workers shall not come back at once
+    with errors_explained(uri, access):
+        return act()
+
+
+class PatientFile(io.RawIOBase):
+    """An object that is read here and there, each part of it patiently and whole."""
+
+    def __init__(self, files: pafs.FileSystem, path: str, uri: str, access: Access):
+        super().__init__()
+        self._uri, self._access, self._at = uri, access, 0
+        self._file = patiently(lambda: files.open_input_file(path), uri, access)
+        self._size = self._file.size()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def size(self) -> int:
+        return self._size
+
+    def read(self, count: int | None = -1) -> bytes:
+        left = max(0, self._size - self._at)
+        count = left if count is None or count < 0 else min(count, left)
+        data = patiently(lambda: self._part(count), self._uri, self._access) if count else b""
+        self._at += len(data)
+        return data
+
+    def _part(self, count: int) -> bytes:
+        data = self._file.read_at(count, self._at)
+        if len(data) < count:
+            raise Unreachable(f"{self._uri}: the answer ended after {len(data):,} of {count:,} bytes", passing=True)
+        return data
 
 
 _AWS = re.compile(r"AWS Error (.*?) during \w+ operation: (.*)", re.DOTALL)

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndvr.operators.storage.object_store import Unreachable
 from ndvr.operators.storage.store import Store, write_json, write_whole
 
 _KEY = "ndvr-seal"
@@ -164,7 +165,11 @@ class SealedTable:
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:  # pyarrow's of a file that it cannot make sense of
-            if getattr(error, "errno", None) is not None or "AWS Error" in str(error) or isinstance(error, Damaged):
+            if (
+                getattr(error, "errno", None) is not None
+                or "AWS Error" in str(error)
+                or isinstance(error, (Damaged, Unreachable))
+            ):
                 raise
             raise self._damaged(str(error).splitlines()[0]) from error
 

@@ -14,21 +14,29 @@ from __future__ import annotations
 import errno
 import json
 import os
-import time
 import uuid
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ndvr.operators.storage.object_store import Access, check_served, errors_explained, filesystem, is_remote, put
+from ndvr.operators.storage.object_store import (
+    Access,
+    PatientFile,
+    Unreachable,
+    check_served,
+    filesystem,
+    is_remote,
+    patiently,
+    put,
+)
 
+T = TypeVar("T")
 TEMPORARY = ".tmp"
 _AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
 
@@ -36,15 +44,18 @@ _AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
 class Store:
     """Files by their name relative to the root, with "/" between folders.
 
-    A pickled one takes along how the object store is reached (not the credentials), for workers elsewhere. Every
-    method raises Unreachable (object_store.py), in one sentence, where an object store does not serve us.
+    A pickled one takes along how the object store is reached (not the credentials), for workers elsewhere. An object
+    store whose errors may pass is asked again for half a minute or more. Every method raises Unreachable
+    (object_store.py), in one sentence, where it does not serve us.
     """
 
-    def __init__(self, root: str | Path | Store, access: Access | None = None):
+    def __init__(self, root: str | Path | Store, access: Access | None = None, lease: str | None = None):
         if isinstance(root, Store):
-            place, access = root.root, access or root.access
+            place, access, lease = root.root, access or root.access, lease or root.lease
         else:
             place = str(root)
+        self._answered = False  # this store, to this process
+        self.lease = lease  # under which this process, or that of which it is a worker, writes into a library
         self.access: Access = access or Access.here()
         self.remote = is_remote(place)
         self.root: str = place.rstrip("/") if self.remote else str(Path(place))
@@ -52,7 +63,7 @@ class Store:
             check_served(place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.root, self.access)
+        return Store, (self.root, self.access, self.lease)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and (self.root, self.access) == (other.root, other.access)
@@ -76,8 +87,13 @@ class Store:
             return filesystem(self.root, self.access)
         return pafs.LocalFileSystem(), os.path.abspath(self.root)
 
-    def _errors_explained(self) -> AbstractContextManager[None]:
-        return errors_explained(self.root, self.access) if self.remote else nullcontext()
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Return what `act` returns; of an object store it is tried again while errors may pass."""
+        if not self.remote:
+            return act()
+        done = patiently(act, self.root, self.access, known=self._answered)
+        self._answered = True
+        return done
 
     def _at(self, name: str) -> str:
         """Find where a file lies. ValueError for a name that leads out of the root."""
@@ -85,22 +101,28 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """Read a file whole. FileNotFoundError when it is not there."""
-        with self._errors_explained(), self._fs[0].open_input_file(self._at(name)) as file:
-            return file.read()
+        return self._patiently(lambda: self._read(name))
+
+    def _read(self, name: str) -> bytes:
+        with self._fs[0].open_input_file(self._at(name)) as file:
+            size, data = file.size() if self.remote else None, file.read()
+        if size not in (None, len(data)):
+            raise Unreachable(f"{self.root}/{name}: the answer ended after {len(data):,} of {size:,} bytes", True)
+        return data
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file for reading here and there, as Parquet does."""
-        with self._errors_explained():
-            return self._fs[0].open_input_file(self._at(name))
+        if self.remote:
+            return pa.PythonFile(PatientFile(self._fs[0], self._at(name), self.root, self.access), mode="r")
+        return self._fs[0].open_input_file(self._at(name))
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Write a file, whole or not at all; replaces what was there."""
         if self.remote:
-            with self._errors_explained():
-                put(self._fs[0], self._at(name), data)
+            self._patiently(lambda: put(self._fs[0], self._at(name), data))
         else:
             write_whole(self.folder / inside_name(name, self.root), lambda path: Path(path).write_bytes(data))
 
@@ -125,24 +147,33 @@ class Store:
         return {name: info.size for name, info in self._files(folder).items() if name.startswith(prefix)}
 
     def age_s(self, folder: str) -> dict[str, float]:
-        """Read the seconds since the files directly in `folder` were written, by name."""
-        now = time.time()
-        return {name: now - (info.mtime_ns or 0) / 1e9 for name, info in self._files(folder).items()}
+        """Find the seconds since the files directly in `folder` were written, by name, all by the store's own clock."""
+        files = self._files(folder)
+        now_ns = self._now_ns() if files else 0
+        return {name: (now_ns - (info.mtime_ns or 0)) / 1e9 for name, info in files.items()}
+
+    def _now_ns(self) -> int:
+        """Read the store's clock: the time of a file that is written now."""
+        name = f"clock-{uuid.uuid4().hex[:12]}{TEMPORARY}"
+        self.write(name, b"")
+        try:
+            return self._patiently(lambda: self._fs[0].get_file_info(self._at(name))).mtime_ns or 0
+        finally:
+            self.remove(name)
 
     def _files(self, folder: str) -> dict[str, pafs.FileInfo]:
-        with self._errors_explained():
-            infos = self._fs[0].get_file_info(pafs.FileSelector(self._at(folder), allow_not_found=True))
+        selector = pafs.FileSelector(self._at(folder), allow_not_found=True)
+        infos = self._patiently(lambda: self._fs[0].get_file_info(selector))
         files = (info for info in infos if info.type == pafs.FileType.File)
         return {info.base_name: info for info in files if not info.base_name.endswith(TEMPORARY)}
 
     def exists(self, name: str) -> bool:
-        with self._errors_explained():
-            return self._fs[0].get_file_info(self._at(name)).type == pafs.FileType.File
+        return self._patiently(lambda: self._fs[0].get_file_info(self._at(name))).type == pafs.FileType.File
 
     def empty(self) -> bool:
         """Tell whether nothing lies under the root, or it does not exist."""
-        with self._errors_explained():
-            return not self._fs[0].get_file_info(pafs.FileSelector(self._at(""), allow_not_found=True))
+        selector = pafs.FileSelector(self._at(""), allow_not_found=True)
+        return not self._patiently(lambda: self._fs[0].get_file_info(selector))
 
     def remove(self, *names: str) -> None:
         """Remove files, some of which may not be there."""
@@ -155,8 +186,7 @@ class Store:
 
     def _remove(self, name: str) -> None:
         try:
-            with self._errors_explained():
-                self._fs[0].delete_file(self._at(name))
+            self._patiently(lambda: self._fs[0].delete_file(self._at(name)))
         except FileNotFoundError:
             pass
         except OSError:

@@ -192,7 +192,8 @@ def explained(work: str) -> Iterator[None]:
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         raise RunStopped(
             f"{work} stopped: {type(cause).__name__}: {reason}. What was committed is safe; run the same command again "
-            "to continue"
+            "to continue",
+            passing=getattr(cause, "passing", False),
         ) from error
 
 

@@ -64,7 +64,8 @@ def extract(videos: str, library: str, **settings: Any) -> None:
 
     VIDEOS is a folder, a text list ("id path" a line), a CSV or Parquet table (video_id, uri), or one video; LIBRARY
     is a folder of Parquet shards; both may be s3://bucket/path. Exit code 0: all done; 1: some videos failed, a folder
-    could not be listed, or the run was stopped; 2: wrong usage.
+    could not be listed, or the run was stopped; 2: wrong usage; 75: a store did not answer, try
+    later.
     """
     settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
 
@@ -110,7 +111,8 @@ def import_(files: str, library: str, **settings: Any) -> None:
 
     FILES is an HDF5 file with a dataset per video (S2VS, DnS, TCA), a folder of ID/wlaf.npz (AuSiL), ID.npz or
     ID.npy, a list ("id path" a line; path may be FILE.hdf5::DATASET), or one .npy or .npz. Afterwards LIBRARY
-    serves as if `ndvr extract` had made it. Exit code 0: all done; 1: some videos failed; 2: wrong usage.
+    serves as if `ndvr extract` had made it. Exit code 0: all done; 1: some videos failed; 2: wrong usage; 75: a store
+    did not answer, try later.
     """
     check_methods((settings["method"],), (), settings["options"])
 

@@ -40,7 +40,8 @@ class Receipts:
             if row["kind"] == "stopped":
                 raise RunStopped(
                     f"extraction stopped: {row['message']}. What was committed is safe; run the same command again to "
-                    "continue"
+                    "continue",
+                    passing=row["error_class"] == "io",  # of a store that may answer in a moment
                 )
             self.status.row(row)
             if row["kind"] == "piece" and row["status"] == "failed":
