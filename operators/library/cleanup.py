@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndvr.operators.library._ledger import History
+from ndvr.operators.library.fencing import check, ignored_files
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
 from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, commit, read_receipts
 from ndvr.operators.library.shards import SHARDS, write_shard
@@ -75,7 +76,9 @@ def tidy(
                 shards.append(f"{SHARDS}/{shard}")
                 if not dry:
                     _clear(library, config, shard, alive, _given_up(rows, receipts_of_config))
+    done.orphans += ignored_files(store)
     if not dry:
+        check(store)
         for name in done.orphans:
             store.remove(name)
     gone = [name.removeprefix(f"{SHARDS}/") for name in (*done.orphans, *done.dropped)]
@@ -96,7 +99,9 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
     # Begins with the id of the run, as all that a run writes does.
     run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
     at = _rows_of(alive)
-    name = f"{run}-{hashlib.sha256(repr((config, before, at.tolist())).encode()).hexdigest()[:16]}.parquet"
+    # And is no other writer's: one that was taken over while it cleared up may still remove what it had found.
+    key = (config, before, at.tolist(), library.store.lease)
+    name = f"{run}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.parquet"
     now = datetime.now(timezone.utc)
     receipts = [table([{"kind": "dropped", "piece": 0, "finished": now} | attempt for attempt in given_up], LEDGER)]
     if len(alive):

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ndvr.operators.library.fencing import ignored, write_fenced
 from ndvr.operators.rows import LEDGER
 from ndvr.operators.storage.sealed import SealedTable, read_sealed_json, seal_json, seal_table
 from ndvr.operators.storage.store import Store, file_name
@@ -48,14 +49,9 @@ class Snapshot:
     before: str = ""  # the SHA-256 of the snapshot that this one follows
 
     @property
-    def name(self) -> str:
-        return f"{SNAPSHOTS}/{self.number:08d}.json"
-
-
-def read_snapshot(store: Store) -> Snapshot:
-    """Read the snapshot that holds now."""
-    names = [name for name in store.names(SNAPSHOTS) if name.endswith(".json")]
-    return open_snapshot(store, f"{SNAPSHOTS}/{names[-1]}") if names else Snapshot()
+    def stem(self) -> str:
+        """How the name of its file begins."""
+        return f"{SNAPSHOTS}/{self.number:08d}"
 
 
 def open_snapshot(store: Store, name: str) -> Snapshot:
@@ -78,18 +74,25 @@ class LedgerFiles:
     """The files of one moment: `folded` sorted by video id within each, `commits` not yet folded."""
 
     snapshot: Snapshot
+    snapshot_file: str | None  # None while nothing was folded
     commits: list[str]
 
     @classmethod
     def now(cls, store: Store) -> LedgerFiles:
         commits = store.names(COMMITS)  # before the snapshot, see above
-        snapshot = read_snapshot(store)
-        return cls(snapshot, sorted(set(commits) - set(snapshot.folded)))
+        snapshots = [name for name in store.names(SNAPSHOTS) if name.endswith(".json")]
+        files = [f"{folder}/{name}" for folder, names in ((COMMITS, commits), (SNAPSHOTS, snapshots)) for name in names]
+        late = ignored(store, files)
+        counting = [name for name in files if name not in late]
+        latest = max((name for name in counting if name.startswith(f"{SNAPSHOTS}/")), default=None)
+        snapshot = open_snapshot(store, latest) if latest else Snapshot()
+        commits = [name.removeprefix(f"{COMMITS}/") for name in counting if name.startswith(f"{COMMITS}/")]
+        return cls(snapshot, latest, sorted(set(commits) - set(snapshot.folded)))
 
 
 def commit(store: Store, stem: str, receipts: pa.Table) -> None:
-    """Make receipts count."""
-    store.write(f"{COMMITS}/{stem}.parquet", seal_table(receipts))
+    """Make receipts count, under the lease of `store`. RunStopped when it was taken over: then they may not."""
+    write_fenced(store, f"{COMMITS}/{stem}", ".parquet", lambda name: store.write(name, seal_table(receipts)))
 
 
 def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
@@ -203,9 +206,9 @@ def fold(store: Store, *, fewest: int = FEWEST_COMMITS) -> bool:
         ledger=[*kept, write_folded(store, name, rows)],
         folded=files.commits,
         retired=[f"{FOLDED}/{old}" for old in merged],
-        before=hashlib.sha256(store.read(before.name)).hexdigest() if before.number else "",
+        before=hashlib.sha256(store.read(files.snapshot_file)).hexdigest() if files.snapshot_file else "",
     )
-    store.write_json(after.name, seal_json(vars(after)))
+    write_fenced(store, after.stem, ".json", lambda name: store.write_json(name, seal_json(vars(after))))
     _remove_retired(store, before)
     return True
 
@@ -221,5 +224,5 @@ def _remove_retired(store: Store, before: Snapshot) -> None:
     """Remove what `before` had already replaced, and the snapshots before it."""
     store.remove(*(f"{COMMITS}/{commit}" for commit in before.folded), *before.retired)
     for name in store.names(SNAPSHOTS):
-        if f"{SNAPSHOTS}/{name}" < before.name:
+        if f"{SNAPSHOTS}/{name}" < before.stem:
             store.remove(f"{SNAPSHOTS}/{name}")

@@ -58,8 +58,9 @@ def recover(library: Library, *, patient: bool = False) -> list[str]:
         if store.read_json(f"{RUNS}/{name}")["clustered"]:
             if _youngest_s(store, run) < LINGER_S and not patient:
                 continue
-            while (age_s := _youngest_s(store, run)) < LINGER_S:
-                time.sleep(LINGER_S - age_s)
+            over = time.monotonic() + LINGER_S
+            while (age_s := _youngest_s(store, run)) < LINGER_S and (left_s := over - time.monotonic()) > 0:
+                time.sleep(max(0.0, min(LINGER_S - age_s, left_s)))
         _record_lost(store, run)
         close_run(library, run)
         killed.append(run)

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.receipt_files import commit
+from ndvr.operators.library.fencing import check, fenced_name
+from ndvr.operators.library.receipt_files import COMMITS, commit, read_commits
 from ndvr.operators.rows import LEDGER, table
 from ndvr.operators.storage.store import Store
 
@@ -105,8 +107,9 @@ def features_of(column: pa.ChunkedArray, feature_shape: Sequence[int]) -> np.nda
 class Write:
     """One Parquet shard per configuration and call, then one commit file that makes them visible.
 
-    File names depend only on which rows are inside, so a call repeated by Ray overwrites its own files with the
-    same bytes. `configs` are those of the rows that have features, by name.
+    File names depend only on which rows are inside, so a call repeated by Ray writes the same files. A `library` that
+    is a Store is written to under the lease that it carries. `configs` are those of the rows that have features, by
+    name.
     """
 
     def __init__(self, library: str | Path | Store, configs: Mapping[str, Config]):
@@ -115,19 +118,30 @@ class Write:
     def __call__(self, pieces: pa.Table) -> pa.Table:
         rows = sorted(pieces.to_pylist(), key=_key)
         name = hashlib.sha256(repr([_key(row) for row in rows]).encode()).hexdigest()[:16]
+        stem = f"{rows[0]['run']}-{name}"
+        if (receipts := self._committed(stem)) is not None:
+            return receipts
         for config in sorted({row["config"] for row in rows}):
             stored = [row for row in rows if row["config"] == config and row["kind"] == "piece" and row["data"]]
             if stored:
                 began = time.monotonic()
-                self._shard(config, f"{rows[0]['run']}-{name}.parquet", stored)
+                self._shard(config, f"{stem}.parquet", stored)
                 for row in stored:
                     row["write_s"] = (time.monotonic() - began) / len(stored)
         now = datetime.now(timezone.utc)
         for row in rows:
             row["finished"] = now
         receipts = table(rows, LEDGER)
-        commit(self.store, f"{rows[0]['run']}-{name}", receipts)
+        commit(self.store, stem, receipts)
         return receipts
+
+    def _committed(self, stem: str) -> pa.Table | None:
+        """Read the receipts of a call that Ray repeats although it went well; a commit is never written twice."""
+        name = fenced_name(self.store, stem, ".parquet")
+        if self.store.lease is None or not self.store.exists(f"{COMMITS}/{name}"):
+            return None
+        check(self.store)
+        return read_commits(self.store, [name])
 
     def _shard(self, config: str, name: str, rows: list[dict]) -> None:
         position = 0
@@ -158,6 +172,9 @@ class CommitOrStop(Write):
     def __call__(self, pieces: pa.Table) -> pa.Table:
         try:
             return super().__call__(pieces)
+        except RunStopped as error:
+            return table([{"kind": "stopped", "message": str(error)}], LEDGER)
         except OSError as error:
             reason = f"{error.filename or self.store} cannot be written to: {error.strerror or error}"
-            return table([{"kind": "stopped", "message": reason}], LEDGER)
+            passing = "io" if getattr(error, "passing", False) else None
+            return table([{"kind": "stopped", "message": reason, "error_class": passing}], LEDGER)
