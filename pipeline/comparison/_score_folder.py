@@ -7,35 +7,69 @@ SCORES/groups.parquet       which videos share a cell, of the run that was start
 SCORES/identical.parquet    content, side, video_id of videos that share their file with another, where there are any
 SCORES/similarities.json    the same as parts, when asked for
 SCORES/signatures/*.npy     of methods that keep one vector or code a video
+SCORES/locks/               who is writing: see ndvr.operators.library.lease
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from ndvr.operators.library.fencing import LOCKS, REVOKED
+from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
 from ndvr.operators.scores.files import ABOUT, PARTS, ids_named
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.sealed import is_intact, open_json, write_sealed_json, write_table
-from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.store import Store, write_whole
 
 GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
+PAIRS_ABOUT = "pairs.json"  # what ABOUT is for pairs
 IDENTICAL = "identical.parquet"
 _IDENTICAL = pa.schema([("content", pa.string()), ("side", pa.string()), ("video_id", pa.string())])
 _IDS = pa.schema([("video_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
 Cell = tuple[Group, Group]
 IdsByColumn = Mapping[str, Collection[str]]
+
+
+@contextlib.contextmanager
+def one_writer(place: str | Path, command: str) -> Iterator[None]:
+    """Let nobody else write scores or pairs into a folder meanwhile. Locked, naming who does, when somebody is at it.
+
+    What is no such folder is left to ScoreFolder to refuse, and left as it was.
+    """
+    out = Path(place)
+    if is_remote(place) or (out.exists() and not _own_files(out)):
+        yield
+        return
+    made = not out.exists()
+    try:
+        with Lease(Store(out), command):
+            yield
+    finally:
+        if made and not _own_files(out, fewest=1):  # refused before anything was made
+            for folder in (out / REVOKED, out / LOCKS, out):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _own_files(out: Path, *, fewest: int = 0) -> bool:
+    """Tell whether a folder holds what ScoreFolder makes, or, with `fewest` 0, nothing yet."""
+    if not out.is_dir():
+        return False
+    names = set(os.listdir(out)) - {LOCKS}
+    return bool(names & {ABOUT, PAIRS_ABOUT}) or (not names and not fewest)
 
 
 class ScoreFolder:
@@ -57,7 +91,7 @@ class ScoreFolder:
             differs = [key for key in decisive if before.get(key) != decisive[key] and not key.endswith("library")]
             if differs:
                 raise self._other_comparison(f"other {', '.join(differs)}")
-        elif out.exists() and any(out.iterdir()):
+        elif out.exists() and set(os.listdir(out)) - {LOCKS}:
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
             write_sealed_json(self.manifest, decisive | {"parts": None})

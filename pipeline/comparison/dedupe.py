@@ -26,7 +26,7 @@ from ndvr.operators.storage.sealed import write_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
-from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder, by_content
+from ndvr.pipeline.comparison._score_folder import PAIRS_ABOUT, Cell, ScoreFolder, by_content, one_writer
 from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -99,10 +99,12 @@ def dedupe(
     began = time.monotonic()
     limits = _check_limits(threshold, top_k)
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
-    triangle = _open_triangle(check_inputs(library, library, spec), pairs, limits, memory_gb)
+    inputs = check_inputs(library, library, spec)
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
-    missing = _compare(triangle, limits, crew)
-    numbers = _write(triangle, top_k)
+    with one_writer(pairs, "ndvr dedupe"):
+        triangle = _open_triangle(inputs, pairs, limits, memory_gb)
+        missing = _compare(triangle, limits, crew)
+        numbers = _write(triangle, top_k)
     return Duplicates(
         pairs=str(pairs),
         method=method,
@@ -146,7 +148,7 @@ def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], me
     videos = videos_of(entries.values(), inputs.configs[0])
     fitting = inputs.fitting([videos], memory_gb)
     (videos,) = fitting.sides
-    folder = ScoreFolder(pairs, inputs.decisive | limits, name="pairs.json", holds="pairs")
+    folder = ScoreFolder(pairs, inputs.decisive | limits, name=PAIRS_ABOUT, holds="pairs")
     folder.check_overlap("videos", entries)
     side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(inputs.model))
     return _Triangle(inputs=inputs, videos=videos, too_long=fitting.too_long, folder=folder, side=side, cells=cells)

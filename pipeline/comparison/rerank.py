@@ -28,7 +28,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
-from ndvr.pipeline.comparison._score_folder import copy_ids, write_identical
+from ndvr.pipeline.comparison._score_folder import copy_ids, one_writer, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, ScoreGrid, check_inputs, open_grid
 from ndvr.pipeline.comparison.selection import Selection
 from ndvr.pipeline.comparison.similarity import score_all
@@ -131,12 +131,13 @@ def rerank(
     began, workers = time.monotonic(), workers or Workers()
     slow, fast = (check_inputs(queries, database, spec) for spec in (method, proposer))
     methods = Methods(slow=slow, fast=fast, proposer=proposer, selection=selection, index=index)
-    score_grid = methods.open(scores, query_ids, workers.memory_gb)
-    ids = None if query_ids is None else list(score_grid.entries["queries"])
-    proposals = propose(fast, score_grid.folder.out / "proposed", query_ids=ids, workers=workers, index=index)
-    chosen = selection.choose(proposals, score_grid, workers)
-    compared = compare_chosen(score_grid, proposals, chosen, workers, on_proposer_scale=selection.on_proposer_scale)
-    write_scores(score_grid, proposals, chosen, compared, methods=methods)
+    with one_writer(scores, "ndvr similarity --propose"):
+        score_grid = methods.open(scores, query_ids, workers.memory_gb)
+        ids = None if query_ids is None else list(score_grid.entries["queries"])
+        proposals = propose(fast, score_grid.folder.out / "proposed", query_ids=ids, workers=workers, index=index)
+        chosen = selection.choose(proposals, score_grid, workers)
+        compared = compare_chosen(score_grid, proposals, chosen, workers, on_proposer_scale=selection.on_proposer_scale)
+        write_scores(score_grid, proposals, chosen, compared, methods=methods)
     seconds = round(time.monotonic() - began, 3)
     return _report(score_grid, proposals, chosen, compared, methods=methods, seconds=seconds)
 
@@ -258,7 +259,8 @@ def spot_check(reranked: Reranked, n_queries: int, *, workers: Workers | None = 
         for query_id in pick_queries(reranked.chosen, n_queries)
     }
     folder = Path(reranked.scores) / "check"
-    whole = score_all(reranked.methods.slow, folder, query_ids=compared_with, workers=workers or Workers())
+    with one_writer(folder, "ndvr similarity --check"):
+        whole = score_all(reranked.methods.slow, folder, query_ids=compared_with, workers=workers or Workers())
     all_now = reranked.pairs_computed == reranked.pairs_compared and proposed.pairs_computed == proposed.pairs
     return SpotCheck(
         agreement=agreement(

@@ -19,7 +19,7 @@ from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
-from ndvr.pipeline.comparison._score_folder import IDENTICAL, SIMILARITIES, write_identical
+from ndvr.pipeline.comparison._score_folder import IDENTICAL, SIMILARITIES, one_writer, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
@@ -86,9 +86,11 @@ def similarity(
         raise ValueError(f"unknown format {format!r}; choose parquet or json")
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
-    comparison = score_all(check_inputs(queries, database, spec), scores, query_ids=query_ids, workers=crew)
-    if format == "json":
-        write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
+    inputs = check_inputs(queries, database, spec)
+    with one_writer(scores, "ndvr similarity"):
+        comparison = score_all(inputs, scores, query_ids=query_ids, workers=crew)
+        if format == "json":
+            write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
     return replace(comparison, seconds=round(time.monotonic() - began, 3))
 
 

@@ -2,6 +2,10 @@
 
 import itertools
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +17,7 @@ from score_libraries import drifting, forget, library
 from ndvr import models
 from ndvr.operators.scores.cells import among_best, write_pairs
 from ndvr.operators.scores.pair_list import PairList
+from ndvr.pipeline.cli import main
 from ndvr.pipeline.commands.comparison import dedupe as command
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison.dedupe import dedupe
@@ -192,3 +197,41 @@ def test_other_limits_and_other_folders_are_refused(collection, tmp_path):
         deduped(collection, tmp_path / "p", threshold=0.6)
     with pytest.raises(ValueError, match="exists and holds no pairs; name a new folder for PAIRS"):
         deduped(collection, collection, threshold=0.5)
+
+
+HOLD = """
+import sys, time
+from ndvr.pipeline.comparison._score_folder import one_writer
+with one_writer(sys.argv[1], "ndvr dedupe"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_of_two_runs_into_one_folder_the_second_is_told_who_has_it_and_a_killed_one_holds_nothing(
+    collection, tmp_path, started
+):
+    out = tmp_path / "p"
+    if started:
+        deduped(collection, out, threshold=0.5)
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        arguments = [str(collection), str(out), "--method", "csl3d", "--weights", "random:5", "--threshold", "0.5"]
+        told = CliRunner().invoke(main, ["dedupe", *arguments, "--workers", "0"])
+        assert told.exit_code == 2 and f"'ndvr dedupe' on {socket.gethostname()} (process {other.pid}" in told.output
+    finally:
+        other.kill()
+        other.communicate()
+    deduped(collection, out, threshold=0.5)
+    check(out, {pair: score for pair, score in scored().items() if score >= 0.5})
+    assert os.listdir(out / "locks") == ["revoked"], "who was killed, and nobody else"
+
+
+def test_a_refused_folder_is_left_as_it_was(collection, tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="exists and holds no pairs"):
+        deduped(collection, tmp_path / "p", threshold=0.5)
+    assert os.listdir(tmp_path / "p") == ["mine.txt"]
