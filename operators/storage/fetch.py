@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -69,8 +70,8 @@ class Fetcher:
             yield Fetched(local_path(uri), FileFacts())
             return
         try:
-            self._folder = self._folder or _OwnFolder()
-            self._folder.path.mkdir(exist_ok=True)  # temporary folders are cleared up behind our back
+            if self._folder is None or not self._folder.stands:
+                self._folder = _OwnFolder()
         except OSError as error:
             raise DecodeError("io", f"no place for a copy of {uri}: {error}; TMPDIR names another folder") from error
         # Decoders look at the extension too.
@@ -152,8 +153,8 @@ class Fetcher:
     def _mtime_ns(self, uri: str, metadata: dict[str, bytes]) -> int:
         if written := metadata.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
             return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
-        stat = stat_of(self._store(uri).get_file_info(path_of(uri)))
-        return stat[1] if stat else 0
+        found = stat_of(self._store(uri).get_file_info(path_of(uri)))
+        return found[1] if found else 0
 
     def _store(self, uri: str) -> pafs.FileSystem:
         bucket = bucket_of(uri)
@@ -183,24 +184,61 @@ def _feed(digest: hashlib._Hash, source: IO[bytes]) -> None:
 
 
 class _OwnFolder:
-    """A folder for temporary files that is ours as long as this process lives."""
+    """A folder for temporary files that is ours as long as this process lives, and that nobody else can look into.
+
+    It lies in one for all our processes, unless somebody else has put something under that name: TMPDIR is
+    everybody's.
+    """
 
     def __init__(self) -> None:
-        base = Path(tempfile.gettempdir(), f"ndvr-videos-{os.getuid()}")
-        base.mkdir(mode=0o700, exist_ok=True)
-        with (base / "lock").open("w") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # one looks around at a time
-            for other in base.iterdir():
-                if other.is_dir() and _abandoned(other):
-                    shutil.rmtree(other, ignore_errors=True)
-            self.path = Path(tempfile.mkdtemp(dir=base))
-            self._lock = (self.path / "lock").open("w")  # let go of when the process ends, however it ends
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        base = os.path.join(tempfile.gettempdir(), f"ndvr-videos-{os.getuid()}")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(base, mode=0o700)
+        if _is_ours(base):
+            with _locked(base):  # one looks around at a time
+                for other in os.scandir(base):
+                    if other.is_dir(follow_symlinks=False) and _abandoned(other.path):
+                        shutil.rmtree(other.path, ignore_errors=True)
+                self._make(tempfile.mkdtemp(dir=base))
+        else:
+            self._make(tempfile.mkdtemp(prefix="ndvr-videos-"))
+
+    def _make(self, path: str) -> None:
+        self.path = Path(path)
+        self._lock = _lock_file(path)  # let go of when the process ends, however it ends
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    @property
+    def stands(self) -> bool:
+        """Say whether it is still there: temporary folders are cleared up behind our back."""
+        return _is_ours(self.path)
 
 
-def _abandoned(folder: Path) -> bool:
+def _is_ours(folder: str | Path) -> bool:
+    """Say whether this is a folder, no link to one, of this user, and closed to all others."""
     try:
-        with (folder / "lock").open("w") as lock:
+        found = os.lstat(folder)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _lock_file(folder: str) -> IO[bytes]:
+    """Open the lock of a folder of ours; nothing behind a link is opened, nothing is emptied."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(os.path.join(folder, "lock"), flags, 0o600), "r+b")
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    with _lock_file(folder) as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+def _abandoned(folder: str) -> bool:
+    try:
+        with _lock_file(folder) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
