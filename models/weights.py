@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import pickle
-import re
 import tempfile
 import zipfile
 import zlib
@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import torch
 
+from ndvr.models._unreadable import why_unreadable
 from ndvr.models.card import File
 
 State = dict[str, torch.Tensor]
@@ -42,11 +43,14 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ndvr"
 
 
-def fetch(file: File, *, cache: str | Path | None = None, download: bool = True) -> Path:
+def fetch(file: File, *, cache: str | Path | None = None, download: bool = True, trust_http: bool = False) -> Path:
     """Return the path of a published file, downloaded from its url or a mirror unless the cache has it.
 
-    The checksum is tested wherever the file comes from; a file appears under its name only when it is whole.
+    The checksum is tested wherever the file comes from; a file appears under its name only when it is whole. Of one
+    without a checksum, that of the first use is kept beside it, and tested from then on.
     Without `download`, Absent is raised for a file that the cache does not have.
+
+    trust_http  also fetch a file without a checksum by plain http, where anybody on the way may put in another
     """
     path = cache_folder(cache) / file.name
     if path.exists():
@@ -55,6 +59,7 @@ def fetch(file: File, *, cache: str | Path | None = None, download: bool = True)
                 f"{path} is not {file.name}: its sha256 is {digest}, expected {file.sha256}; "
                 f"delete it to have it fetched again from {file.url}"
             )
+        _remember(path, digest, file.sha256)
         return path
     if not download:
         raise Absent(
@@ -63,7 +68,9 @@ def fetch(file: File, *, cache: str | Path | None = None, download: bool = True)
     failures = []
     for url in (file.url, *file.mirrors):
         try:
-            _download(url, path, file.sha256)
+            if url.startswith("http://") and file.sha256 is None and not trust_http:
+                url = _by_https(url)
+            _remember(path, _download(url, path, file.sha256), file.sha256)
             return path
         except (URLError, OSError, WeightsError) as error:
             failures.append(f"{url} ({getattr(error, 'reason', None) or error})")
@@ -73,7 +80,41 @@ def fetch(file: File, *, cache: str | Path | None = None, download: bool = True)
     )
 
 
-def _download(url: str, path: Path, sha256: str | None) -> None:
+def _by_https(url: str) -> str:
+    """The same file from the same server, which then has to prove who it is. WeightsError when it cannot."""
+    url = "https" + url.removeprefix("http")
+    try:
+        urlopen(Request(url, method="HEAD", headers={"User-Agent": "ndvr"}), timeout=_STALL_TIMEOUT_S).close()
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(
+            "refused: it has no checksum, and anybody on the way can change what comes by http; "
+            f"the server does not serve it by https: {reason}"
+        ) from None
+    return url
+
+
+def _remember(path: Path, digest: str, sha256: str | None) -> None:
+    """Keep the checksum of a file of which none, or only its first digits, is known; WeightsError if it was another."""
+    if sha256 is not None and len(sha256) == 64:
+        return
+    kept = path.with_name(f"{path.name}.sha256")
+    try:
+        first = kept.read_text(encoding="ascii").split()[0]
+    except (FileNotFoundError, IndexError):
+        # A cache that may only be read is somebody's who looks after it.
+        with contextlib.suppress(OSError):
+            kept.write_text(f"{digest}  {path.name}\n", encoding="ascii")
+        return
+    if first != digest:
+        raise WeightsError(
+            f"{path} has changed since it was first used: its sha256 was {first}, now it is {digest}; "
+            f"if you replaced it yourself, delete {kept}"
+        )
+
+
+def _download(url: str, path: Path, sha256: str | None) -> str:
+    """Download a file and put it in its place; returns its sha256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
     try:
@@ -95,6 +136,7 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
             raise WeightsError(f"it has sha256 {digest.hexdigest()}, expected {sha256}")
         os.chmod(name, 0o644)  # mkstemp makes it private; a cache may be shared
         os.replace(name, path)
+        return digest.hexdigest()
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -125,26 +167,10 @@ def read(path: str | Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path} {_why_unreadable(path, error)}") from error
+        raise WeightsError(f"{path} {why_unreadable(path, error)}") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    """Say in words why a file cannot be read, from its first bytes and torch's complaint."""
-    foreign = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
-    if foreign:
-        return f"wants to run code when loaded ({foreign[1]}); refused, as weight files hold tensors only"
-    with path.open("rb") as source:
-        start = source.read(8)
-    if not start:
-        return "is empty; fetch it again"
-    if start.startswith(b"PK"):
-        return "is cut short or damaged (its zip directory cannot be read); fetch it again"
-    if start.lstrip()[:1] in (b"<", b"{"):
-        return "is a web page or text, not a torch file; was the download answered by an error page?"
-    return "is cut short or not a torch file; fetch it again"
 
 
 def state_of(content: Mapping[str, Any]) -> State:

@@ -81,12 +81,12 @@ def test_a_bad_transfer_leaves_nothing_and_says_what_to_do(site, tmp_path, path,
 
 def test_a_cut_transfer_is_noticed_without_a_checksum(site, tmp_path):
     with pytest.raises(files.WeightsError, match="ended after .*its authors give no checksum"):
-        files.fetch(file_at(site, "/cut", sha256=None), cache=tmp_path)
+        files.fetch(file_at(site, "/cut", sha256=None), cache=tmp_path, trust_http=True)
 
 
 def test_a_web_page_in_place_of_a_file_is_not_kept(site, tmp_path):
     with pytest.raises(files.WeightsError, match="/page .it answers with a web page, .* put it at .*w.pth"):
-        files.fetch(file_at(site, "/page", sha256=None), cache=tmp_path)
+        files.fetch(file_at(site, "/page", sha256=None), cache=tmp_path, trust_http=True)
     assert os.listdir(tmp_path) == []
 
 
@@ -111,11 +111,36 @@ def test_the_cache_is_where_the_system_keeps_caches(monkeypatch, tmp_path):
 def test_weights_that_cannot_be_fetched_name_file_address_and_place(monkeypatch, tmp_path):
     # Nothing listens on port 9 of this machine: refused at once, as without a network.
     card = models.card("s2vs")
-    monkeypatch.setitem(card.weights, "s2vs_dns", File(name="s2vs_dns.pth", url="http://127.0.0.1:9/s2vs_dns.pth"))
+    nowhere = File(name="s2vs_dns.pth", url="http://127.0.0.1:9/s2vs_dns.pth", sha256=SHA256)
+    monkeypatch.setitem(card.weights, "s2vs_dns", nowhere)
     with pytest.raises(
         files.WeightsError, match="cannot get s2vs_dns.pth from http://127.0.0.1:9/s2vs_dns.pth .*refused"
     ):
         files.resolve(None, card.weights, cache=tmp_path)
+
+
+def test_without_a_checksum_nothing_is_fetched_by_http_unless_it_is_trusted(site, tmp_path):
+    with pytest.raises(files.WeightsError, match="refused: it has no checksum, .* fetch it yourself .* put it at"):
+        files.fetch(file_at(site, sha256=None), cache=tmp_path)
+    assert os.listdir(tmp_path) == [] and site.asked == []
+    path = files.fetch(file_at(site, sha256=None), cache=tmp_path, trust_http=True)
+    assert path.read_bytes() == PAYLOAD
+
+
+@pytest.mark.parametrize("by", ["trust", "hand"])
+def test_the_checksum_of_the_first_use_is_kept_and_tested(site, tmp_path, by):
+    file = file_at(site, sha256=None)
+    if by == "hand":
+        (tmp_path / "w.pth").write_bytes(PAYLOAD)
+    path = files.fetch(file, cache=tmp_path, trust_http=by == "trust")
+    kept = tmp_path / "w.pth.sha256"
+    assert kept.read_text() == f"{SHA256}  w.pth\n"  # as sha256sum -c reads it
+    assert files.fetch(file, cache=tmp_path) == path
+    path.write_bytes(PAYLOAD[:-1] + b"!")
+    with pytest.raises(files.WeightsError, match=f"changed since it was first used: its sha256 was {SHA256}, now"):
+        files.fetch(file, cache=tmp_path)
+    kept.unlink()
+    assert files.fetch(file, cache=tmp_path) == path
 
 
 # ---- reading
@@ -231,6 +256,25 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path, save):
     with pytest.raises(files.WeightsError, match=r"evil.pth wants to run code when loaded \(io.open\); refused"):
         load(str(tmp_path / "evil.pth"))
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("command", [os.system, eval])
+def test_a_plain_pickle_that_calls_something_is_named_for_what_it_calls(tmp_path, protocol, command):
+    class Call:
+        def __reduce__(self):
+            return command, (f"touch {tmp_path}/owned",)
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model": Call()}, protocol))
+    with pytest.raises(files.WeightsError, match=r"evil.pth wants to run code .*\(\S*(system|eval)\); refused"):
+        load(str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_program_of_torchscript_is_called_that(tmp_path):
+    torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "model.pt"))
+    with pytest.raises(files.WeightsError, match="wants to run code when loaded .a TorchScript program.; refused"):
+        load(str(tmp_path / "model.pt"))
 
 
 def test_unknown_names_list_the_known_ones():
