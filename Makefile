@@ -5,6 +5,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 TEST_OPTIONS ?=
+# The versions of the tests, on the Pythons that have them; make CONSTRAINTS=/dev/null takes the newest that setup.cfg allows.
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "/dev/null")')
+PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
 # One folder called ndvr, made of links, for what does not follow an editable install: editors, mypy, pyright.
 PARTS = models operators pipeline benchmarks $(wildcard pipeline/face/*.py) pipeline/face/py.typed
@@ -26,17 +29,17 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed: make PYTHON=python3.11"'
 	@echo "Installing into $(VENV): PyTorch, Ray and the rest, about 7 GB on disk, one to five minutes ..."
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP_INSTALL) --editable .
 	mkdir -p build/types/ndvr && ln -sfn $(addprefix ../../../,$(PARTS)) build/types/ndvr/
 	$(VENV)/bin/python -c '$(WRITE_PTH)'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
 clean:
