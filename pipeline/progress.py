@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -22,7 +23,7 @@ class Line:
     """
 
     def __init__(self, *, show: bool = True):
-        self._stream, self._show = sys.stderr, show
+        self._stream, self._show = _stderr(), show
         self._in_place = tqdm.status_printer(self._stream) if show and self._stream.isatty() else None
         self._next_s = time.monotonic() + LOG_S
 
@@ -40,11 +41,30 @@ class Line:
             else:
                 tqdm.write(text(None), file=self._stream)
 
+    def clear(self) -> None:
+        """Take the line out of a terminal."""
+        if self._in_place:
+            with contextlib.suppress(OSError, ValueError):
+                self._in_place("")
+                self._stream.write("\r")
+                self._stream.flush()
+
     def _columns(self) -> int:
         try:
             return os.get_terminal_size(self._stream.fileno()).columns - 1  # a full line would wrap
         except OSError:
             return 79
+
+
+def _stderr() -> TextIO:
+    """Standard error, by a descriptor of its own: 2 leads nowhere while Ray starts."""
+    try:
+        descriptor = os.dup(2) if sys.stderr.fileno() == 2 else None
+    except (OSError, ValueError):  # no file but something in memory, or closed
+        descriptor = None
+    if descriptor is None:
+        return sys.stderr
+    return open(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, buffering=1)  # noqa: SIM115
 
 
 class Ticker:

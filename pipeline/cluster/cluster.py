@@ -23,6 +23,7 @@ import yaml
 from ray._private import ray_logging
 
 from ndvr.operators.errors import RunStopped
+from ndvr.pipeline.cluster._start import start_patiently
 
 TESTED = ((2, 57), (2, 62))  # [first, last) Ray versions this was run on
 ANSWER_S = 15.0  # a cluster that is there answers sooner
@@ -73,14 +74,15 @@ def _counted(count: float, what: str) -> str:
     return f"{f'{count:g}' if count else 'no'} {what}{'s' if count > 1 else ''}"
 
 
-def join(address: str | None = None) -> Resources:
+def join(address: str | None = None, *, show: bool = False) -> Resources:
     """Connect to the Ray cluster at `address`, or start one on this machine; once per process.
 
-    ValueError, soon, when no cluster answers there or it runs another Ray or Python.
+    ValueError, soon, when no cluster answers there or it runs another Ray or Python. RunStopped when it cannot be
+    started here.
+
+    show  say that it is starting, on a line of its own
     """
-    version = tuple(int(part) for part in ray.__version__.split(".")[:2])
-    if not TESTED[0] <= version < TESTED[1]:
-        raise ValueError(f"Ray {ray.__version__} is untested here; install ray>=2.57,<2.62")
+    check_version()
     if not ray.is_initialized():
         # Ray reports through us; its own banners, bars and worker echoes would bury the progress line.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -96,14 +98,26 @@ def join(address: str | None = None) -> Resources:
             except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:  # other versions, nothing there
                 raise ValueError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from None
         else:
-            with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
-                start(address="local", include_dashboard=False, object_store_memory=_object_store_bytes())
+            settings = {"include_dashboard": False, "object_store_memory": _object_store_bytes()}
+
+            def start_here() -> None:
+                with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
+                    start(address="local", **settings)
+
+            start_patiently(start_here, show=show)
         if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # What Ray has to say about lost workers would go to our standard output, whatever it was told above.
     ray_logging.stdout_deduplicator.skip_re = re.compile("")
     return Resources(nodes=_nodes(), more=_more_nodes())
+
+
+def check_version() -> None:
+    """Raise ValueError for a Ray that was not tried."""
+    version = tuple(int(part) for part in ray.__version__.split(".")[:2])
+    if not TESTED[0] <= version < TESTED[1]:
+        raise ValueError(f"Ray {ray.__version__} is untested here; install ray>=2.57,<2.62")
 
 
 def check_reachable(address: str) -> None:

@@ -75,7 +75,7 @@ class OnRay:
 
         from ndvr.pipeline.cluster import cluster
 
-        resources = cluster.join(workers.address)
+        resources = cluster.join(workers.address, show=workers.progress)
         wanted = workers.workers or resources.gpus or resources.cpus
         count = max(1, min(n_tasks, wanted))
 

@@ -145,7 +145,7 @@ class Status:
     def _rates(self) -> list[str]:
         if len(self._moments) < 2:
             waited = tqdm.format_interval(time.monotonic() - self.began_s)
-            return [f"{'at work, nothing committed yet' if self.passes else 'starting'}, {waited}"]
+            return [f"{'at work, nothing committed yet' if self.passes else 'starting Ray'}, {waited}"]
         old, new = self._moments[0], self._moments[-1]
         rate = (new.settled - old.settled) / max(new.at_s - old.at_s, 1e-9)
         unsettled = (self.total or 0) - self.totals.settled

@@ -109,7 +109,7 @@ def test_a_total_that_nobody_knows_is_not_guessed():
 def test_before_anything_was_committed_the_line_says_what_it_waits_for():
     status = Status(10, show=False)
     status._tick()
-    assert status.text(None) == "extract 0/10 videos | starting, 00:00"
+    assert status.text(None) == "extract 0/10 videos | starting Ray, 00:00"
     status.begin_pass({"decode": 2}, on_ray=False)
     assert status.text(None) == "extract 0/10 videos | at work, nothing committed yet, 00:00"
 

@@ -1,0 +1,108 @@
+"""Start Ray on this machine, however slow the machine is.
+
+Ray gives its own processes 30 seconds to come up, a number in its code, and a busy machine may take longer. Here they
+get a minute, and when that is too little are started again with more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import services
+
+from ndvr.operators.errors import RunStopped
+from ndvr.pipeline.progress import Line, Ticker
+
+WAITS_S = (60.0, 120.0, 240.0)  # of each try
+_TOO_SLOW = re.compile(r"timed? ?out|may not have started|failed to (start|connect to) gcs|overloaded", re.IGNORECASE)
+
+
+def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
+    """Call `start`, which starts Ray, again while it takes too long.
+
+    RunStopped in one sentence when Ray does not come up; passing when it was only slow.
+    """
+    line, began = Line(show=show), time.monotonic()
+    before = _children()
+    with Ticker(lambda: line.show(lambda width: f"starting Ray ... {time.monotonic() - began:.0f} s")):
+        for number, wait_s in enumerate(WAITS_S, start=1):
+            try:
+                with _waiting(wait_s):
+                    start()
+                break
+            except Exception as error:  # Ray raises nothing more special
+                _clear_away(before)
+                reason = " ".join(str(error).split())
+                if not _TOO_SLOW.search(reason):
+                    raise RunStopped(f"Ray cannot be started on this machine: {reason}") from error
+                if number == len(WAITS_S):
+                    raise RunStopped(
+                        f"Ray did not start within {wait_s:.0f} s, tried {number} times: this machine is too busy; run "
+                        "the same command again later",
+                        passing=True,
+                    ) from error
+                Line().show(
+                    lambda width, wait_s=wait_s: f"Ray did not start within {wait_s:.0f} s, trying again", last=True
+                )
+    line.clear()
+
+
+@contextlib.contextmanager
+def _waiting(wait_s: float) -> Iterator[None]:
+    """Let Ray wait so long for its own processes."""
+    once, variable = services.get_node, "RAY_gcs_server_port_wait_time_s"
+    given = os.environ.get(variable)
+
+    def get_node(*arguments: Any) -> Any:
+        # Ray looks at its clock after a failure only: until ours has run down, there is none.
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                return once(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = get_node
+    os.environ.setdefault(variable, str(int(wait_s)))
+    try:
+        yield
+    finally:
+        services.get_node = once
+        if given is None:
+            os.environ.pop(variable, None)
+
+
+def _clear_away(before: set[int]) -> None:
+    """End what a start that failed has left of Ray's processes."""
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+    for process in _children() - before:
+        if b"/ray/" in _command(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def _children() -> set[int]:
+    """List the processes that this one has started and that still run."""
+    listed: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            listed |= {int(each) for each in path.read_text().split()}
+    return listed
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
