@@ -41,6 +41,7 @@ COMMANDS = {
         "evaluate": "ndvr.benchmarks.commands:evaluate",
     },
     "Before you start": {
+        "doctor": "ndvr.pipeline.commands.doctor:doctor",
         "methods": "ndvr.pipeline.commands.methods:methods",
         "plan": "ndvr.pipeline.commands.plan:plan",
     },

@@ -16,10 +16,13 @@ that is how the file to decode comes in (sandbox.py).
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import platform
 import resource
 import struct
+import subprocess
+import sys
 from collections.abc import Sequence
 
 WALLS = ("no new privileges", "another user", "limits", "landlock", "seccomp")
@@ -86,6 +89,31 @@ def raise_walls(
 def missing(standing: Sequence[str]) -> tuple[str, ...]:
     """The walls that keep a decoder from files, network and programs and are not there: landlock, seccomp or none."""
     return tuple(wall for wall in ("landlock", "seccomp") if not any(each.startswith(wall) for each in standing))
+
+
+def missing_text(standing: Sequence[str]) -> str:
+    """Say which walls that matter a decoder has not around it; nothing when it has all."""
+    lacking = missing(standing)
+    if not lacking:
+        return ""
+    return (
+        f"no {' and no '.join(lacking)} on this machine: a file made to take over a decoder could read other files or "
+        "call home; take such videos from people you trust, or use Linux 5.13 or later"
+    )
+
+
+def on_this_machine() -> tuple[str, ...]:
+    """Name the walls that can be raised here, by raising them around a process that then ends."""
+    code = f"import json; from {__name__} import raise_walls; print(json.dumps(raise_walls()))"
+    # Modules are found as they are here.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environment
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _become_nobody() -> bool:

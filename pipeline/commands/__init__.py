@@ -6,6 +6,7 @@ search        index, search
 library       show, explain, remove, fsck, gc, fit-pca
 plan          plan
 methods       methods
+doctor        doctor
 options       options that several commands share
 option_types  what may be given, nearest spellings, completion
 """

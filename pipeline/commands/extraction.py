@@ -69,6 +69,7 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     """
     settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
 
+    from ndvr.operators.sandbox.walls import missing_text
     from ndvr.operators.video.decode import Limits
     from ndvr.pipeline.estimate.result import compare
     from ndvr.pipeline.extraction import extract as run
@@ -85,6 +86,8 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     if estimate and not as_json:
         with open(estimate, encoding="utf-8") as file:
             click.echo(compare(json.load(file), summary.to_json()))
+    if summary.record and (text := missing_text(summary.record.walls)):
+        click.echo(f"WARNING: {text}", err=True)
     if summary.failed or summary.unlisted:
         raise SystemExit(1)
 

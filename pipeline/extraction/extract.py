@@ -26,6 +26,7 @@ from ndvr.operators.library.receipt_files import COMMITS
 from ndvr.operators.library.runs import close_run, new_run, open_run
 from ndvr.operators.library.shards import SHARDS, Write
 from ndvr.operators.rows import table
+from ndvr.operators.sandbox.walls import on_this_machine
 from ndvr.operators.storage.manifest import Manifest, read_manifest
 from ndvr.operators.video import decoders
 from ndvr.operators.video.decode import Limits
@@ -152,7 +153,13 @@ def recording(
     window_bytes = {method: config.window_bytes for method, config in settings.configs.items()}
     status = Status(len(plan.todo), window_bytes=window_bytes, show=progress)
     run = Run(id=new_run(), settings=settings, plan=plan, status=status)
-    record = RunRecord(run=run.id, library=summary.library, settings=arguments, configs=settings.config_names)
+    record = RunRecord(
+        run=run.id,
+        library=summary.library,
+        settings=arguments,
+        configs=settings.config_names,
+        walls=list(on_this_machine()),
+    )
     began = time.monotonic()
     try:
         with recorded(record, status=status, summary=summary, write=settings.library.store.write):

@@ -209,6 +209,9 @@ class RunRecord:
     host: str = field(default_factory=platform.node)
     process: int = field(default_factory=os.getpid)
     versions: dict[str, str | None] = field(default_factory=lambda: versions())
+    walls: list[str] = field(
+        default_factory=list
+    )  # around decoders on this machine, as operators.sandbox.walls has them
     cluster: dict[str, int] = field(default_factory=dict)  # cpus, gpus, nodes
     counts: dict[str, Any] = field(default_factory=dict)  # videos, done, skipped, failed, open; partial, windows ...
     seconds: RunSeconds = field(default_factory=RunSeconds)
