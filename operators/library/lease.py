@@ -9,7 +9,7 @@ stores and network file systems do not have. The file is touched while the work 
 
 Who is dead. A writer on this machine whose process is gone. Of one elsewhere no clock is trusted: its lock must not
 have changed for two minutes, part of which may lie before we came, by the store's own times (its file against one
-written now), and for longer than a beat we must have watched it ourselves. So a clock that is a day wrong neither
+written now), and for two beats we must have watched it ourselves. So a clock that is a day wrong neither
 locks a library nor takes it from a living writer. The same holds for a lock that nobody can read.
 
 What a dead writer may still do. It may only have slept, and wake up in the middle of anything. So
@@ -45,6 +45,7 @@ from typing import Any
 
 from ndvr.operators.library.fencing import LOCKS, REVOKED, lock_of, revoke, seal
 from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.text_files import visible
 
 BEAT_S = 15.0
 SILENT_S = 120.0
@@ -158,7 +159,7 @@ class Lock:
             assert self.holder is not None
             return _born(self.holder["pid"]) != self.holder.get("born")
         watched_s = time.monotonic() - self.seen
-        return self.silent_s >= SILENT_S and watched_s >= min(BEAT_S * 4 / 3, SILENT_S)
+        return self.silent_s >= SILENT_S and watched_s >= min(2 * BEAT_S, SILENT_S)
 
     def __str__(self) -> str:
         holder = self.holder
@@ -213,7 +214,7 @@ class Others:
             if time.monotonic() - told >= min(_TELL_S, SILENT_S):
                 told = time.monotonic()
                 sys.stderr.write(
-                    f"waiting for {locks[0]}: it has not changed for {locks[0].silent_s:.0f} s; after "
+                    f"waiting for {visible(str(locks[0]))}: it has not changed for {locks[0].silent_s:.0f} s; after "
                     f"{SILENT_S:.0f} s its writer is taken for dead\n"
                 )
             time.sleep(min(1.0, SILENT_S / 20))
