@@ -16,7 +16,6 @@ reader sees whole, committed shards at any moment, and a killed run leaves nothi
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,8 +76,14 @@ class Library:
         try:
             written = self.store.read_json(DESCRIPTION).get("format")
         except FileNotFoundError:
+            if self.store.names(CONFIGS):
+                raise Damaged(f"{self}/{DESCRIPTION}", "it is missing", remedy(self.store)) from None
             raise FileNotFoundError(f"no library at {self}; `ndvr extract VIDEOS {self}` makes one") from None
-        except (NotADirectoryError, json.JSONDecodeError) as error:
+        except NotADirectoryError as error:
+            raise ValueError(f"{self} is not a library: {error}") from error
+        except (ValueError, AttributeError) as error:
+            if self.store.names(CONFIGS):
+                raise Damaged(f"{self}/{DESCRIPTION}", "it is no JSON object", remedy(self.store)) from error
             raise ValueError(f"{self} is not a library: {error}") from error
         if written != FORMAT:
             raise ValueError(
@@ -107,6 +112,10 @@ class Library:
         names = self.store.names(CONFIGS)
         found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
         return {name: self._config(name, sealed=f"{name}{SEAL}" in names) for name in found}
+
+    def config(self, name: str) -> Config:
+        """Read one configuration. FileNotFoundError when it is not there, ValueError when it is damaged."""
+        return self._config(name, sealed=self.store.exists(f"{CONFIGS}/{name}{SEAL}"))
 
     def _config(self, name: str, *, sealed: bool) -> Config:
         data, place = self.store.read(f"{CONFIGS}/{name}.json"), f"{self}/{CONFIGS}/{name}.json"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.library.fencing import ignored, write_fenced
 from ndvr.operators.rows import LEDGER
-from ndvr.operators.storage.sealed import SealedTable, read_sealed_json, seal_json, seal_table
+from ndvr.operators.storage.sealed import Damaged, SealedTable, read_sealed_json, seal_json, seal_table
 from ndvr.operators.storage.store import Store, file_name
 
 COMMITS, FOLDED, SNAPSHOTS = "commits", "ledger", "snapshots"
@@ -60,6 +60,8 @@ def open_snapshot(store: Store, name: str) -> Snapshot:
     values = read_sealed_json(store, name, remedy=remedy(store))
     known = {each.name for each in fields(Snapshot)}
     snapshot = Snapshot(**{key: value for key, value in values.items() if key in known})
+    if not {"number", "ledger", "folded", "retired"} <= values.keys():
+        raise Damaged(source, "it does not say what it should", remedy(store))
     for part in snapshot.ledger:
         file_name(part["name"], source)
     for commit in snapshot.folded:
@@ -78,16 +80,39 @@ class LedgerFiles:
     commits: list[str]
 
     @classmethod
-    def now(cls, store: Store) -> LedgerFiles:
+    def now(cls, store: Store, *, lost: bool = False) -> LedgerFiles:
+        """List them. Damaged when all snapshots are lost, unless `lost` says that this is no matter."""
         commits = store.names(COMMITS)  # before the snapshot, see above
         snapshots = [name for name in store.names(SNAPSHOTS) if name.endswith(".json")]
         files = [f"{folder}/{name}" for folder, names in ((COMMITS, commits), (SNAPSHOTS, snapshots)) for name in names]
         late = ignored(store, files)
         counting = [name for name in files if name not in late]
         latest = max((name for name in counting if name.startswith(f"{SNAPSHOTS}/")), default=None)
+        if latest is None and not lost:
+            _refuse_lost_snapshots(store)
         snapshot = open_snapshot(store, latest) if latest else Snapshot()
         commits = [name.removeprefix(f"{COMMITS}/") for name in counting if name.startswith(f"{COMMITS}/")]
         return cls(snapshot, latest, sorted(set(commits) - set(snapshot.folded)))
+
+
+def _refuse_lost_snapshots(store: Store) -> None:
+    """Damaged when there are ledger files, no snapshot, and receipts in those that no commit has: loss is no emptiness.
+
+    A first fold that was killed has left a file whose receipts are all in commits, too.
+    """
+    for name in store.names(FOLDED):
+        lost = receipt_keys([read_folded(store, name)]) - receipt_keys([read_commits(store, store.names(COMMITS))])
+        if lost and not store.names(SNAPSHOTS):  # which a fold would have written meanwhile
+            raise Damaged(f"{store}/{SNAPSHOTS}", "no snapshot is there, and ledger files are", remedy(store))
+
+
+# What tells receipts apart: the rest of a row belongs to these.
+KEY = ("video_id", "method", "config", "run", "attempt", "kind", "piece", "shard", "shard_row", "sha256", "finished")
+
+
+def receipt_keys(parts: Iterable[pa.Table]) -> set[tuple[Any, ...]]:
+    """Make what tells each receipt from others."""
+    return {key for part in parts for key in zip(*(part[name].to_pylist() for name in KEY))}
 
 
 def commit(store: Store, stem: str, receipts: pa.Table) -> None:
@@ -98,12 +123,20 @@ def commit(store: Store, stem: str, receipts: pa.Table) -> None:
 def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
     """Read all receipts, or those of some videos, at a cost that goes by their number and not by the library's size."""
     ids_wanted = None if ids is None else sorted(ids)
-    return _retried(lambda: _receipts(store, LedgerFiles.now(store), ids_wanted))
+    try:
+        return _retried(lambda: _receipts(store, LedgerFiles.now(store), ids_wanted))
+    except FileNotFoundError as error:
+        raise Damaged(f"the ledger of {store}", f"a file of it is missing: {error}", remedy(store)) from error
 
 
 def read_commits(store: Store, names: Sequence[str]) -> pa.Table:
     """Read the receipts of some commits."""
     return _joined(_mapped(partial(_commit, store, None), names))
+
+
+def read_folded(store: Store, name: str) -> pa.Table:
+    """Read the receipts of a file of ledger/."""
+    return _folded(store, None, f"{FOLDED}/{name}")
 
 
 def _receipts(store: Store, files: LedgerFiles, ids: list[str] | None) -> pa.Table:
@@ -208,9 +241,21 @@ def fold(store: Store, *, fewest: int = FEWEST_COMMITS) -> bool:
         retired=[f"{FOLDED}/{old}" for old in merged],
         before=hashlib.sha256(store.read(files.snapshot_file)).hexdigest() if files.snapshot_file else "",
     )
-    write_fenced(store, after.stem, ".json", lambda name: store.write_json(name, seal_json(vars(after))))
+    write_snapshot(store, after)
     _remove_retired(store, before)
     return True
+
+
+def write_snapshot(store: Store, snapshot: Snapshot) -> None:
+    """Make a snapshot hold."""
+    write_fenced(store, snapshot.stem, ".json", lambda name: store.write_json(name, seal_json(vars(snapshot))))
+
+
+def counting_commits(store: Store) -> list[str]:
+    """List the commits that lie there, folded or not, but for those of writers that were taken over."""
+    names = store.names(COMMITS)
+    late = ignored(store, [f"{COMMITS}/{name}" for name in names])
+    return [name for name in names if f"{COMMITS}/{name}" not in late]
 
 
 def write_folded(store: Store, name: str, rows: pa.Table) -> dict[str, Any]:

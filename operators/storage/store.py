@@ -175,6 +175,23 @@ class Store:
         selector = pafs.FileSelector(self._at(""), allow_not_found=True)
         return not self._patiently(lambda: self._fs[0].get_file_info(selector))
 
+    def walk(self, folder: str) -> list[str]:
+        """List the files at any depth below `folder`, by their names relative to the root, sorted."""
+        top = self._at(folder)
+        with self._errors_explained():
+            infos = self._fs[0].get_file_info(pafs.FileSelector(top, recursive=True, allow_not_found=True))
+        return sorted(f"{folder}{info.path[len(top) :]}" for info in infos if info.type == pafs.FileType.File)
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, which is one copy in an object store. FileNotFoundError when it is not there."""
+        if self.remote:
+            self.write(to, self.read(name))
+            self.remove(name)
+        else:
+            target = self.folder / inside_name(to, self.root)
+            make_folder(target.parent)
+            os.replace(self._at(name), target)
+
     def remove(self, *names: str) -> None:
         """Remove files, some of which may not be there."""
         if self.remote and len(names) > 1:

@@ -50,16 +50,17 @@ def show(library: str, failures: bool, as_list: bool, runs: bool, as_json: bool)
 @click.command()
 @click.argument("library", type=LIBRARY)
 @click.option("--digest", is_flag=True, help="Print one hash of all that LIBRARY holds, whatever runs made it.")
+@click.option("--repair", is_flag=True, help="Mend what is found; videos that lost something are due again.")
 @quiet_option
 @json_option
-def fsck(library: str, digest: bool, quiet: bool, as_json: bool) -> None:
+def fsck(library: str, digest: bool, repair: bool, quiet: bool, as_json: bool) -> None:
     """Check LIBRARY: recount its rows, rehash its features.
 
     Also finds files that nothing names. Exit code 0: sound; 1: something is missing or changed.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
-    found = care.fsck(library, progress=not quiet)
+    found = care.fsck(library, repair=repair, progress=not quiet)
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
     elif digest and found.sound:

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from ndvr.operators.library.library import RUNS, Library
 from ndvr.operators.library.runs import recover
+from ndvr.operators.storage.sealed import seal_json
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.runs._bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.runs.status import Status
@@ -239,7 +240,7 @@ class RunRecord:
         return asdict(self)
 
     def data(self) -> bytes:
-        return (json.dumps(self.to_json(), indent=2, ensure_ascii=False, default=str) + "\n").encode()
+        return (json.dumps(seal_json(self.to_json()), indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunRecord:

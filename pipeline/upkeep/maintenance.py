@@ -13,33 +13,63 @@ import pyarrow as pa
 from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
 from ndvr.operators.library.lease import Lease
-from ndvr.operators.library.library import Library
+from ndvr.operators.library.library import DESCRIPTION, Library
 from ndvr.operators.library.receipt_files import commit, fold
+from ndvr.operators.library.repair import TRASH, mend, restore_description
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO, LEDGER, REMOVED_CONTENT, table
+from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair, visible
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import recover_runs
 
 
-def fsck(library: str | Path, *, progress: bool = True) -> Audit:
-    """Read every shard and compare it with the ledger; see ndvr.operators.library.audit."""
-    opened = Library(library)
+def fsck(library: str | Path, *, repair: bool = False, progress: bool = True) -> Audit:
+    """Read every shard and compare it with the ledger; see ndvr.operators.library.audit.
+
+    repair: mend what was found (ndvr.operators.library.repair) and check once more. Locked while somebody writes.
+    """
+    if not repair:
+        return _audit(library, progress)
+    restored = restore_description(Store(library))
+    store = Library(library).store
+    done = [f"{DESCRIPTION} was written again"] if restored else []
+    with Lease(store, "ndvr fsck --repair"):
+        for _ in range(_ROUNDS):
+            report = _audit(store, progress)
+            if not report.damage:
+                break
+            done += mend(Library(store), report.damage)
+        report = _audit(store, progress)
+    report.repaired = done
+    return report
+
+
+_ROUNDS = 4  # of mending: shards can be checked when the ledger is whole, lost commits be seen when shards are checked
+
+
+def _audit(library: str | Path | Store, progress: bool) -> Audit:
     with Progress("fsck", 1, "shard", show=progress) as bar:
-        return audit(opened, lambda done, total: bar.follow(done, total, ""))
+        return audit(Library(library), lambda done, total: bar.follow(done, total, ""))
 
 
 def audit_text(report: Audit) -> str:
     """Say for a person what was checked, what is wrong, and what to do."""
-    lines = [f"PROBLEM: {problem}" for problem in report.problems]
+    lines = [f"repaired: {what}" for what in report.repaired]
+    lines += [f"PROBLEM: {problem}" for problem in report.problems]
     lines += [f"left over: {leftover}" for leftover in report.leftovers]
     verdict = "sound" if report.sound else f"{len(report.problems)} problems"
     lines.append(
         f"{report.library}: {verdict}; {report.videos:,} videos, {report.rows:,} rows in {report.shards:,} shards, "
         f"{report.bytes / 1e6:,.1f} MB of features, all as they were written"
         if report.sound
-        else f"{report.library}: {verdict}; extract the videos named again, or restore the files"
+        else f"{report.library}: {verdict}; `ndvr fsck {report.library} --repair` mends what can be mended"
     )
+    if report.repaired:
+        lines.append(
+            "run the extraction or import that made the library again: it makes what was given up; files that were "
+            f"set aside lie in {report.library}/{TRASH}"
+        )
     if report.leftovers:
         lines.append(f"left-overs do no harm; ndvr gc {report.library} removes them")
     return "\n".join(lines)

@@ -99,6 +99,7 @@ def test_weights_of_another_width_are_refused_before_comparing(tmp_path):
     (config,) = Library(tmp_path / "lib").configs.values()
     changed = config.to_json() | {"options": config.options | {"dims": None}}
     write_json(tmp_path / "lib" / CONFIGS / f"{config.name}.json", changed)
+    (tmp_path / "lib" / CONFIGS / f"{config.name}.sha256").unlink()
     with pytest.raises(ValueError, match=r"have shape \[512\], tca under these settings compares \[1024\]"):
         similarity(tmp_path / "lib", tmp_path / "lib", tmp_path / "scores", method="tca", weights="random")
 

@@ -256,6 +256,7 @@ class TestSimilarity:
         (config,) = (other / "configs").glob("*.json")
         about = json.loads(config.read_text())
         config.write_text(json.dumps(about | {"weights_digest": "0" * 64}))
+        config.with_suffix(".sha256").unlink()
         done = run("similarity", library[0], other, tmp_path / "s")
         assert done.exit_code == 2
         assert "cannot be compared: their weights_digest differ" in done.stderr

@@ -147,6 +147,7 @@ def test_what_cannot_be_learnt_from_is_one_sentence_and_exit_code_2(raw, tmp_pat
     shutil.copytree(raw, narrow)
     (about,) = (narrow / "configs").glob("*.json")
     about.write_text(json.dumps(json.loads(about.read_text()) | {"feature_shape": [1024]}))
+    about.with_suffix(".sha256").unlink()
     for library, options, sentence in (
         (tmp_path / "nowhere", (), "no library at "),
         (
