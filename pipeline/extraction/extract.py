@@ -140,7 +140,7 @@ def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summar
         failed=count_failures([*plan.failed_before.values(), *("crash" for _ in plan.lost)]),
         quarantined=len(plan.quarantined) + len(plan.lost),
         ignored=manifest.ignored,
-        other_names=sum(map(len, manifest.other_names.values())),
+        other_names=manifest.other_names,
         unlisted=manifest.unreadable,
     )
 

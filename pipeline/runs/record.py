@@ -59,7 +59,7 @@ class Summary:
     skipped: dict[str, int] = field(default_factory=dict)  # by reason
     failed: dict[str, int] = field(default_factory=dict)  # by class
     ignored: dict[str, int] = field(default_factory=dict)  # files of the folder that are no videos, by extension
-    other_names: int = 0  # links to files that are videos already
+    other_names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # id -> links to the same file
     unlisted: dict[str, str] = field(default_factory=dict)  # folder or file that could not be looked at -> why
     growing: list[str] = field(default_factory=list)  # ids of files whose size changed between planning and reading
     quarantined: int = 0  # of the failed: left alone, for bringing down decoders
@@ -132,8 +132,8 @@ def summary_text(summary: Summary) -> str:
     if summary.ignored:
         kinds = ", ".join(f"{extension} {count}" for extension, count in summary.ignored.items())
         lines.append(f"ignored {sum(summary.ignored.values()):,} files that are no videos by name ({kinds})")
-    if summary.other_names:
-        lines.append(f"{summary.other_names:,} further names (links) of the same files: each file is one video")
+    if n_names := sum(map(len, summary.other_names.values())):
+        lines.append(f"{n_names:,} further names (links) of the same files: each file is one video")
     if summary.growing:
         lines.append(
             f"{len(summary.growing):,} files changed in size between planning and reading (such as "

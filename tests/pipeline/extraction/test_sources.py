@@ -95,6 +95,8 @@ def test_further_names_of_the_same_file_are_counted_and_are_no_videos(tmp_path):
     assert done.exit_code == 0, done.output
     assert "1 videos: 0 done, 1 skipped (already done)" in done.stdout
     assert "2 further names (links) of the same files" in done.stdout
+    found = json.loads(run("extract", videos, tmp_path / "lib", "--json", "--quiet").stdout)
+    assert found["other_names"] == {"a.mp4": ["hard.mp4", "link.mp4"]}
 
 
 def test_a_file_that_had_another_size_when_it_was_read_is_told():
