@@ -38,6 +38,8 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
                 with _waiting(wait_s):
                     start()
                 break
+            except ValueError:  # a wrong setting in Ray's environment
+                raise
             except Exception as error:  # Ray raises nothing more special
                 _clear_away(before)
                 reason = " ".join(str(error).split())
@@ -49,10 +51,12 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
                         "the same command again later",
                         passing=True,
                     ) from error
-                Line().show(
-                    lambda width, wait_s=wait_s: f"Ray did not start within {wait_s:.0f} s, trying again", last=True
-                )
+                Line().show(_always(f"Ray did not start within {wait_s:.0f} s, trying again"), last=True)
     line.clear()
+
+
+def _always(text: str) -> Callable[[int | None], str]:
+    return lambda width: text
 
 
 @contextlib.contextmanager
@@ -94,10 +98,13 @@ def _clear_away(before: set[int]) -> None:
 
 def _children() -> set[int]:
     """List the processes that this one has started and that still run."""
-    listed: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
+    # /proc/PID/task/TID/children is shorter, but leaves some out while others end.
+    listed, own = set(), str(os.getpid())
+    for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            listed |= {int(each) for each in path.read_text().split()}
+            fields = path.read_text().rpartition(")")[2].split()  # the name before it may hold anything
+            if fields[1] == own:
+                listed.add(int(path.parent.name))
     return listed
 
 

@@ -98,11 +98,10 @@ def join(address: str | None = None, *, show: bool = False) -> Resources:
             except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:  # other versions, nothing there
                 raise ValueError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from None
         else:
-            settings = {"include_dashboard": False, "object_store_memory": _object_store_bytes()}
 
             def start_here() -> None:
                 with _native_stderr_closed():  # "local": never one that somebody else has started on this machine
-                    start(address="local", **settings)
+                    start(address="local", include_dashboard=False, object_store_memory=_object_store_bytes())
 
             start_patiently(start_here, show=show)
         if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
