@@ -100,6 +100,11 @@ class Entry:
         return [] if self._kept_out is not None else [Row(self._columns, at) for at in self._pieces]
 
     @property
+    def shards(self) -> set[str]:
+        """The shards that its features are in."""
+        return {self._columns["shard"][at] for at in self._pieces}
+
+    @property
     def status(self) -> str:
         if self._kept_out is not None:
             return "skipped"

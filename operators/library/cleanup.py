@@ -20,6 +20,7 @@ from ndvr.operators.library._ledger import History
 from ndvr.operators.library.fencing import check, ignored_files
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
 from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, commit, read_receipts
+from ndvr.operators.library.repair import Trash
 from ndvr.operators.library.shards import SHARDS, write_shard
 from ndvr.operators.rows import LEDGER, table
 
@@ -33,6 +34,7 @@ class Tidied:
     rewritten: list[str] = field(default_factory=list)  # shards with dead rows beside live ones
     rows: int = 0  # dead, in shards that are named
     bytes: int = 0  # freed
+    trash: str = ""  # the folder where they lie now
 
 
 def tidy(
@@ -42,14 +44,17 @@ def tidy(
     ids: Collection[str] | None = None,
     old_versions: bool = False,
     dry: bool = False,
+    trash: Trash | None = None,
 ) -> Tidied:
     """Clear up after runs whose id begins with `run`, or the whole library. Call it with the lease only.
 
     ids           the videos these runs were about, where known: then the cost goes by their number
     old_versions  also drop features of files that have changed since
     dry           only say what would be done
+    trash         where files are moved; None: they are removed
     """
     done, store = Tidied(), library.store
+    discard = trash.put if trash else store.remove
     sizes = {
         f"{config}/{name}": size
         for config in library.configs
@@ -76,11 +81,12 @@ def tidy(
                 shards.append(f"{SHARDS}/{shard}")
                 if not dry:
                     _clear(library, config, shard, alive, _given_up(rows, receipts_of_config))
+                    discard(f"{SHARDS}/{shard}")
     done.orphans += ignored_files(store)
     if not dry:
         check(store)
         for name in done.orphans:
-            store.remove(name)
+            discard(name)
     gone = [name.removeprefix(f"{SHARDS}/") for name in (*done.orphans, *done.dropped)]
     done.bytes += sum(sizes.get(name, 0) for name in gone)
     return done
@@ -111,7 +117,6 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
         write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
         receipts.append(_moved(alive, f"{config}/{name}", now))
     commit(library.store, name.removesuffix(".parquet"), pa.concat_tables(receipts))
-    library.store.remove(f"{SHARDS}/{shard}")
 
 
 def _rows_of(pieces: pa.Table) -> np.ndarray:

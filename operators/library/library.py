@@ -174,6 +174,12 @@ class Library:
         receipts = read_receipts(self.store, {*ids, EVERY_VIDEO})
         return Lookup(receipts, {config: latest(of_config(receipts, config)) for config in configs})
 
+    def lost_shards(self, entries: Iterable[Entry]) -> set[str]:
+        """Find the shards that entries name and that are not there, by listing their folders once."""
+        named = {shard for entry in entries for shard in entry.shards}
+        folders = {shard.partition("/")[0] for shard in named}
+        return named - {f"{folder}/{name}" for folder in folders for name in self.store.names(f"{SHARDS}/{folder}")}
+
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
         """Find what is kept of every video, by id and content (SHA-256): of a changed file the older features too."""
         return History(of_config(self.ledger, config)).versions()

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 import pyarrow as pa
@@ -42,6 +42,7 @@ from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.store import Store
 
 TRASH = "trash"
+_TIME = "%Y%m%dT%H%M%S"
 Kind = Literal["snapshot", "ledger", "commit", "configuration", "record", "shard", "orphan"]
 _LEDGER: tuple[Kind, ...] = ("snapshot", "ledger", "commit")
 
@@ -211,7 +212,16 @@ class Trash:
 
     def __init__(self, store: Store):
         self.store = store
-        self.folder = f"{TRASH}/{datetime.now(timezone.utc).strftime('%Y%m%dT%H%M%S')}"
+        self.folder = f"{TRASH}/{datetime.now(timezone.utc).strftime(_TIME)}"
+
+    def expire(self, *, days: float) -> None:
+        """Remove for good what has lain here for so long."""
+        limit = datetime.now(timezone.utc) - timedelta(days=days)
+        for name in self.store.walk(TRASH):
+            with contextlib.suppress(ValueError, IndexError):
+                when = datetime.strptime(name.split("/")[1], _TIME).replace(tzinfo=timezone.utc)
+                if when <= limit:
+                    self.store.remove(name)
 
     def put(self, name: str) -> None:
         """Move a file here, if it is there."""

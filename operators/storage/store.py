@@ -178,8 +178,8 @@ class Store:
     def walk(self, folder: str) -> list[str]:
         """List the files at any depth below `folder`, by their names relative to the root, sorted."""
         top = self._at(folder)
-        with self._errors_explained():
-            infos = self._fs[0].get_file_info(pafs.FileSelector(top, recursive=True, allow_not_found=True))
+        selector = pafs.FileSelector(top, recursive=True, allow_not_found=True)
+        infos = self._patiently(lambda: self._fs[0].get_file_info(selector))
         return sorted(f"{folder}{info.path[len(top) :]}" for info in infos if info.type == pafs.FileType.File)
 
     def move(self, name: str, to: str) -> None:

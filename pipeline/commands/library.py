@@ -75,15 +75,17 @@ def fsck(library: str, digest: bool, repair: bool, quiet: bool, as_json: bool) -
 @click.argument("library", type=LIBRARY)
 @click.option("--old-versions", is_flag=True, help="Also features of files that have changed since.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
+@click.option("--force", is_flag=True, help="Also more than a tenth of it, and shards whose receipts are lost.")
+@click.option("--empty-trash", is_flag=True, help="Remove it for good now, and what was moved to trash/ before.")
 @json_option
-def gc(library: str, old_versions: bool, dry: bool, as_json: bool) -> None:
+def gc(library: str, old_versions: bool, dry: bool, force: bool, empty_trash: bool, as_json: bool) -> None:
     """Remove from LIBRARY what nothing needs.
 
-    That is what killed runs left, and the rows of removed videos.
+    That is what killed runs left, and the rows of removed videos. It lies in LIBRARY/trash for a week.
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
-    done = care.gc(library, old_versions=old_versions, dry=dry)
+    done = care.gc(library, old_versions=old_versions, dry=dry, force=force, empty_trash=empty_trash)
     click.echo(json.dumps(asdict(done)) if as_json else care.tidied_text(done, dry=dry))
 
 

@@ -145,6 +145,7 @@ def _import_all(
     """Import every file that is new, changed or to be tried again, and count what became of each."""
     began = time.monotonic()
     entries = library.entries(config.name)
+    lost = library.lost_shards(entries.values())
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
     read = _reader(config)
     shards = _Shards(Write(library.store, {config.name: config}))
@@ -162,7 +163,8 @@ def _import_all(
         for file in files.walk(known):
             bar.follow(summary.videos, files.total, file.video_id)
             summary.videos += 1
-            outcome = _state(file, entries.get(file.video_id), read, retry)
+            entry = entries.get(file.video_id)
+            outcome = "todo" if entry and entry.shards & lost else _state(file, entry, read, retry)
             if outcome == "todo":
                 outcome, windows = _import_one(file, read, shards)
                 summary.windows += windows

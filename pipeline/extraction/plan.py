@@ -55,6 +55,7 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     all_configs = library.configs
     lookup = library.lookup({*configs.values(), *all_configs}, manifest.uris)
     known = {method: lookup.entries[config] for method, config in configs.items()}
+    lost = library.lost_shards(entry for entries in known.values() for entry in entries.values())
     stats = manifest.stats or stat_files(manifest.uris)
     extracted = [entries for name, entries in lookup.entries.items() if not _imported(all_configs.get(name))]
     others = find_others(manifest.uris, extracted, stats)
@@ -62,7 +63,10 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     plan = Plan(removed_contents=lookup.removed_contents)
     for video_id, uri in manifest.uris.items():
         entries = {method: entries.get(video_id) for method, entries in known.items()}
-        states = {method: _state(entry, uri, stats[video_id], retry) for method, entry in entries.items()}
+        states = {
+            method: "todo" if entry and entry.shards & lost else _state(entry, uri, stats[video_id], retry)
+            for method, entry in entries.items()
+        }
         if stats[video_id] and any(entry is not None and entry.gone for entry in entries.values()):
             plan.back.append(video_id)
         methods = [method for method, state in states.items() if state in ("todo", "verify")]

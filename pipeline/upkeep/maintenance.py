@@ -14,9 +14,10 @@ from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import DESCRIPTION, Library
-from ndvr.operators.library.receipt_files import commit, fold
-from ndvr.operators.library.repair import TRASH, mend, restore_description
+from ndvr.operators.library.receipt_files import commit, fold, remedy
+from ndvr.operators.library.repair import TRASH, Trash, ledger_damage, mend, orphan_damage, restore_description
 from ndvr.operators.library.runs import new_run
+from ndvr.operators.library.shards import SHARDS
 from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO, LEDGER, REMOVED_CONTENT, table
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair, visible
@@ -75,20 +76,62 @@ def audit_text(report: Audit) -> str:
     return "\n".join(lines)
 
 
-def gc(library: str | Path, *, old_versions: bool = False, dry: bool = False) -> Tidied:
-    """Remove what no snapshot references: orphans of killed runs, dead rows, removed videos; fold the ledger.
+KEPT_DAYS = 7  # of what was cleared away
+_MOST_SHARE, _FEW = 0.1, 5  # of the bytes in shards, and files: more go with `force` only
 
-    old_versions: also features of files that have changed since. Locked while somebody writes.
+
+def gc(
+    library: str | Path,
+    *,
+    old_versions: bool = False,
+    dry: bool = False,
+    force: bool = False,
+    empty_trash: bool = False,
+) -> Tidied:
+    """Move to trash/ what no snapshot references: orphans of killed runs, dead rows, removed videos; fold the ledger.
+
+    old_versions  also features of files that have changed since
+    force         also more than a tenth of the library, and shards whose receipts are lost
+    empty_trash   remove it all for good, and not only what was moved there a week ago
+    Locked while somebody writes; ValueError, and nothing is removed, while the library has lost files of its ledger.
     """
     opened = Library(library)
     with Lease(opened.store, "ndvr gc"):
+        if damage := ledger_damage(opened.store):
+            raise ValueError(f"{library}: {damage[0].text}; nothing was removed; {remedy(opened.store)}")
         if not dry:
             recover_runs(opened, patient=True)
-        done = tidy(opened, old_versions=old_versions, dry=dry)
-        if not dry:
-            fold(opened.store, fewest=1)
-            fold(opened.store, fewest=1)
+        planned = tidy(opened, old_versions=old_versions, dry=True)
+        if dry:
+            return planned
+        if not force:
+            _refuse_too_much(Library(opened.store), planned)
+        trash = Trash(opened.store)
+        trash.expire(days=KEPT_DAYS)
+        done = tidy(opened, old_versions=old_versions, trash=trash)
+        if empty_trash:
+            trash.expire(days=0)
+        elif opened.store.walk(trash.folder):
+            done.trash = f"{opened}/{trash.folder}"
+        fold(opened.store, fewest=1)
+        fold(opened.store, fewest=1)
         return done
+
+
+def _refuse_too_much(library: Library, planned: Tidied) -> None:
+    """ValueError when so much would go that a loss is more likely than a mess, or shards whose receipts are lost."""
+    known = {(config, *key) for config in library.configs for key in library.versions(config)}
+    if lost := orphan_damage(library, planned.orphans, known):
+        raise ValueError(
+            f"{library}: {lost[0].text}; nothing was removed; {remedy(library.store)}, and --force removes them anyway"
+        )
+    files = [name for name in (*planned.orphans, *planned.dropped) if name.startswith(f"{SHARDS}/")]
+    total = sum(sum(library.store.sizes(f"{SHARDS}/{config}").values()) for config in library.configs)
+    if len(files) > _FEW and planned.bytes > _MOST_SHARE * total:
+        raise ValueError(
+            f"{library}: {len(files):,} shards with {planned.bytes / 1e6:,.1f} of {total / 1e6:,.1f} MB would go, more "
+            f"than a tenth; nothing was removed: look with --dry-run, and give --force if that is right"
+        )
 
 
 def tidied_text(done: Tidied, *, dry: bool) -> str:
@@ -98,6 +141,8 @@ def tidied_text(done: Tidied, *, dry: bool) -> str:
     lines = [f"  {name}" for name in names]
     files = len(done.orphans) + len(done.dropped)
     lines.append(f"{would} {files:,} files and {done.rows:,} rows that nothing needs, {done.bytes / 1e6:,.1f} MB")
+    if done.trash:
+        lines.append(f"they lie in {done.trash} for {KEPT_DAYS} days; --empty-trash removes them for good now")
     return "\n".join(lines)
 
 

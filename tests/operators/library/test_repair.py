@@ -149,3 +149,62 @@ def test_nearly_every_kind_of_damage_is_found(made, tmp_path):
             silent.append(kind)
     # What the one before says, and the commits since, is the same.
     assert set(silent) <= {"the last snapshot is lost", "a bit of shards/*/* at 99%"}
+
+
+# --- what is cleared away, and what is not ------------------------------------------------------------------------
+
+
+def shards(place) -> list[str]:
+    return sorted(path.name for path in (place / "lib" / "shards").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["all snapshots are lost", "a ledger file is lost", "a commit is lost"])
+def test_gc_removes_nothing_of_a_library_that_has_lost_its_receipts(place, kind):
+    DAMAGE[kind](place)
+    before = shards(place)
+    found = CliRunner().invoke(main, ["gc", str(place / "lib")])
+    assert found.exit_code == 2 and "nothing was removed" in found.output
+    assert f"ndvr fsck {place / 'lib'} --repair" in found.output
+    assert shards(place) == before
+
+
+def test_gc_keeps_what_it_clears_away_for_a_week(made, place):
+    library = place / "lib"
+    run("remove", library, "e", "f", code=0)
+    (gone,) = set(shards(place)) - set(shards_after(place, code=0))
+    assert [path.name for path in (library / "trash").rglob("*.parquet")] == [gone]
+    (folder,) = (library / "trash").iterdir()
+    run("gc", library, code=0)
+    assert folder.exists()
+    folder.rename(folder.with_name("20200101T000000"))
+    run("gc", library, code=0)
+    assert not list((library / "trash").rglob("*.parquet"))
+
+
+def shards_after(place, *options, code) -> list[str]:
+    run("gc", place / "lib", *options, code=code)
+    return shards(place)
+
+
+def test_gc_empties_the_trash_when_asked(place):
+    run("remove", place / "lib", "e", "f", code=0)
+    shards_after(place, "--empty-trash", code=0)
+    assert not list((place / "lib" / "trash").rglob("*.parquet"))
+
+
+def test_gc_removes_a_large_share_only_when_forced(tmp_path):
+    for number in range(7):
+        imported(hdf5(tmp_path / f"{number}.hdf5", {f"v{number}": features(2, number)}), tmp_path / "lib")
+    run("remove", tmp_path / "lib", *(f"v{number}" for number in range(6)), code=0)
+    before = shards(tmp_path)
+    found = CliRunner().invoke(main, ["gc", str(tmp_path / "lib")])
+    assert found.exit_code == 2 and "more than a tenth; nothing was removed" in found.output
+    assert shards(tmp_path) == before
+    assert len(shards_after(tmp_path, "--force", code=0)) == 1
+
+
+def test_import_makes_videos_of_lost_shards_again_by_itself(made, place):
+    remove("shards/*/*")(place)
+    done = [imported(place / f"{name}.hdf5", place / "lib").done for name in FILES]
+    assert sum(done) in (1, 2), "those of one shard"
+    assert run("fsck", place / "lib", "--digest", "--quiet", code=0) == made[1]
