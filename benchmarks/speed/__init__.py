@@ -2,6 +2,7 @@
 
 extraction         extract against its slowest stage alone
 similarity         comparison against the bare product
+search             a search and its parts against flat faiss and the bare products
 evaluate           evaluation at FIVR-200K's size
 method             networks and comparisons alone
 back_pressure      what lies between the stages

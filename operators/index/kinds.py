@@ -121,6 +121,10 @@ def is_setting(matrix: np.ndarray, lines: Sequence[Line], layers: tuple[float, f
 
 
 def layer(own: np.ndarray) -> float:
-    """How much distant windows of one video agree: its own matrix (T, T) -> [0, 1]; 1 where it is too short."""
+    """How much distant windows of one video agree, as a share of how much a window agrees with itself.
+
+    Of its own matrix (T, T); 1 where it is too short, or too dark to agree with itself.
+    """
     away = np.abs(np.subtract.outer(np.arange(len(own)), np.arange(len(own)))) > _FAR
-    return float(np.median(own[away])) if away.any() else 1.0
+    itself = float(np.median(own.diagonal())) if len(own) else 0.0
+    return min(float(np.median(own[away])) / itself, 1.0) if away.any() and itself > 0 else 1.0

@@ -24,7 +24,7 @@ SEGMENT_VIDEOS = 2048  # at most; a segment is a commit
 SEGMENT_WINDOWS = 200_000
 TIER = 10  # segments of about one size that are merged
 MOST_GONE = 0.25  # of a segment's videos, before it is written anew
-SAMPLED, COMPARED = 24, 12  # videos, and candidates of each, behind what is said about sureness
+SAMPLED, COMPARED = 32, 12  # videos, and candidates of each, behind what is said about sureness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,9 +216,7 @@ def _measure(opened: Opened, progress: bool) -> Opened:
         for number, row in chosen:
             scores += _unrelated(opened, read, number, row)
             bar.advance()
-    fitted = sureness.fit(
-        scores, represented=len(chosen) * (n_videos - 1), videos=n_videos, limits=opened.model.card.range
-    )
+    fitted = sureness.fit(scores, videos=n_videos, limits=opened.model.card.range)
     return _committed(opened, replace(opened.snapshot, sureness=fitted.to_json()))
 
 

@@ -137,7 +137,7 @@ def search(
 ) -> SearchResult:
     """Search for videos in a library whose index is brought up to date first, unless `update` is False.
 
-    `wanted`: top, n_candidates, false_per_million, exhaustive, out; see `search_index`.
+    `wanted`: top, n_candidates, false_per_million, exhaustive, fast, out; see `search_index`.
     """
     settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
     opened = open_updated(library, update=update, say=say, progress=progress, **settings)
@@ -174,6 +174,7 @@ def search_index(
 
     top, false_per_million   matches of a query, at most; false ones that are expected among a million pairs, at most
     n_candidates, exhaustive how many videos are compared with a query; all of them
+    fast                     look up whole pictures only, which loses insets and strong crops
     out                      a folder that keeps the answers; queries that it has answers to are not searched again
     """
     began = time.monotonic()

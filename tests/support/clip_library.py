@@ -78,3 +78,23 @@ EDITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "faster": lambda frames: frames[np.arange(0, len(frames), 1.25).astype(int)],
     "reversed": lambda frames: frames[::-1],
 }
+
+
+def lecture(seed: int, pages: int = 6, page_s: float = 2.0) -> np.ndarray:
+    """(N, 180, 320, 3) uint8: pages of text on one template, a blue head with a title and a red mark."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(pages):
+        page = np.full((180, 320, 3), 255, np.uint8)
+        page[:25] = (0, 60, 120)
+        page[8:18, 10:170:6] = page[8:18, 12:170:6] = 255
+        page[150:175, 280:315] = (200, 30, 30)
+        for top in range(40, 145, 19):
+            at = 15
+            while at < 255:
+                word = int(rng.integers(12, 50))
+                marks = rng.random((9, word)) < 0.45
+                page[top : top + 9, at : at + word][marks] = 0
+                at += word + 6
+        frames.append(np.repeat(page[None], round(page_s * FPS), 0))
+    return np.concatenate(frames)

@@ -146,9 +146,9 @@ def _tried(trials: Sequence[_Trial], query: torch.Tensor, video: torch.Tensor) -
     nats = []
     for scale in range(len(SCALES)):
         own = local_contrast(goal, scale).repeat(2, 1, 1, 1)
-        other = local_contrast(seen, scale, inside[:, None])
-        r, best = agreement_of_pairs(other, own)
-        nats.append(information(r, best, freedom(other, own)).mean(1))
+        cut = local_contrast(seen, scale, inside[:, None])
+        r, best = agreement_of_pairs(cut, own)
+        nats.append(information(r, best, freedom(cut, own)).mean(1))
     away = ((both - whole.repeat(2, 1, 1)).abs().amax((1, 2)) / 0.15).clamp(max=1.0)
     turned = torch.tensor([bool(trial.turn or trial.sign < 0) for trial in trials]).repeat(2)
     away = torch.where(turned, 1.0, away)

@@ -34,7 +34,7 @@ def test_an_edited_copy_is_found_with_its_times(index, films, tmp_path, edit, pl
     answer = ask(index, tmp_path / "q.mp4", clips.EDITS[edit](films["film1"]))
     (match,) = answer.matches
     assert (match.video_id, match.kind, match.placement) == ("film1", "copy", placement)
-    assert match.score > 0.9 and match.false_per_million <= 1
+    assert match.score > 0.9 and match.false_per_million <= 200
     (segment,) = match.segments
     assert segment.speed == pytest.approx(speed, abs=0.03)
     assert segment.reversed is backward
