@@ -12,6 +12,7 @@ from ndvr.benchmarks.demo.edits import EDITS, SOURCES_NEEDED
 from ndvr.benchmarks.demo.videos import COLUMNS, make_videos
 from ndvr.operators.media.clip import Clip, read_clip
 
+pytestmark = pytest.mark.slow  # videos are drawn and encoded
 SHORT_S = (1.6, 2.4)
 
 
@@ -44,7 +45,6 @@ def frame_at(clip: Clip, time_s: float) -> np.ndarray:
     return clip.frames[min(int(time_s * clip.fps + 0.5), len(clip.frames) - 1)].astype(float)
 
 
-@pytest.mark.slow
 def test_the_truth_table_has_the_agreed_columns_and_every_edit(demo):
     _, rows = demo
     assert tuple(rows[0]) == COLUMNS
@@ -68,7 +68,6 @@ def test_mixed_copies_have_a_row_for_each_of_their_sources(demo):
     assert shared == {("near_dup", "1", "0"), ("audio_only", "0", "1")}
 
 
-@pytest.mark.slow
 def test_times_lie_inside_both_videos_and_agree_with_the_speed(demo):
     folder, rows = demo
     length_s = {
@@ -133,7 +132,6 @@ def test_replaced_sound_is_the_donors(demo):
     assert np.corrcoef(copy[0, :count], donor[0, :count])[0, 1] > 0.9
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_pixels_for_any_number_of_workers(tmp_path):
     for workers in (1, 3):
         folder = tmp_path / str(workers)

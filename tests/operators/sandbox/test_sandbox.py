@@ -47,6 +47,8 @@ def leaves(beat):
 
 def is_told_to_go(beat, number):
     yield "before"
+    if number != signal.SIGKILL:  # under nohup SIGHUP is ignored, and inherited so
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     time.sleep(600)
 

@@ -50,7 +50,7 @@ def test_features_of_every_video_are_in_shards_as_the_card_says(library, name):
 def test_scores_through_the_command_are_those_of_the_model(library, name, tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key in models.card(name).options}
     done = similarity(str(library), str(library), tmp_path, method=name, weights=WEIGHTS.get(name), options=options)
-    model = models.load(name, WEIGHTS.get(name), **options)
+    model = models.load(name, WEIGHTS.get(name), parts=("similarity",), **options)
     entries = library.entries(library.config_of(name))
     signatures = {video_id: model.signature(found) for video_id, _, found in library.read(entries.values())}
     table = pq.ParquetDataset(tmp_path / "parts").read().to_pylist()

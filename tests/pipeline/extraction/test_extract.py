@@ -19,6 +19,7 @@ from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.extraction.pools import Pools
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+FEW = Pools(decode_workers=1, embed_workers=1)  # where the number does not matter: each is a process to start
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,12 @@ def test_added_and_changed_videos_are_noticed_moved_and_touched_ones_are_not(vid
     folder.mkdir()
     for name in ("a.mp4", "whole.mkv"):
         shutil.copy(videos / name, folder / name)
-    first = extract(folder, tmp_path / "lib", progress=False)
+    first = extract(folder, tmp_path / "lib", pools=FEW, progress=False)
     assert first.done == 2
     shutil.copy(videos / "sub" / "b.webm", folder / "b.webm")  # added
     numbered_clip(folder / "a.mp4", n_frames=50, fps=25)  # changed
     (folder / "whole.mkv").touch()  # touched: the same bytes
-    second = extract(folder, tmp_path / "lib", progress=False)
+    second = extract(folder, tmp_path / "lib", pools=FEW, progress=False)
     assert (second.done, second.skipped) == (2, {"already done": 1})
     by_id = features(tmp_path / "lib")
     assert {video_id: len(found) for video_id, found in by_id.items()} == {"a.mp4": 4, "b.webm": 10, "whole.mkv": 20}
@@ -135,9 +136,9 @@ def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_plac
 def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
     path = tmp_path / "lib"
     shutil.copytree(library[0], path)
-    assert extract(videos, path, retry=("timeout",), progress=False).failed == {"corrupt": 1}
+    assert extract(videos, path, retry=("timeout",), pools=FEW, progress=False).failed == {"corrupt": 1}
     before = files(path)
-    assert extract(videos, path, retry=("corrupt",), progress=False).failed == {"corrupt": 1}
+    assert extract(videos, path, retry=("corrupt",), pools=FEW, progress=False).failed == {"corrupt": 1}
     new = sorted(name.partition("/")[0] for name in files(path) - before)
     assert new == ["commits", "runs"]  # the same verdict, and the record of the run
 
@@ -152,7 +153,7 @@ def test_the_rows_do_not_depend_on_the_number_of_workers(library, videos, tmp_pa
 
 def test_a_video_longer_than_a_piece_is_whole_and_in_order(tmp_path):
     numbered_clip(tmp_path / "long.mp4", n_frames=1300, fps=2)  # 1300 windows of 16 KB: three pieces
-    extract(tmp_path / "long.mp4", tmp_path / "lib", progress=False)
+    extract(tmp_path / "long.mp4", tmp_path / "lib", pools=FEW, progress=False)
     opened = Library(tmp_path / "lib")
     (entry,) = opened.entries(next(iter(opened.configs))).values()
     assert len(entry.pieces) > 1

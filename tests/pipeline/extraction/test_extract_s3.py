@@ -97,7 +97,8 @@ def test_the_rows_are_those_of_local_files_and_lie_in_the_store_once(extracted, 
     for name, data in files.items():
         (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "videos" / name).write_bytes(data)
-    assert run("extract", tmp_path / "videos", tmp_path / "library").exit_code == 1
+    few = ("--decode-workers", 1, "--embed-workers", 1)
+    assert run("extract", tmp_path / "videos", tmp_path / "library", *few).exit_code == 1
     assert rows(LIBRARY) == rows(tmp_path / "library") and len(rows(LIBRARY)) == COUNT
     assert windows_in_shards(LIBRARY) == extracted[0]["windows"]
 
