@@ -108,7 +108,7 @@ class Decode:
     def _new_sandbox(self, needs: tuple[str, ...] = (), readable: tuple[str, ...] = ()) -> Sandbox:
         return Sandbox(
             serve,
-            needs=(*needs, "ndvr.models.layers.mel") if self.sounds else needs,
+            needs=(*needs, "ndvr.models.layers.mel", "ndvr.models.method") if self.sounds else needs,
             records=(File, FileFacts, Seen, Piece, Verdict, Outcome),
             readable=readable,
             memory_gb=self.limits.memory_gb,

@@ -20,12 +20,12 @@ import ndvr.operators.video.decoders as d
 import ndvr.operators.video.windows as w
 open_pyav, open_decord, listen = d.DECODERS["pyav"], d.DECODERS["decord"], w.listen
 
+seen = os.open(os.path.join({folder!r}, "seen"), os.O_RDWR | os.O_CREAT | os.O_APPEND)  # not to be opened later
+
 def first_time(name):
-    try:
-        open(os.path.join({folder!r}, name), "x").close()
-        return True
-    except FileExistsError:
-        return False
+    known = os.pread(seen, 1 << 16, 0).decode().split()
+    os.write(seen, f"{{name}} ".encode())
+    return name not in known
 
 {code}
 """
