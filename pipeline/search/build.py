@@ -15,6 +15,7 @@ from ndvr.operators.index import sureness
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment, Snapshot
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.pipeline.progress import Progress
@@ -79,6 +80,7 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False) -> Upd
             opened, merged = _merge(opened)
             opened = _measure(opened, progress)
             opened = _committed(opened, replace(opened.snapshot, ledger=ledger))
+        check(files.store)
         files.clear(opened.snapshot)
     return _updated(opened, began, added=added, removed=removed, merged=merged)
 
@@ -102,6 +104,7 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
     if snapshot == opened.snapshot:
         return opened
     snapshot = replace(snapshot, number=opened.snapshot.number + 1)
+    check(opened.files.store)  # who was taken over makes nothing hold, and below removes nothing
     opened.files.commit(snapshot)
     return replace(opened, snapshot=snapshot)
 
