@@ -82,7 +82,7 @@ def test_readmes_method_keeps_the_contract(installed):
     contract = [sys.executable, "-m", "pytest", "tests/models/test_contract.py", "-k", "colour_grid", "-q"]
     done = run(*contract, "-p", "no:cacheprovider", "-p", "no:randomly", folder=installed)
     passed = re.search(r"(\d+) passed", done)
-    assert passed and int(passed[1]) >= 20
+    assert passed and int(passed[1]) >= 18  # all tests that a method without weights has
 
 
 BROKEN = {
