@@ -59,6 +59,7 @@ def test_random_weights_say_that_they_are_untrained(name):
     assert not loaded(name, ("similarity",)).trained
 
 
+@pytest.mark.slow
 def test_features_have_the_shape_and_type_on_the_card(model):
     features = model.embed(windows_of(model, 2))
     assert features.shape == (2, *model.feature_shape)
@@ -69,6 +70,7 @@ def test_no_windows_give_no_features(model):
     assert model.embed(windows_of(model, 1)[:0]).shape == (0, *model.feature_shape)
 
 
+@pytest.mark.slow
 def test_a_feature_depends_on_its_window_only(model):
     windows = windows_of(model, 3)
     together = model.embed(windows).astype(np.float32)
@@ -136,6 +138,7 @@ def test_nothing_to_compare_with_gives_no_scores(model):
     assert model.similarities(signature_of(model, 4), []).shape == (0,)
 
 
+@pytest.mark.slow
 def test_equal_settings_have_equal_digests(model):
     again = loaded.__wrapped__(model.name)
     for part in ("embed", "similarity"):

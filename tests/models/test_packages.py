@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from places import ROOT, python_path
 
+pytestmark = pytest.mark.slow  # processes, pip
 README = (ROOT / "models" / "README.md").read_text()
 METHOD, PYPROJECT = (
     re.search(rf"## Add a method in 40 lines.*?```{language}\n(.*?)```", README, re.DOTALL)[1]

@@ -39,6 +39,7 @@ def test_matching_of_eleven_thousand_matches():
     check_matching(vsc2022.matching_track(truth, truth), GOLDEN["segments"]["perfect"])
 
 
+@pytest.mark.slow
 def test_matching_with_many_equal_scores_in_any_order():
     truth, found = matches(ties=True)
     check_matching(vsc2022.matching_track(found, truth), GOLDEN["segments"]["ties (1 decimal)"])

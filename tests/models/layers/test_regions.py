@@ -65,6 +65,7 @@ def test_embedding_changes_neither_windows_nor_weights(extractor):
     assert extractor.digest("embed") == digest
 
 
+@pytest.mark.slow
 def test_folding_normalisation_into_convolutions_leaves_saved_weights_alone(extractor):
     _, (limac, _) = extractor.network("embed")
     assert not [key for key in extractor.network("embed").state_dict() if "folded" in key]

@@ -112,6 +112,7 @@ def test_the_finer_step_and_the_dropped_tail_are_other_views():
     assert method.view(card.resolve({"step": "125ms", "tail": "drop"})) == Mel(rows=176, step=11, tail="drop")
 
 
+@pytest.mark.slow
 def test_scores_of_random_weights_are_varied():
     model = models.load("ausil", "random")
     signatures = []

@@ -228,6 +228,7 @@ def test_random_weights_tell_videos_apart():
     np.testing.assert_array_equal(scores, scores.T)
 
 
+@pytest.mark.slow
 def test_names_shapes_and_seeded_values_beside_the_project_are_ours(shared):
     for name, about in json.loads((shared / "golden" / "c3dhash" / "weights_check.json").read_text()).items():
         state = golden_c3dhash.state(int(name.removeprefix("bits")))

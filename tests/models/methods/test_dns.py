@@ -83,6 +83,7 @@ def test_vectors_and_scores_of_coarse_students_are_the_authors(network, loaded, 
     np.testing.assert_allclose(scores, GOLDEN[f"{network}/simmatrix"], atol=VECTOR_ATOL)
 
 
+@pytest.mark.slow
 def test_stages_of_the_coarse_student_are_the_authors(loaded, clips):
     network, g = loaded("cg").network("similarity"), torch.from_numpy(clips["g"])
     with torch.inference_mode():

@@ -68,6 +68,7 @@ def test_files_and_one_mapping_with_everything_are_the_same_model(resnet50, pca_
     np.testing.assert_allclose(apart.embed(windows), wanted, atol=ATOL)
 
 
+@pytest.mark.slow
 def test_the_number_of_features_is_the_encoders_the_pcas_or_the_one_asked_for(pca_file):
     def shape(weights="random", **options):
         return models.load("tca", weights, parts=("embed",), **options).feature_shape

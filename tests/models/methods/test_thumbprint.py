@@ -110,6 +110,7 @@ def strangers(model):
     return [signature(model, film(seed)) for seed in range(10, 16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_copy_outranks_strangers(model, strangers, edit):
     query = signature(model, EDITS[edit])

@@ -94,6 +94,7 @@ def extractor_state() -> dict[str, torch.Tensor]:
     return models.load("visil", "random:110", parts=("embed",), dims="512").network("embed").state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["v", "f", "f_att"])
 def test_a_whole_model_of_the_authors_is_read_as_its_two_halves(variant, extractor_state):
     head = golden_s2vs.visil_state(512, 104)
@@ -118,6 +119,7 @@ def test_a_model_saved_with_our_names_is_read_again():
     assert again.digest("similarity") == model.digest("similarity")
 
 
+@pytest.mark.slow
 def test_full_whitening_begins_with_the_directions_of_the_narrow_one(tmp_path, extractor_state):
     resnet = {key.removeprefix("1.0.cnn."): v for key, v in extractor_state.items() if key.startswith("1.0.cnn.")}
     torch.save(resnet, tmp_path / "resnet50.pth")

@@ -20,6 +20,7 @@ def embedded(embed: Embed, *rows: dict) -> list[bytes]:
     return [row["data"] for row in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_features_do_not_depend_on_neighbours_their_order_or_the_number_of_threads(name):
     """Measured before: S2VS's bits changed with the threads of a batch, AuSiL's and C3DHash's with its size."""

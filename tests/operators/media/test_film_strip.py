@@ -36,6 +36,7 @@ def test_a_wide_video_is_not_distorted(tmp_path):
     assert picture_size(jpeg) == (3 * 100 + 2 * 2, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_frames_are_shown_turned_and_mirrored_as_the_file_asks(tmp_path, orientation):
     path = oriented_clip(tmp_path / "a.mp4", orientation, n_frames=6, size=(96, 72))

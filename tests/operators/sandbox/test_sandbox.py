@@ -104,6 +104,7 @@ def sandbox(monkeypatch):
         box.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "kind", "message"),
     [
@@ -160,6 +161,7 @@ def test_a_key_pressed_for_the_parent_does_not_reach_the_child(sandbox):
     assert os.getpgid(box.pid) != os.getpgid(0)
 
 
+@pytest.mark.slow
 def test_a_child_that_grows_is_replaced_between_calls(sandbox):
     box = sandbox(leaks, memory_gb=1)
     children = [next(iter(list(box.stream()))) for _ in range(12)]  # 1.2 GB in all
@@ -191,6 +193,7 @@ def test_leaving_a_stream_early_does_not_leak_into_the_next(sandbox):
     assert list(box.stream(2)) == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_temporary_file(tmp_path):
     # Sound is spooled: 12 minutes in memory, here 1 MB, more in a file that has no name.
     code = """

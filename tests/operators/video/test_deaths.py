@@ -24,6 +24,7 @@ def clip(tmp_path):
     return numbered_clip(tmp_path / "a.mp4", n_frames=80, audio_s=3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS"])
 def test_a_file_that_kills_its_only_decoder_twice_is_quarantined(misbehaving, clip, name):  # noqa: F811
     rows = rows_of(misbehaving(FAULT.format(name="pyav", signal=name), "pyav"), clip)
@@ -70,6 +71,7 @@ def test_hangs_memory_bombs_and_our_own_mistakes_are_no_deaths(misbehaving, clip
     assert (end["deaths"], end["quarantined"]) == (0, False)
 
 
+@pytest.mark.slow
 def test_a_killer_of_pictures_does_not_cost_the_sound(misbehaving, clip):  # noqa: F811
     decode = misbehaving(FAULT.format(name="pyav", signal="SIGSEGV"), "pyav", views=BOTH)
     ends = {row["method"]: row for row in rows_of(decode, clip) if row["kind"] == "end"}
@@ -78,6 +80,7 @@ def test_a_killer_of_pictures_does_not_cost_the_sound(misbehaving, clip):  # noq
     assert ends["picture"]["quarantined"]
 
 
+@pytest.mark.slow
 def test_sound_that_kills_is_tried_twice_and_does_not_cost_the_picture(misbehaving, clip):  # noqa: F811
     code = """
     def hear(*args):
@@ -94,6 +97,7 @@ def features(rows: list[dict]) -> list[tuple]:
     return [(row["piece"], row["start_s"], row["data"]) for row in rows if row["attempt"] == last]
 
 
+@pytest.mark.slow
 def test_a_child_killed_from_outside_costs_nothing(tmp_path):
     clip = numbered_clip(tmp_path / "a.mp4", n_frames=300)
     # Every frame is a window and a piece holds 55, so that the child is still at work when the first one is here.
@@ -109,6 +113,7 @@ def test_a_child_killed_from_outside_costs_nothing(tmp_path):
     assert features(rows) == features(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_child_killed_again_and_again_is_given_up_without_blaming_the_file(
     misbehaving,  # noqa: F811
     clip,

@@ -153,6 +153,7 @@ def test_a_generator_that_is_closed_early_leaves_no_child(tmp_path):
     assert decode.sandbox.pid is None and not os.path.exists(f"/proc/{child}")
 
 
+@pytest.mark.slow
 def test_no_file_stays_open_after_hundreds_of_broken_videos(decode, tmp_path):
     whole = numbered_clip(tmp_path / "whole.mkv", n_frames=10).read_bytes()
     for number in range(200):
