@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SPEEDS = tuple(2.0 ** (step / 8) for step in range(-9, 10))  # 0.46 to 2.18 windows of the video per window of the query
+_COMMON_SPEEDS = (0.5, 2 / 3, 0.75, 0.8, 1.0, 1.25, 4 / 3, 1.5, 2.0)
 CHANCE = 0.2  # agreement of windows that says nothing
 _CAP = 0.35  # agreement with all the rest that is taken off, at most
 _MARGIN = 0.05  # that a cell must stand out, to count for a line rather than against it
@@ -161,10 +162,14 @@ def _refined(gains: np.ndarray, matrix: np.ndarray, run: _Run) -> Line:
         fitted = float(np.average((i - centre) * (j - middle), weights=weight) / max(spread, 1e-9))
         if abs(abs(fitted) - 1) < max(0.03, 1.5 / len(i)):  # nobody plays a copy at 1.01
             fitted = float(np.sign(fitted))
-        if 0.4 < abs(fitted) < 2.5 and fitted * slope > 0:
-            again = _follow(gains, matrix, fitted, float(middle - fitted * centre))
-            if again is not None and again[0] >= 0.9 * run[0]:
-                _, slope, offset, first, last = again
+        # Where moments hardly differ the fit leans to slower lines; people choose round speeds.
+        common = sorted(_COMMON_SPEEDS, key=lambda speed: abs(np.log(speed / abs(slope))))[:2]
+        runs = [(run[0] * 0.9, run)]
+        for tried, weigh in ((fitted, 1.0), *((float(np.sign(slope)) * speed, 1.02) for speed in common)):
+            if 0.4 < abs(tried) < 2.5 and tried * slope > 0:
+                again = _follow(gains, matrix, tried, float(middle - tried * centre))
+                runs += [(again[0] * weigh, again)] if again is not None else []
+        _, slope, offset, first, last = max(runs, key=lambda each: each[0])[1]
     i = np.arange(first, last + 1)
     j = np.clip(slope * i + offset, 0, gains.shape[1] - 1)
     gain = float(np.maximum(_along(gains, i, j), -1.0).sum())
