@@ -131,7 +131,7 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 @method_option
 @click.option("--threshold", type=float, metavar="SCORE", help="Pairs that score this or more.")
 @click.option("--top-k", type=click.IntRange(1), metavar="K", help="Pairs that are among the K best of either video.")
-@click.option("--index", "through_index", is_flag=True, help="Compare only what the index of LIBRARY proposes.")
+@click.option("--by-index", "through_index", is_flag=True, help="Compare only what the index of LIBRARY proposes.")
 @weights_option
 @option_option
 @config_option
@@ -147,7 +147,7 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
     alike; with both, a pair has to pass both. Of a method that is not symmetric, the higher of a pair's two scores
     counts. Exit code 1: videos were left out as too long for the memory given.
 
-    With --index every video is searched for instead of compared with every other, and PAIRS says what is a copy, a
+    With --by-index every video is searched for instead of compared with every other, and PAIRS says what is a copy, a
     part or contains the other, and which groups they make; new videos cost one search each. --threshold is then .5
     unless given.
     """
@@ -157,7 +157,7 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
         from ndvr.pipeline.search.duplicates import duplicates
 
         if stray := [name for name in ("top_k", "workers", "memory_gb", "address") if settings.pop(name) is not None]:
-            raise ValueError(f"--{stray[0].replace('_', '-')} has no meaning with --index")
+            raise ValueError(f"--{stray[0].replace('_', '-')} has no meaning with --by-index")
         done = duplicates(library, pairs, **given(**settings), progress=not quiet)
     else:
         from ndvr.pipeline.comparison import dedupe as run

@@ -96,7 +96,7 @@ def gc(library: str, old_versions: bool, dry: bool, force: bool, empty_trash: bo
     "--ids", "listed", type=ID_LIST, metavar="FILE", help='A file with an id, or "id path", a line; - reads stdin.'
 )
 @renamed("--from", "--ids")
-@click.option("--gone", is_flag=True, help="All videos that the folder which gave them has no more.")
+@click.option("--all-gone", "gone", is_flag=True, help="All videos that the folder which gave them has no more.")
 @click.option("--content", is_flag=True, help="The same bytes stay out too, under whatever name they are or come.")
 @click.option("--reason", default="", help="Kept in the ledger.")
 @click.option("--undo", is_flag=True, help="Let them back in; before `ndvr gc` with their features.")
@@ -113,7 +113,7 @@ def remove(
 
     every = [*ids, *(care.listed_ids(library, listed) if listed else ()), *(care.gone_ids(library) if gone else ())]
     if not every and not gone:
-        raise click.UsageError("give the ids of the videos, --ids FILE with an id a line, or --gone")
+        raise click.UsageError("give the ids of the videos, --ids FILE with an id a line, or --all-gone")
     changed = care.remove(library, every, undo=undo, **settings)
     if as_json:
         click.echo(json.dumps({"library": library, "restored" if undo else "removed": changed}, ensure_ascii=False))

@@ -35,7 +35,7 @@ to_option = click.option("--to", type=PATH, metavar="FOLDER", help="Where the in
 @quiet_option
 @json_option
 def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Build or extend the index of LIBRARY, which `ndvr search` looks videos up in.
+    """Make LIBRARY searchable: build its index, or extend it.
 
     New videos go in, removed and changed ones go out; a second time there is nothing to do. A killed run leaves the
     index as it was, and the next one goes on.
@@ -69,7 +69,7 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @quiet_option
 @json_option
 def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_update: bool, **settings: Any) -> None:
-    """Have we seen VIDEOS before? Look them up in LIBRARY: which videos, where in them, how sure.
+    """Look VIDEOS up in LIBRARY: which videos, where in them, how sure.
 
     VIDEOS is a video, a folder, a list, s3://bucket/path, or another library. The index of LIBRARY is brought up to
     date first.

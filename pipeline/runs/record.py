@@ -44,7 +44,7 @@ class GoneVideos:
         line = f"{self.videos:,} videos of the library that came from {self.source} are no longer there"
         line += f", such as {self.first!r}; {self.marked:,} are marked and stay out of new pairs until they come back; "
         mark = "" if self.marked == self.videos else "--gone mark marks all; "
-        return f"{line}{mark}`ndvr remove {library} --gone` takes them out for good"
+        return f"{line}{mark}`ndvr remove {library} --all-gone` takes them out for good"
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,6 @@
 """Duplicates within a library, found through its index: pairs with what they cover, and groups that say what they are.
 
-ndvr dedupe LIBRARY PAIRS --index
+ndvr dedupe LIBRARY PAIRS --by-index
 
 PAIRS/pairs.parquet    video_id_a < video_id_b, score, kind of a in b, a_covered, b_covered, false_per_million
 PAIRS/groups.parquet   group, video_id, representative, covered (by the representative), weakest_link, chain

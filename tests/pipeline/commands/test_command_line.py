@@ -60,7 +60,7 @@ def test_one_name_of_an_option_takes_the_same_kind_of_value_in_every_command():
     for name in NAMES:
         for each in command(name).params:
             if isinstance(each, click.Option) and not each.hidden:
-                kind = "flag" if each.is_flag else str(each.type)
+                kind = "flag" if each.is_flag else each.type.name
                 kinds.setdefault(each.opts[0], {}).setdefault(kind, []).append(name)
     assert {option: found for option, found in kinds.items() if len(found) > 1} == {}
 

@@ -145,7 +145,7 @@ class TestGone:
         (videos / "sub" / "b.mp4").unlink()
         text = self.extract(videos, library)
         assert f"1 videos of the library that came from {videos} are no longer there, such as 'sub/b.mp4'" in text
-        assert "0 are marked" in text and f"ndvr remove {library} --gone" in text
+        assert "0 are marked" in text and f"ndvr remove {library} --all-gone" in text
         assert set(self.statuses(library).values()) == {"done"}
         assert "1 are marked" in self.extract(videos, library, "--gone", "mark")
         assert self.statuses(library) == {"a.mp4": "done", "sub/b.mp4": "skipped", "sub/c.mp4": "done"}
@@ -174,8 +174,8 @@ class TestGone:
         (videos / "sub" / "b.mp4").unlink()
         (videos / "sub" / "c.mp4").unlink()
         self.extract(videos, library)
-        assert run("remove", library, "--gone").stdout.startswith("2 videos removed")
-        assert run("remove", library, "--gone").stdout.startswith("0 videos removed")
+        assert run("remove", library, "--all-gone").stdout.startswith("2 videos removed")
+        assert run("remove", library, "--all-gone").stdout.startswith("0 videos removed")
         assert self.statuses(library) == {"a.mp4": "done", "sub/b.mp4": "skipped", "sub/c.mp4": "skipped"}
 
     def test_only_what_this_folder_gave_and_shows_now_is_judged(self, videos, library, tmp_path):
