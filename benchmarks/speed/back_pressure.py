@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -136,7 +137,7 @@ def make_videos(folder: Path, n_videos: int) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (PICTURES, 48, 64, 3), np.uint8)
     write_video(folder / "0.mkv", noise, fps=25, times_s=[k * WINDOWS_PER_PICTURE / 2 for k in range(PICTURES)])
     for number in range(1, n_videos):
-        os.link(folder / "0.mkv", folder / f"{number}.mkv")
+        shutil.copy(folder / "0.mkv", folder / f"{number}.mkv")  # links would be one video
     return folder
 
 

@@ -105,7 +105,7 @@ def main(hours: float, method: str) -> None:
         make_video(root / "long.mp4", int(hours * 3600))
         make_video(root / "short" / "0.mp4", 180)
         for number in range(1, round(hours * 20)):
-            os.link(root / "short" / "0.mp4", root / "short" / f"{number}.mp4")
+            shutil.copy(root / "short" / "0.mp4", root / "short" / f"{number}.mp4")
         short = peak_of(root / "short", method, root / "library-short")
         long = peak_of(root / "long.mp4", method, root / "library-long")
     finally:
