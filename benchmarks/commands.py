@@ -92,7 +92,7 @@ def evaluate(
         raise ValueError("--per-query needs --json: the table has one line a task")
     settings["by"] = by or None
     result = evaluation.compare(scores, **settings) if scores[1:] else evaluation.evaluate(scores[0], **settings)
-    for run in result.runs.values() if scores[1:] else (result,):
+    for run in result.runs.values() if isinstance(result, evaluation.Comparison) else (result,):
         if run.alike_ids:
             click.echo(f"WARNING: {run.scores}: {alike_text(run.alike_ids)}", err=True)
     if html:

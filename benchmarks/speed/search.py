@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
     flat.add(vectors)
     steps: dict[str, Callable[[], Any]] = {}
     for name, mine in probes.items():
-        steps[f"{name}_votes"] = lambda mine=mine: candidates(mine, segments)
-        steps[f"{name}_flat_faiss"] = lambda mine=mine: flat.search(mine.vectors, NEIGHBOURS)
-        steps[f"{name}_products"] = lambda mine=mine: _products(mine.vectors, vectors)
+        steps[f"{name}_votes"] = partial(candidates, mine, segments)
+        steps[f"{name}_flat_faiss"] = partial(flat.search, mine.vectors, NEIGHBOURS)
+        steps[f"{name}_products"] = partial(_products, mine.vectors, vectors)
     seconds = _in_turns(steps, rounds)
     files = sum(path.stat().st_size for path in (folder / "segments").iterdir())
     return {

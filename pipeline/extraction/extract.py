@@ -82,7 +82,7 @@ def extract(
     settings = GraphSettings(
         library=opened, chosen=chosen, configs=configs, decoder=decoder, limits=limits, pools=pools, address=address
     )
-    arguments = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)}
+    arguments: dict[str, Any] = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)}
     arguments |= {"prefix": prefix, "id_from": id_from}
     with Lease(opened.store, "ndvr extract"):
         recover_runs(opened)
