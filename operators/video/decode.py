@@ -7,6 +7,8 @@ for table in decode(pa.table({"video_id": ["a"], "uri": ["a.mp4"], "methods": [[
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import time
 from collections import Counter
@@ -150,6 +152,8 @@ class Decode:
         started, began = datetime.now(timezone.utc), time.monotonic()
         try:
             with self.fetcher.fetch(video.uri) as (video.path, video.facts):
+                # Also of a file that cannot be opened: the next run knows it by them.
+                video.facts = video.facts if video.facts.sha256 else _facts_of(video.path)
                 yield from self._attempts(video)
         except DecodeError as error:
             failure = replace(_failure(error), decode_s=time.monotonic() - began)
@@ -237,6 +241,13 @@ class Decode:
     def _row(self, video: _Video, method: str, columns: dict[str, Any]) -> dict[str, Any]:
         key = {"video_id": video.video_id, "method": method, "config": self.jobs[method].config}
         return key | {"run": self.run, "host": self.host} | asdict(video.facts) | columns
+
+
+def _facts_of(path: str) -> FileFacts:
+    with contextlib.suppress(OSError):
+        stat = os.stat(path)
+        return FileFacts(bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    return FileFacts()
 
 
 def _failure(error: DecodeError) -> Outcome:
