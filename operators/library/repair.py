@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndvr.operators.library.config import Config
+from ndvr.operators.library.fencing import REVOKED
 from ndvr.operators.library.library import CONFIGS, DESCRIPTION, FORMAT, RUNS, Library
 from ndvr.operators.library.receipt_files import (
     COMMITS,
@@ -158,11 +159,14 @@ def orphan_damage(
     known  configuration, video id and content of all that is kept
     """
     open_runs = tuple(name.removesuffix(".open") for name in library.store.names(RUNS) if name.endswith(".open"))
+    revoked_s = max(library.store.age_s(REVOKED).values(), default=0.0)  # since the first writer was taken over
     damage = []
     for name in (name for name in orphans if name.startswith(f"{SHARDS}/") and name.endswith(".parquet")):
         _, config, file = name.split("/", 2)
         if open_runs and file.startswith(open_runs):
             continue  # of a run that was killed, or goes on
+        if library.store.age_s(f"{SHARDS}/{config}").get(file, 0.0) < revoked_s:
+            continue  # it may be of the writer that was taken over: what that wrote afterwards does not count
         try:
             with library.open_shard(f"{config}/{file}") as shard:
                 rows = shard.read(columns=["video_id", "content"])
