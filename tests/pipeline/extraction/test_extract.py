@@ -251,16 +251,19 @@ class TestSimilarity:
         assert done.exit_code == 2
         assert sentence in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
-    def test_a_configuration_that_was_changed_by_hand_is_refused_and_named(self, library, tmp_path):
+    def test_features_made_otherwise_are_refused_naming_both(self, library, tmp_path):
         other = tmp_path / "other"
         shutil.copytree(library[0], other)
         (config,) = (other / "configs").glob("*.json")
         about = json.loads(config.read_text())
         config.write_text(json.dumps(about | {"weights_digest": "0" * 64}))
-        config.with_suffix(".sha256").unlink()
+        done = run("similarity", library[0], other, tmp_path / "s")
+        assert done.exit_code == 2 and f"{config} is damaged" in done.stderr
+        config.with_suffix(".sha256").unlink()  # as another program would have made it
         done = run("similarity", library[0], other, tmp_path / "s")
         assert done.exit_code == 2
-        assert f"{config} is damaged" in done.stderr and "--repair" in done.stderr
+        assert "cannot be compared: their weights_digest differ" in done.stderr
+        assert str(library[0]) in done.stderr and str(other) in done.stderr
 
 
 def test_compare_scores_a_copy_above_another_video_and_draws_it(videos, tmp_path):
