@@ -75,6 +75,7 @@ def activations_of(model, windows: np.ndarray) -> torch.Tensor:
     return model.network("similarity")(torch.from_numpy(model.embed(windows)))
 
 
+@pytest.mark.slow
 def test_a_single_video_keeps_its_batch_axis(model):
     found = activations_of(model, blocks_u8(490, (1, 16), 112, 112))
     np.testing.assert_allclose(found, GOLDEN["bits48_single_clip_hash"][None], atol=ATOL)

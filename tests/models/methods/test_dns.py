@@ -96,6 +96,7 @@ def test_stages_of_the_coarse_student_are_the_authors(loaded, clips):
         np.testing.assert_allclose(network.netvlad(encoded), GOLDEN["cg/g/netvlad_layernorm"], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_neither_order_nor_repetition_of_frames_changes_the_coarse_vector(loaded):
     model, features = loaded("cg"), golden_dns.walk(7)
     expected = model.signature(features)

@@ -123,6 +123,7 @@ for pattern in ("shards/*/*", "snapshots/*", "ledger/*", "commits/*", "configs/*
     DAMAGE |= {f"a bit of {pattern} at {share:.0%}": flip(pattern, share) for share in (0.03, 0.4, 0.8, 0.99)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_found_mended_as_fsck_advises_and_leaves_no_trace(made, place, kind):
     library, undisturbed = place / "lib", made[1]

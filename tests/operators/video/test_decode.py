@@ -172,6 +172,7 @@ def test_no_file_stays_open_after_many_broken_videos(decode, tmp_path):
 TABLE = GOLDEN_FOLDER / "odd_and_broken.csv"
 
 
+@pytest.mark.slow
 def test_odd_and_broken_files_end_as_the_table_says(shared, decode):
     """Real files of all kinds; two that take tens of seconds each are left out."""
     with open(TABLE) as file:

@@ -139,6 +139,7 @@ def test_two_views_hear_the_same_frames():
     assert ears[0].samples == ears[1].samples == 88200
 
 
+@pytest.mark.slow
 def test_long_sound_takes_no_more_memory_than_short():
     code = """
 import resource, sys

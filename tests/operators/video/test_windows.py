@@ -190,6 +190,7 @@ def test_opencv_resize_equals_the_reference_pictures(shared):
         assert np.abs(window.astype(int) - golden[name].astype(int)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_long_video_needs_no_more_memory_than_a_short_one(tmp_path):
     # 40 minutes at 1 frame/s of full windows would be 360 MB; pieces are 8 MB.
     numbered_clip(tmp_path / "short.mp4", n_frames=60, fps=Fraction(1), size=(320, 240))

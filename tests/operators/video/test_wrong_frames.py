@@ -160,6 +160,7 @@ def test_damaged_packets_leave_a_partial_video(misbehaving, tmp_path):  # noqa: 
     assert (end["status"], end["attempt"], end["partial"], end["damaged"]) == ("done", 1, True, 5)
 
 
+@pytest.mark.slow
 def test_no_clean_video_is_suspected(shared):
     """Both decoders on real clips, among them black, static and slowly changing ones."""
     media = shared / "media"
