@@ -1,0 +1,10 @@
+"""One byte of any file is damaged: it is told, refused, or changes nothing."""
+
+from ndvr.benchmarks.chaos.flip import flip_bytes
+
+
+def test_no_damaged_byte_changes_a_result_in_silence():
+    verdicts = flip_bytes(36, seed=1)
+    assert len(verdicts) >= 9, "every kind of file"
+    assert sum(counts["silent"] for counts in verdicts.values()) == 0, verdicts
+    assert sum(counts["told"] for counts in verdicts.values()) > 15
