@@ -103,10 +103,10 @@ class Sandbox:
         file  is opened here, and handed to `serve(beat, HandedFile, *args)`. DecodeError(io) where it cannot be opened.
         DecodeError and NoPicture raised inside are raised here, any other exception as a DecodeError(crash).
         """
+        handed = None if file is None else self._opened(file)  # a file that cannot be opened costs no child
         finished = False
         try:
-            with contextlib.ExitStack() as stack:
-                handed = stack.enter_context(self._opened(file)) if file is not None else None
+            with handed or contextlib.nullcontext():
                 self._start()
                 self._call(handed, args)
             yield from self._messages()
