@@ -84,7 +84,7 @@ def extract(
     )
     arguments: dict[str, Any] = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)}
     arguments |= {"prefix": prefix, "id_from": id_from}
-    with Lease(opened.store, "ndvr extract"):
+    with interruptible(), Lease(opened.store, "ndvr extract"):
         recover_runs(opened)
         plan = make_plan(manifest, opened, settings.config_names, retry=frozenset(retry))
         settings = replace(settings, removed_contents=plan.removed_contents)
@@ -143,6 +143,15 @@ def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summar
         other_names=manifest.other_names,
         unlisted=manifest.unreadable,
     )
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """RunStopped, wherever in the block the user interrupts it: a second signal may come while the first is handled."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunStopped("interrupted. What was committed is safe; run the same command again to continue") from None
 
 
 @contextlib.contextmanager
