@@ -170,13 +170,10 @@ def recording(
         walls=list(on_this_machine()),
     )
     began = time.monotonic()
-    try:
-        with recorded(record, status=status, summary=summary, write=settings.library.store.write):
-            open_run(settings.library, run.id, clustered=settings.address is not None)
-            yield run
-            summary.seconds = time.monotonic() - began
-    except KeyboardInterrupt:
-        raise RunStopped("interrupted. What was committed is safe; run the same command again to continue") from None
+    with interruptible(), recorded(record, status=status, summary=summary, write=settings.library.store.write):
+        open_run(settings.library, run.id, clustered=settings.address is not None)
+        yield run
+        summary.seconds = time.monotonic() - began
 
 
 def settle(run: Run) -> Receipts:
