@@ -1,16 +1,21 @@
-"""A line on stderr about long work: in place in a terminal, a new one every fifteen seconds in a log."""
+"""What long work says on stderr: a line, in place in a terminal or every fifteen seconds in a log, and a sentence when
+it is interrupted.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from tqdm import tqdm
+
+from ndvr.operators.errors import RunStopped
 
 TICK_S = 0.5
 LOG_S = 15.0
@@ -65,6 +70,38 @@ def _stderr() -> TextIO:
     if descriptor is None:
         return sys.stderr
     return open(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, buffering=1)  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """RunStopped when the user or a scheduler interrupts the block, wherever it is.
+
+    What is safe is said at once: stopping may take a while, and a scheduler that signals every process ends Ray as
+    well, which may then end this one without a word.
+    """
+    stream, told = _stderr(), threading.Event()
+
+    def tell(*_: object) -> None:
+        if not told.is_set():
+            told.set()
+            with contextlib.suppress(OSError, ValueError):
+                stream.write("\nStopping. What was committed is safe.\n")
+                stream.flush()
+        raise KeyboardInterrupt
+
+    replaced: list[int] = []
+    if threading.current_thread() is threading.main_thread():  # others cannot be interrupted
+        interrupts = (signal.SIGINT, signal.SIGTERM)
+        replaced = [number for number in interrupts if signal.getsignal(number) is signal.default_int_handler]
+    try:
+        for number in replaced:
+            signal.signal(number, tell)
+        yield
+    except KeyboardInterrupt:
+        raise RunStopped("interrupted; run the same command again to continue") from None
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.default_int_handler)
 
 
 class Ticker:

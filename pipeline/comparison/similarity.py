@@ -22,6 +22,7 @@ from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import IDENTICAL, SIMILARITIES, one_writer, write_identical
 from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
 from ndvr.pipeline.notebook import as_html
+from ndvr.pipeline.progress import interruptible
 from ndvr.pipeline.settings import Setting
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def similarity(
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
     inputs = check_inputs(queries, database, spec)
-    with one_writer(scores, "ndvr similarity"):
+    with interruptible(), one_writer(scores, "ndvr similarity"):
         comparison = score_all(inputs, scores, query_ids=query_ids, workers=crew)
         if format == "json":
             write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)

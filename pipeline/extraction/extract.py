@@ -36,6 +36,7 @@ from ndvr.pipeline.extraction.graph import GraphSettings, run_graph
 from ndvr.pipeline.extraction.plan import MOST_LOST, Plan, check_retry, count_failures, make_plan
 from ndvr.pipeline.extraction.pools import Pools
 from ndvr.pipeline.extraction.video_ids import IdFrom, renamed
+from ndvr.pipeline.progress import interruptible
 from ndvr.pipeline.runs.record import RunRecord, Summary, recorded, recover_runs
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting, choose, config_of
@@ -146,19 +147,10 @@ def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summar
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """RunStopped, wherever in the block the user interrupts it: a second signal may come while the first is handled."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RunStopped("interrupted. What was committed is safe; run the same command again to continue") from None
-
-
-@contextlib.contextmanager
 def recording(
     settings: GraphSettings, plan: Plan, summary: Summary, *, arguments: dict[str, Any], progress: bool
 ) -> Iterator[Run]:
-    """Open a run, show its status and keep its record while the block runs. RunStopped when the user interrupts it."""
+    """Open a run, show its status and keep its record while the block runs."""
     window_bytes = {method: config.window_bytes for method, config in settings.configs.items()}
     status = Status(len(plan.todo), window_bytes=window_bytes, show=progress)
     run = Run(id=new_run(), settings=settings, plan=plan, status=status)
@@ -170,7 +162,7 @@ def recording(
         walls=list(on_this_machine()),
     )
     began = time.monotonic()
-    with interruptible(), recorded(record, status=status, summary=summary, write=settings.library.store.write):
+    with recorded(record, status=status, summary=summary, write=settings.library.store.write):
         open_run(settings.library, run.id, clustered=settings.address is not None)
         yield run
         summary.seconds = time.monotonic() - began

@@ -22,7 +22,7 @@ from ndvr.operators.library.runs import close_run, new_run, open_run
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.extraction.plan import count_failures
-from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.runs.record import Summary, recover_runs
 from ndvr.pipeline.settings import Setting, choose_one
 
@@ -68,7 +68,7 @@ def import_features(
     published = find_features(files)
     _refuse_other_method(published, stored)
     opened = Library.create(library)
-    with Lease(opened.store, "ndvr import"):
+    with interruptible(), Lease(opened.store, "ndvr import"):
         opened.add_config(stored)
         recover_runs(opened)
         return _import_all(published, opened, stored, retry=frozenset(retry), progress=progress)

@@ -18,7 +18,7 @@ from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
-from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.search.opened import Opened, ledger_state
 
 SEGMENT_VIDEOS = 2048  # at most; a segment is a commit
@@ -64,7 +64,7 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False) -> Upd
     """
     began = time.monotonic()
     files = opened.files
-    with Lease(files.store, "ndvr index"):
+    with interruptible(), Lease(files.store, "ndvr index"):
         if again:
             files.commit(Snapshot(number=files.snapshot().number + 1 if files.exists else 1))
         if again or not files.exists:

@@ -13,6 +13,7 @@ from ndvr.pipeline.extraction._receipts import Receipts
 from ndvr.pipeline.extraction.graph import GraphSettings
 from ndvr.pipeline.extraction.plan import MOST_LOST, make_plan
 from ndvr.pipeline.extraction.pools import Pools
+from ndvr.pipeline.progress import interruptible
 from ndvr.pipeline.settings import choose
 
 
@@ -86,8 +87,8 @@ def test_a_result_that_was_reported_and_is_not_in_the_ledger_stops_the_run(video
 
 def test_an_interrupted_run_says_how_to_go_on_and_its_record_says_why_it_ended(videos, settings):
     _, opened = recording(settings, videos)
-    with pytest.raises(RunStopped, match="interrupted. What was committed is safe; run the same command again"):
-        with opened:
+    with pytest.raises(RunStopped, match="interrupted; run the same command again to continue"):
+        with interruptible(), opened:
             raise KeyboardInterrupt
     assert record_of(settings)["outcome"] == "stopped: interrupted"
     assert record_of(settings)["counts"]["open"] == 2
