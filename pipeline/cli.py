@@ -27,6 +27,7 @@ COMMANDS = {
         "report": "ndvr.benchmarks.commands:report",
         "dedupe": "ndvr.pipeline.commands.comparison:dedupe",
         "compare": "ndvr.pipeline.commands.comparison:compare",
+        "decide": "ndvr.pipeline.commands.review:decide",
     },
     "Library": {
         "show": "ndvr.pipeline.commands.library:show",

@@ -13,12 +13,13 @@ from typing import Any
 
 from ndvr.benchmarks.report._page import render
 from ndvr.operators.index.kinds import KINDS, WORDS, Stretch
+from ndvr.operators.library.decisions import contents_of, decisions_of
 from ndvr.operators.library.library import Library
 from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_text
 from ndvr.pipeline.search.answers import Answer, Match, rate_text, where_text
-from ndvr.pipeline.search.out_folder import read_answers
+from ndvr.pipeline.search.out_folder import read_answers, respect
 
 _RELATION = {
     "identical": "is the same file as",
@@ -39,6 +40,7 @@ def write_matches_page(matches: str | Path, out: str | Path, *, pictures: bool =
     Raises FileNotFoundError or ValueError when MATCHES is no such folder.
     """
     about, answers = read_answers(matches)
+    answers = _respected(about, answers)
     queries = {answer.query_id: answer.uri for answer in answers if answer.matches}
     videos = _uris(about, {match.video_id for answer in answers for match in answer.matches})
     strips = _strips({*queries.values(), *videos.values()}) if pictures else {}
@@ -65,10 +67,22 @@ def write_matches_page(matches: str | Path, out: str | Path, *, pictures: bool =
     return path
 
 
+def _respected(about: dict[str, Any], answers: list[Answer]) -> list[Answer]:
+    """The answers without what was judged to be no match since; as they are where the library is not here any more."""
+    try:
+        library = Library(about["library"])
+    except (FileNotFoundError, ValueError):
+        return answers
+    contents = contents_of(library, {match.video_id for answer in answers for match in answer.matches})
+    return respect(answers, decisions_of(library), contents)
+
+
 def _tiles(answers: list[Answer], n_matches: int) -> list[tuple[str, str]]:
     seen = sum(1 for answer in answers if answer.matches)
     failed = sum(1 for answer in answers if answer.status == "failed")
     tiles = [("queries", f"{len(answers):,}"), ("seen before", f"{seen:,}"), ("matches", f"{n_matches:,}")]
+    rejected = sum(answer.rejected or 0 for answer in answers)
+    tiles += [("judged not a match, left out", f"{rejected:,}")] if rejected else []
     return [*tiles, ("failed", f"{failed:,}")] if failed else tiles
 
 

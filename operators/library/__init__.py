@@ -5,6 +5,7 @@ config          what made the features of that name
 shards          write and read a shard
 receipt_files   which files make up the ledger
 feature_reader  features of one video at a time
+decisions       what people said of pairs of videos
 lease           one writer at a time
 runs            open and close runs, clear up after killed ones
 cleanup         remove what nothing needs

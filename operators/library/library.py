@@ -8,6 +8,7 @@
     LIBRARY/ledger/, snapshots/        the same receipts, folded: see ndvr.operators.library.receipt_files
     LIBRARY/runs/<run>.json            what each run did; <run>.open while it goes on, or was killed
     LIBRARY/locks/                     who is writing: see ndvr.operators.library.lease
+    LIBRARY/decisions/*.parquet        what people said of pairs: see ndvr.operators.library.decisions
 
 Every file is whole or not there (operators/storage/store.py), shards come before the commit that names them: a
 reader sees whole, committed shards at any moment, and a killed run leaves nothing but files nobody names.

@@ -21,14 +21,25 @@ class PairList:
 
     identical  ids of videos that are the same file, byte by byte: their pairs need no comparing
     top        the score of such a pair
+    rejected   pairs of ids that are left out, whatever their score, and counted in `n_rejected`
     """
 
-    def __init__(self, video_ids: Sequence[str], *, identical: Iterable[Sequence[str]] = (), top: float = 1.0):
+    def __init__(
+        self,
+        video_ids: Sequence[str],
+        *,
+        identical: Iterable[Sequence[str]] = (),
+        top: float = 1.0,
+        rejected: Iterable[tuple[str, str]] = (),
+    ):
         self.video_ids = sorted(video_ids)
         self.top = np.float32(top)
         place = {video_id: at for at, video_id in enumerate(self.video_ids)}
         groups = [np.sort([place[video_id] for video_id in ids]).astype(np.int64) for ids in identical]
         self.identical = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._keys_of, groups)]))
+        known = [sorted((place[a], place[b])) for a, b in rejected if a in place and b in place]
+        a, b = np.array(known, np.int64).reshape(-1, 2).T
+        self.rejected, self.n_rejected = np.unique(self._keys(a, b)), 0
         self._dictionary = pa.array(self.video_ids, pa.string())
         self.a, self.b = np.zeros(0, np.int32), np.zeros(0, np.int32)
         self.score = np.zeros(0, np.float32)
@@ -39,7 +50,10 @@ class PairList:
         for part in parts:
             table = read_table(part)
             a, b = (pc.index_in(table[name].cast(pa.string()), self._dictionary).to_numpy() for name in COLUMNS[:2])
-            different = ~np.isin(self._keys(a, b), self.identical)
+            keys = self._keys(a, b)
+            is_rejected = np.isin(keys, self.rejected)
+            self.n_rejected += int(is_rejected.sum())
+            different = ~(np.isin(keys, self.identical) | is_rejected)
             columns = (a.astype(np.int32), b.astype(np.int32), table["score"].to_numpy())
             waiting.append(tuple(column[different] for column in columns))
             n_waiting += len(table)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
 from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.sealed import write_table
@@ -48,6 +49,7 @@ class Duplicates(Compared):
     computed: int  # pairs, now; the others were there
     found: int  # pairs
     identical: int  # of these: the same bytes
+    rejected: int  # that are left out, as people judged them to be no match
     families: int  # of two videos or more
     videos_in_families: int
     largest_family: int
@@ -71,6 +73,7 @@ class Duplicates(Compared):
             f"by {self.method}: {self.pairs}/{PAIRS} ({self.seconds:.1f} s)\n{identical}"
             f"{self.videos_in_families:,} videos in {self.families:,} families, the largest of "
             f"{self.largest_family:,}: {self.pairs}/{FAMILIES}"
+            f"{rejected_text(self.rejected)}"
         )
 
 
@@ -93,7 +96,8 @@ def dedupe(
 
     With both, a pair has to pass both; `top_k` counts the best of either video. Of a method that is not symmetric the
     higher of both directions counts: a clip is a part of the longer video, the longer one is not in the clip. Files of
-    the same bytes are a pair whatever the method says of them: of dark or blank ones it may say nothing.
+    the same bytes are a pair whatever the method says of them: of dark or blank ones it may say nothing. Pairs that
+    people judged to be no match (operators/library/decisions.py) are left out, and counted.
     Settings, errors and running again are as in `similarity`: new videos cost only their own pairs.
     """
     began = time.monotonic()
@@ -192,13 +196,15 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     with_features = {entry.video_id: entry for entry in entries.values() if entry.pieces}
     identical = [ids for ids in by_content(with_features.values()).values() if len(ids) > 1]
     top = triangle.inputs.model.card.range[1]
-    best = PairList(list(with_features), identical=identical, top=top).read(paths, top_k=top_k)
+    rejected = rejected_pairs(decisions_of(triangle.inputs.libraries[0]), with_features.values())
+    best = PairList(list(with_features), identical=identical, top=top, rejected=rejected).read(paths, top_k=top_k)
     families = best.families()
     best.write(folder.out / PAIRS)
     _write_families(folder.out / FAMILIES, families)
     numbers = {
         "found": len(best),
         "identical": int(best.are_identical.sum()),
+        "rejected": best.n_rejected,
         "families": len(families),
         "videos_in_families": sum(map(len, families)),
         "largest_family": max(map(len, families), default=0),

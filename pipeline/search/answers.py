@@ -49,6 +49,8 @@ QUERIES = pa.schema(
         ("mtime_ns", pa.int64()),
         ("videos", pa.int32()),  # that were searched
         ("seconds", pa.float64()),  # it took, without decoding
+        ("sha256", pa.string()),  # of the file; "" or null: not known
+        ("rejected", pa.int32()),  # matches that are left out, as people judged them to be none
     ]
 )
 
@@ -97,6 +99,8 @@ class Answer:
     mtime_ns: int | None = None
     videos: int = 0
     seconds: float = 0.0
+    sha256: str | None = None
+    rejected: int | None = 0  # matches that are left out, as people judged them to be none
 
     def to_json(self) -> dict[str, Any]:
         """With matches and segments."""
@@ -109,11 +113,14 @@ class Answer:
         if not self.matches:
             if self.status == "unsure":
                 return f"{self.query_id}: cannot judge: {self.message}"
-            return f"{self.query_id}: not seen, among {self.videos:,} videos"
+            return f"{self.query_id}: not seen, among {self.videos:,} videos{self._left_out()}"
         note = f" ({self.message})" if self.message else ""
         count = "1 match" if len(self.matches) == 1 else f"{len(self.matches):,} matches"
-        lines = [f"{self.query_id}: {count} among {self.videos:,} videos{note}"]
+        lines = [f"{self.query_id}: {count} among {self.videos:,} videos{note}{self._left_out()}"]
         return "\n".join(lines + [match.text(number) for number, match in enumerate(self.matches, 1)])
+
+    def _left_out(self) -> str:
+        return f" ({self.rejected:,} left out, judged not a match)" if self.rejected else ""
 
     def query_row(self) -> dict[str, Any]:
         row = {name: getattr(self, name) for name in QUERIES.names if name != "matches"}

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES
@@ -67,6 +68,7 @@ class Duplicates:
     groups: int
     videos_in_groups: int
     chains: int  # groups
+    rejected: int  # pairs that are left out, as people judged them to be no match
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +81,7 @@ class Duplicates:
             f"{self.found:,} pairs of {self.videos:,} videos scored {self.threshold:g} or more by {self.method}, "
             f"{self.searched:,} videos searched for now: {self.pairs}/pairs.parquet ({self.seconds:.1f} s)\n"
             f"{self.videos_in_groups:,} videos in {self.groups:,} groups{chains}: {self.pairs}/groups.parquet"
+            f"{rejected_text(self.rejected)}"
         )
 
 
@@ -101,10 +104,14 @@ def duplicates(
     threshold = least if threshold is None else threshold
     if not least <= threshold <= high:
         raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")
-    result = search_index(opened, library, out=f"{pairs}/searches", top=1000, false_per_million=1e6, progress=progress)
+    # Kept with pairs that were judged to be no match: another word on them is a matter of reading as well.
+    wanted = {"top": 1000, "false_per_million": 1e6}
+    result = search_index(opened, library, out=f"{pairs}/searches", decided=False, progress=progress, **wanted)
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
-    rows = read_pairs(Store(f"{pairs}/searches"), lengths, threshold)
+    every = read_pairs(Store(f"{pairs}/searches"), lengths, threshold)
+    rejected = rejected_pairs(decisions_of(opened.library), entries.values())
+    rows = [row for row in every if (row["video_id_a"], row["video_id_b"]) not in rejected]
     groups = group(rows, lengths)
     store = Store(pairs)
     store.write_parquet("pairs.parquet", pa.Table.from_pylist(rows, PAIRS), compression="zstd")
@@ -120,6 +127,7 @@ def duplicates(
         groups=len({row["group"] for row in groups}),
         videos_in_groups=len(groups),
         chains=len({row["group"] for row in groups if row["chain"]}),
+        rejected=len(every) - len(rows),
         seconds=round(time.monotonic() - began, 3),
     )
     store.write_json("groups.json", done.to_json())

@@ -14,6 +14,7 @@ from ndvr.models.keys import Judged, Keys, Place
 from ndvr.operators.index import kinds
 from ndvr.operators.index.lines import Line, find_lines
 from ndvr.operators.index.votes import Candidate, candidates
+from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Video
 from ndvr.pipeline.search.answers import Answer, Match, Status, placement_words
@@ -61,8 +62,9 @@ class Proposed:
 class Matcher:
     """Finds queries in one index; keeps what serves several of them."""
 
-    def __init__(self, opened: Opened, wanted: Wanted):
-        self.opened, self.wanted = opened, wanted
+    def __init__(self, opened: Opened, wanted: Wanted, decisions: Decisions | None = None):
+        """decisions: pairs that people judged to be no match are no answers."""
+        self.opened, self.wanted, self.decisions = opened, wanted, decisions or Decisions()
         self.model, self.sureness = opened.model, opened.sureness
         self._read = FeatureReader(opened.library.store)
 
@@ -101,15 +103,26 @@ class Matcher:
             bytes=query.bytes,
             mtime_ns=query.mtime_ns,
             videos=self.n_videos,
+            sha256=query.sha256,
         )
         if query.features is None or not len(query.features):
             return replace(blank, status="failed", message=query.message or "it has no features")
         compared, doubt = self.compare(query)
-        found = [each.match for each in compared if self.counts(each)]
+        rejected = self.rejected(query)
+        matches = [each.match for each in compared if self.counts(each)]
+        found = [match for match in matches if match.video_id not in rejected]
         found.sort(key=lambda m: (m.kind != "identical", m.kind in ("setting", "unsure"), -m.score, m.video_id))
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
         seconds = round(time.monotonic() - began, 4)
-        return replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
+        answer = replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
+        return replace(answer, rejected=len(matches) - len(found))
+
+    def rejected(self, query: Query) -> set[str]:
+        """The ids of videos that were judged to be no match of a query."""
+        contents = self.decisions.no_match_of(content_key(query.sha256, query.query_id))
+        return {
+            video_id for content in contents for video_id in self._by_hash.get(content, [content.removeprefix("id:")])
+        }
 
     def counts(self, compared: Compared) -> bool:
         """Whether it is a match."""

@@ -14,7 +14,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.index.kinds import Stretch
+from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer, Match
 
@@ -65,7 +67,7 @@ class OutFolder:
 def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
     """What decided the answers in OUT, and the latest answer to every query, by id.
 
-    Raises FileNotFoundError when there is none.
+    Raises FileNotFoundError when there is none. What people decide afterwards is not in it: see `respect`.
     """
     store = Store(out)
     if not store.exists(ABOUT):
@@ -85,6 +87,20 @@ def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
         row.pop("matches")
         answers[row["query_id"]] = Answer(**row, matches=list(matches.get(row["query_id"], {}).values()))
     return store.read_json(ABOUT), [answers[query_id] for query_id in sorted(answers)]
+
+
+def respect(answers: Sequence[Answer], decisions: Decisions, contents: Mapping[str, str]) -> list[Answer]:
+    """The answers without matches that were judged to be none, which are counted; `contents`: of the videos, by id."""
+
+    def stands(answer: Answer, match: Match) -> bool:
+        pair = content_key(answer.sha256, answer.query_id), contents.get(match.video_id, "")
+        return decisions.verdict(*pair) != "different"
+
+    kept = [[match for match in answer.matches if stands(answer, match)] for answer in answers]
+    return [
+        replace(answer, matches=matches, rejected=(answer.rejected or 0) + len(answer.matches) - len(matches))
+        for answer, matches in zip(answers, kept)
+    ]
 
 
 def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ndvr.operators.library.decisions import decisions_of
 from ndvr.operators.library.lease import Locked
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
@@ -168,7 +169,13 @@ def open_updated(
 
 
 def search_index(
-    opened: Opened, videos: str | Path, *, out: str | Path | None = None, progress: bool = False, **wanted: Any
+    opened: Opened,
+    videos: str | Path,
+    *,
+    out: str | Path | None = None,
+    decided: bool = True,
+    progress: bool = False,
+    **wanted: Any,
 ) -> SearchResult:
     """The answers to VIDEOS, a file, folder, list, bucket or library.
 
@@ -176,10 +183,11 @@ def search_index(
     n_candidates, exhaustive how many videos are compared with a query; all of them
     fast                     look up whole pictures only, which loses insets and strong crops
     out                      a folder that keeps the answers; queries that it has answers to are not searched again
+    decided                  leave out what people judged to be no match (operators/library/decisions.py)
     """
     began = time.monotonic()
     queries = read_queries(videos, opened)
-    matcher = Matcher(opened, Wanted(**wanted))
+    matcher = Matcher(opened, Wanted(**wanted), decisions_of(opened.library) if decided else None)
     folder = None if out is None else OutFolder(out, _about(opened, matcher.wanted))
     done = folder.answered() if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]

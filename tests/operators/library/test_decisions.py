@@ -1,0 +1,98 @@
+"""Decisions about pairs: only added, known by content, undone by a row, contradictions told, matches counted."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ndvr.operators.library.decisions import Decision, DecisionLog, Decisions, from_csv
+from ndvr.operators.scores.pair_list import PairList
+from ndvr.operators.storage.sealed import write_table
+from ndvr.operators.storage.store import Store
+
+
+def said(a: str, verdict: str, b: str, who: str = "ann", **more) -> Decision:
+    return Decision.now(verdict=verdict, a_content=a, b_content=b, a_id=f"{a}.mp4", b_id=f"{b}.mp4", who=who, **more)
+
+
+def test_the_last_word_on_a_pair_counts_whichever_way_round_it_is_named():
+    decisions = Decisions([said("x", "same", "y"), said("y", "different", "x")])
+    assert decisions.verdict("x", "y") == decisions.verdict("y", "x") == "different"
+    assert decisions.no_match_of("x") == ["y"]
+    assert decisions.verdict("x", "z") is None
+    assert decisions.contradictions() == [], "one person may change her mind"
+
+
+def test_what_is_undone_does_not_count_and_what_stood_before_does_again():
+    first, second = said("x", "same", "y"), said("x", "different", "y")
+    undo = Decision.now(verdict="undo", a_content="", b_content="", who="ann", undoes=second.id)
+    decisions = Decisions([first, second, undo])
+    assert decisions.verdict("x", "y") == "same"
+    assert decisions.latest_of("ann") == first
+
+
+def test_contradictions_are_told():
+    assert "ann" in Decisions([said("x", "same", "y"), said("x", "different", "y", "bob")]).contradictions()[0]
+    chain = Decisions([said("x", "same", "y"), said("y", "same", "z"), said("x", "different", "z")])
+    assert len(chain.contradictions()) == 1 and "lead from one to the other" in chain.contradictions()[0]
+    kept = Decisions([said("x", "keep", "y"), said("y", "keep", "x", "bob")])
+    assert len(kept.contradictions()) == 1 and kept.kept() == {("x", "y"): "y"}
+
+
+def test_decisions_say_how_right_sure_matches_were():
+    rows = [said(f"a{n}", "different" if n < 2 else "same", "b", false_per_million=0.05) for n in range(312)]
+    rows += [said("c", "different", "b", false_per_million=5.0), said("d", "same", "b")]
+    assert [each.text() for each in Decisions(rows).calibration()] == [
+        "of 312 pairs judged with 0.1 or fewer false per million, 2 were not a match",
+        "of 313 pairs judged with 10 or fewer false per million, 3 were not a match",
+    ]
+
+
+def test_many_writers_at_once_lose_nothing_and_many_files_become_few(tmp_path):
+    log = DecisionLog(Store(tmp_path))
+    rows = [said(f"a{n}", "same", "b", who=f"w{n % 4}") for n in range(200)]
+    random.Random(0).shuffle(rows)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda row: log.append([row]), rows))
+    assert {row.id for row in log.read().every} == {row.id for row in rows}
+    assert len(log.read()) == 200
+    assert len(list((tmp_path / "decisions").iterdir())) <= 70
+    assert pq.read_table(tmp_path / "decisions").num_rows >= 200, "plain Parquet, for any reader"
+
+
+def test_a_table_is_read_back_as_it_was_written_and_a_short_one_is_enough(tmp_path):
+    rows = [said("x", "different", 'y "the second"', note="läuft, anders", score=0.5, false_per_million=2.0)]
+    rows.append(Decision.now(verdict="undo", a_content="x", b_content="y", who="ann", undoes=rows[0].id))
+    table = tmp_path / "all.csv"
+    table.write_text(Decisions(rows).as_csv())
+    again = from_csv(table, {})
+    assert [row.to_json() | {"time": ""} for row in again] == [row.to_json() | {"time": ""} for row in rows]
+    short = tmp_path / "short.csv"
+    short.write_text("a_id;b_id;verdict\nx.mp4;y.mp4;same\n")
+    (row,) = from_csv(short, {"x.mp4": "x", "y.mp4": "y"})
+    assert (row.verdict, row.pair) == ("same", ("x", "y"))
+    short.write_text("a_id,b_id,verdict\nx.mp4,y.mp4,perhaps\n")
+    with pytest.raises(ValueError, match="line 2: unknown verdict 'perhaps'"):
+        from_csv(short, {"x.mp4": "x", "y.mp4": "y"})
+
+
+def test_one_file_is_no_pair():
+    with pytest.raises(ValueError, match="the same file, byte by byte"):
+        said("x", "different", "x")
+
+
+def test_rejected_pairs_leave_a_list_of_pairs_before_the_best_are_chosen(tmp_path):
+    part = tmp_path / "part.parquet"
+    columns = {
+        "video_id_a": ["a", "a", "b"],
+        "video_id_b": ["b", "c", "c"],
+        "score": pa.array([0.9, 0.8, 0.7], "float"),
+    }
+    write_table(part, pa.table(columns))
+    best = PairList(["a", "b", "c"], rejected=[("b", "a"), ("a", "unknown")]).read([part], top_k=1)
+    assert (best.n_rejected, best.score.tolist()) == (1, pytest.approx([0.8, 0.7]))
+    assert best.families() == [["a", "b", "c"]]
