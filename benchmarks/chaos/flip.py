@@ -51,7 +51,7 @@ def _compare(place: Path) -> None:
 
 def scores_of(place: Path) -> dict[tuple[str, str], float]:
     """Read SCORES: {(query_id, video_id): score}."""
-    scores = {}
+    scores: dict[tuple[str, str], float] = {}
     for batch in open_scores(place / "scores").batches():
         queries, videos = batch.queries.to_pylist(), batch.videos.to_pylist()
         pairs = zip(batch.query.tolist(), batch.video.tolist(), batch.score.tolist())

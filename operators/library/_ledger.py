@@ -6,6 +6,7 @@ only where somebody looks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ class Entry:
     seconds of work.
     """
 
-    __slots__ = ("_at", "_barred", "_broken", "_columns", "_gone", "_pieces", "_seen", "video_id")
+    __slots__ = ("_at", "_barred", "_broken", "_columns", "_gone", "_lost", "_pieces", "_seen", "video_id")
 
     def __init__(self, video_id: str, columns: Columns, at: int, pieces: Sequence[int] = (), broken: int | None = None):
         """at: the end row; pieces: rows in order; broken: of a failed piece, which makes a failed video."""
@@ -73,6 +74,13 @@ class Entry:
         self._seen: int | None = None  # the row that says where the same bytes were found later
         self._gone: int | None = None  # the row that says that its folder has it no more
         self._barred: int | None = None  # the row that says that its content was removed
+        self._lost = ""  # what has become of its features, which the ledger does not know
+
+    def without_features(self, why: str) -> Entry:
+        """Make the same entry as of a video whose features are lost: failed, of class "lost"."""
+        other = copy.copy(self)
+        other._lost = why
+        return other
 
     @property
     def end(self) -> Mapping[str, Any]:
@@ -84,6 +92,8 @@ class Entry:
             row = {**row, **self._of(self._seen, "bytes", "mtime_ns", "uri")}
         if self._kept_out is not None:
             row = {**row, **self._of(self._kept_out, "status", "message")}
+        if self._lost:
+            row = {**row, "status": "failed", "error_class": "lost", "message": self._lost}
         return row
 
     @property
@@ -97,7 +107,7 @@ class Entry:
     @property
     def pieces(self) -> list[Mapping[str, Any]]:
         """Where its features are, in order; none unless it is done."""
-        return [] if self._kept_out is not None else [Row(self._columns, at) for at in self._pieces]
+        return [] if self._kept_out is not None or self._lost else [Row(self._columns, at) for at in self._pieces]
 
     @property
     def shards(self) -> set[str]:
@@ -106,6 +116,8 @@ class Entry:
 
     @property
     def status(self) -> str:
+        if self._lost:
+            return "failed"
         if self._kept_out is not None:
             return "skipped"
         return self._columns["status"][self._at if self._broken is None else self._broken]
@@ -132,7 +144,11 @@ class Entry:
 
     @property
     def windows(self) -> int:
-        return 0 if self._kept_out is not None else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
+        return (
+            0
+            if self._kept_out is not None or self._lost
+            else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
+        )
 
     def __repr__(self) -> str:
         return f"Entry({self.video_id!r}, {self.status}, {self.windows} windows)"

@@ -2,18 +2,20 @@
 
 reader = FeatureReader("library")
 features = reader.read(video.pieces)      # (T, *feature_shape) as stored
+lost_videos(library, entries)             # {"a.mp4": "shards/s2vs-1a2b3c4d/r1-0a.parquet is missing"}
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.library import Library
+from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.receipt_files import remedy
 from ndvr.operators.library.shards import SHARDS, features_of
 from ndvr.operators.storage.sealed import Damaged, SealedTable
@@ -79,5 +81,70 @@ class FeatureReader:
             if group >= self._file.metadata.num_row_groups:
                 return np.zeros(0), np.zeros((0, *shape))
             rows = self._file.read([group], ["start_s", "feature"])
-            self._group = group, rows["start_s"].to_numpy(), features_of(rows["feature"], shape)
+            try:
+                self._group = group, rows["start_s"].to_numpy(), features_of(rows["feature"], shape)
+            except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+                name, why = f"{self.library}/{SHARDS}/{self._shard}", f"its columns are not those of a shard: {error}"
+                raise Damaged(name, why, remedy(self.library.store)) from error
         return self._group[1:]
+
+
+# --- Features that are gone or changed: they cost their videos, not the library --------------------------------------
+
+
+def lost_videos(library: Library, entries: Iterable[Entry], *, read: bool = False) -> dict[str, str]:
+    """Find the videos with features that are not there, or not as they were written: by id, what is wrong.
+
+    read  read all features; otherwise only the shards are looked for, by listing their folders
+    """
+    there = [entry for entry in entries if entry.pieces]
+    missing = library.lost_shards(there)
+    lost = {entry.video_id: min(gone) for entry in there if missing and (gone := entry.shards & missing)}
+    lost = {video_id: f"{SHARDS}/{shard} is missing" for video_id, shard in lost.items()}
+    if read:
+        reader = FeatureReader(library.store)
+        pieces = {entry.video_id: pieces_of(entry) for entry in there if entry.video_id not in lost}
+        for video_id in sorted(pieces, key=pieces.__getitem__):  # as they lie in the shards
+            try:
+                reader.read(pieces[video_id])
+            except (Damaged, FileNotFoundError) as error:
+                lost[video_id] = str(error)
+    return lost
+
+
+def pieces_of(entry: Entry) -> tuple[Piece, ...]:
+    """Say where the features of a video are, in order."""
+    return tuple(
+        (piece["shard"], piece["shard_row"], piece["windows_count"], piece["digest"]) for piece in entry.pieces
+    )
+
+
+def without_lost(
+    library: Library, entries: Mapping[str, Entry], *, strict: bool = False, read: bool = False
+) -> tuple[dict[str, Entry], list[str]]:
+    """Make failures of the entries whose features are lost, and list their ids. Damaged, with `strict`, for the first.
+
+    read  as of `lost_videos`
+    """
+    entries = dict(entries)
+    lost = lost_videos(library, entries.values(), read=read)
+    if lost:  # or rewritten, since the ledger was read
+        (config,) = {entries[video_id].end["config"] for video_id in lost}
+        entries |= Library(library.store).lookup([config], list(lost)).entries[config]
+        lost = lost_videos(library, [entries[video_id] for video_id in lost], read=read)
+    if lost and strict:
+        video_id = min(lost)
+        raise Damaged(f"video {video_id!r} of {library}", lost[video_id], remedy(library.store))
+    return entries | {video_id: entries[video_id].without_features(why) for video_id, why in lost.items()}, sorted(lost)
+
+
+def named(video_ids: Sequence[str]) -> str:
+    """Name the first three, and count the rest."""
+    more = f" and {len(video_ids) - 3:,} more" if len(video_ids) > 3 else ""
+    return ", ".join(map(repr, video_ids[:3])) + more
+
+
+def lost_text(video_ids: Sequence[str]) -> str:
+    """Say which videos were left out as their features are lost, and what to do about it."""
+    are = "features are missing or damaged; `ndvr fsck LIBRARY --repair` makes them due again"
+    return f"left out, {len(video_ids):,} videos: {named(video_ids)}: their {are}"

@@ -176,10 +176,12 @@ class Library:
         return Lookup(receipts, {config: latest(of_config(receipts, config)) for config in configs})
 
     def lost_shards(self, entries: Iterable[Entry]) -> set[str]:
-        """Find the shards that entries name and that are not there, by listing their folders once."""
+        """Find the shards that entries name and that are not there, or empty, by listing their folders once."""
         named = {shard for entry in entries for shard in entry.shards}
-        folders = {shard.partition("/")[0] for shard in named}
-        return named - {f"{folder}/{name}" for folder in folders for name in self.store.names(f"{SHARDS}/{folder}")}
+        there = set()
+        for folder in {shard.partition("/")[0] for shard in named}:
+            there |= {f"{folder}/{name}" for name, size in self.store.sizes(f"{SHARDS}/{folder}").items() if size}
+        return named - there
 
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
         """Find what is kept of every video, by id and content (SHA-256): of a changed file the older features too."""

@@ -33,7 +33,7 @@ _READERS = 16  # threads: an object store answers after tens of milliseconds
 T = TypeVar("T")
 
 
-def remedy(store: Store) -> str:
+def remedy(store: object) -> str:
     """Say what to do about a damaged file of a library."""
     return f"`ndvr fsck {store} --repair` mends what can be mended"
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from ndvr.operators.library.feature_reader import Piece
+from ndvr.operators.library.feature_reader import Piece, pieces_of
 from ndvr.operators.library.library import Entry
 from ndvr.operators.storage.sealed import is_intact, read_table, write_table
 
@@ -38,8 +38,7 @@ def videos_of(entries: Iterable[Entry], config: str) -> list[Video]:
 
 
 def _video(entry: Entry, config: str) -> Video:
-    names = ("shard", "shard_row", "windows_count", "digest")
-    pieces = tuple(tuple(piece[name] for name in names) for piece in entry.pieces)
+    pieces = pieces_of(entry)
     # Where features lie may change; what was seen, how, and by which decoder decides what they are.
     origin = entry.end.get("sha256") or tuple(piece[:3] for piece in pieces)
     text = repr((config, origin, entry.end.get("decoder"), entry.windows))

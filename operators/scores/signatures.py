@@ -18,7 +18,7 @@ import pyarrow as pa
 from ndvr.models.method import Model
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Group, Video
-from ndvr.operators.storage.sealed import is_intact, load_array, save_array
+from ndvr.operators.storage.sealed import Damaged, is_intact, load_array, save_array
 from ndvr.operators.storage.store import Store
 
 _PROBED_WINDOWS = 32
@@ -84,6 +84,8 @@ class Signatures:
             try:
                 features = self._reader.read(video.pieces)
                 found[video.video_id] = self._signature(features)
+            except Damaged:
+                raise
             except ValueError as error:
                 raise ValueError(f"video {video.video_id!r}: {error}") from error
             if features.nbytes > _LONG_BYTES:

@@ -23,6 +23,7 @@ import yaml
 from ray._private import ray_logging
 
 from ndvr.operators.errors import RunStopped
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.cluster._start import start_patiently
 
 TESTED = ((2, 57), (2, 62))  # [first, last) Ray versions this was run on
@@ -192,7 +193,10 @@ def _native_stderr_closed() -> Iterator[None]:
 
 @contextmanager
 def explained(work: str) -> Iterator[None]:
-    """Turn Ray's wrapped worker errors into one sentence that says what broke and what is safe."""
+    """Turn Ray's wrapped worker errors into one sentence that says what broke and what is safe.
+
+    A damaged file stays Damaged: its name and remedy are in it.
+    """
     from ray.data.exceptions import SystemException
 
     try:
@@ -202,6 +206,8 @@ def explained(work: str) -> Iterator[None]:
         # Ray Data marks what is not a user's fault by a cause that says nothing.
         while (deeper := getattr(cause, "cause", None) or cause.__cause__) and not isinstance(deeper, SystemException):
             cause = deeper
+        if isinstance(cause, Damaged):
+            raise cause from error
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         raise RunStopped(
             f"{work} stopped: {type(cause).__name__}: {reason}. What was committed is safe; run the same command again "

@@ -17,6 +17,7 @@ from ndvr.pipeline.commands.options import (
     method_option,
     option_option,
     quiet_option,
+    strict_option,
     weights_option,
     worker_memory_option,
     workers_option,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @workers_option
 @worker_memory_option
 @address_option
+@strict_option
 @quiet_option
 @json_option
 def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -63,7 +65,7 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
 
     QUERIES and DATABASE are libraries, SCORES is a folder. The two may be the same library. A killed run continues;
     when the libraries grew, only new videos are compared, and what they lost leaves SCORES.
-    Exit code 1: videos were left out as too long for the memory given.
+    Exit code 1: videos were left out by name, being too long for the memory given or having lost their features.
 
     \b
     From coarse to fine: the 5 % best by one vector a video are compared by S2VS, the others rank behind them.
@@ -87,7 +89,7 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
 
 
 def _tell_left_out(done: Compared) -> None:
-    """Name videos that were too long on standard error, and exit with 1; return when all were compared."""
+    """Name on standard error what was too long or lost its features, and exit with 1; return when all was compared."""
     if text := done.left_out_text():
         click.echo(text, err=True)
         raise SystemExit(1)
@@ -138,6 +140,7 @@ def _from_coarse_to_fine(*libraries: str, settings: dict[str, Any], progress: bo
 @workers_option
 @worker_memory_option
 @address_option
+@strict_option
 @quiet_option
 @json_option
 def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -145,7 +148,8 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
 
     They are written into folder PAIRS; a killed run continues. At least one of --threshold and --top-k says what is
     alike; with both, a pair has to pass both. Of a method that is not symmetric, the higher of a pair's two scores
-    counts. Exit code 1: videos were left out as too long for the memory given.
+    counts.
+    Exit code 1: videos were left out by name, being too long for the memory given or having lost their features.
 
     With --by-index every video is searched for instead of compared with every other, and PAIRS says what is a copy, a
     part or contains the other, and which groups they make; new videos cost one search each. --threshold is then .5
@@ -169,8 +173,7 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
         if not done.trained:
             click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
         click.echo(done.text())
-    if not through_index:
-        _tell_left_out(done)
+    _tell_left_out(done)
 
 
 @click.command()

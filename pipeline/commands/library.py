@@ -11,7 +11,14 @@ import click
 
 from ndvr.operators.storage.text_files import visible
 from ndvr.pipeline.commands.option_types import ID_LIST, LIBRARY, METHOD, PATH, VIDEO_ID
-from ndvr.pipeline.commands.options import config_option, given, json_option, quiet_option, renamed
+from ndvr.pipeline.commands.options import (
+    config_option,
+    given,
+    json_option,
+    quiet_option,
+    renamed,
+    strict_option,
+)
 
 
 @click.command()
@@ -154,6 +161,7 @@ def explain(library: str, video_id: str, other: str | None, method: str | None, 
 @click.option("--frames-per-video", type=click.IntRange(0), help="Drawn with replacement; 0: all, once. Default: 10.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
 @config_option
+@strict_option
 @quiet_option
 @json_option
 def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -169,7 +177,10 @@ def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any)
     done = run.fit_pca(library, out, **given(**settings), progress=not quiet)
     if as_json:
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
-        return
-    if not done.trained:
-        click.echo("WARNING: the features are of untrained (random) weights; so is this PCA.", err=True)
-    click.echo(done.text())
+    else:
+        if not done.trained:
+            click.echo("WARNING: the features are of untrained (random) weights; so is this PCA.", err=True)
+        click.echo(done.text())
+    if text := done.left_out_text():
+        click.echo(text, err=True)
+        raise SystemExit(1)

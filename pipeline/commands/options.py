@@ -95,6 +95,9 @@ worker_memory_option = click.option(
     "--memory-gb", type=float, help="Of videos in a worker's memory, beside some 1.2 GB for itself. Default: 2."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+strict_option = click.option(
+    "--strict", is_flag=True, help="Stop where features are missing or damaged, instead of leaving their videos out."
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 address_option = click.option("--address", metavar="ADDR", help="Ray cluster to join; default: this machine.")
 

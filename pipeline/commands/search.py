@@ -16,6 +16,7 @@ from ndvr.pipeline.commands.options import (
     method_option,
     option_option,
     quiet_option,
+    strict_option,
     weights_option,
 )
 
@@ -32,18 +33,22 @@ to_option = click.option("--to", type=PATH, metavar="FOLDER", help="Where the in
 @config_option
 @to_option
 @click.option("--again", is_flag=True, help="Make all of it anew.")
+@strict_option
 @quiet_option
 @json_option
 def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
     """Make LIBRARY searchable: build its index, or extend it.
 
     New videos go in, removed and changed ones go out; a second time there is nothing to do. A killed run leaves the
-    index as it was, and the next one goes on.
+    index as it was, and the next one goes on. Exit code 1: videos were left out by name, having lost their features.
     """
     from ndvr.pipeline.search import search as run
 
     done = run.index(library, **given(**check_method(settings)), progress=not quiet)
     click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else done.text())
+    if text := done.left_out_text():
+        click.echo(text, err=True)
+        raise SystemExit(1)
 
 
 @click.command()
@@ -66,6 +71,7 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @option_option
 @config_option
 @to_option
+@strict_option
 @quiet_option
 @json_option
 def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_update: bool, **settings: Any) -> None:
@@ -76,7 +82,8 @@ def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_
 
     \b
     Exit code, as of grep: 0: something was seen; 1: nothing was; 2: wrong usage;
-    3: some of VIDEOS could not be searched for or judged, whatever the others gave.
+    3: some of VIDEOS could not be searched for or judged, or LIBRARY has lost features that matter, whatever else
+    was seen.
     """
     from ndvr.pipeline.search import search as run
     from ndvr.pipeline.search.out_folder import as_csv
@@ -101,6 +108,8 @@ def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
     else:
         click.echo(as_csv(done.answers) if form == "csv" else done.text())
+    if text := done.left_out_text():
+        click.echo(text, err=True)
     if not done.complete:
         raise SystemExit(UNJUDGED)
     if not done.seen and done.answers:

@@ -28,7 +28,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import PAIRS_ABOUT, Cell, ScoreFolder, by_content, one_writer
-from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs
+from ndvr.pipeline.comparison.inputs import Compared, Inputs, MethodSpec, check_inputs, leaving_out_lost
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.settings import Setting
 
@@ -90,6 +90,7 @@ def dedupe(
     workers: int | None = None,
     memory_gb: float = Workers.memory_gb,
     address: str | None = None,
+    strict: bool = False,
     progress: bool = True,
 ) -> Duplicates:
     """Find the pairs of a library's videos that score `threshold` or more, or are among the `top_k` best, into PAIRS.
@@ -103,12 +104,11 @@ def dedupe(
     began = time.monotonic()
     limits = _check_limits(threshold, top_k)
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
-    inputs = check_inputs(library, library, spec)
+    inputs = check_inputs(library, library, spec, strict=strict)
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
     with one_writer(pairs, "ndvr dedupe"):
-        triangle = _open_triangle(inputs, pairs, limits, memory_gb)
-        missing = _compare(triangle, limits, crew)
-        numbers = _write(triangle, top_k)
+        work = partial(_compare_and_write, pairs=pairs, limits=limits, workers=crew)
+        triangle, missing, numbers = leaving_out_lost(work, inputs, strict=strict)
     return Duplicates(
         pairs=str(pairs),
         method=method,
@@ -117,6 +117,7 @@ def dedupe(
         **limits,
         **numbers,
         too_long=triangle.too_long,
+        lost=triangle.inputs.lost[0],
         computed=sum(map(grid.pairs_of, missing)),
         cells=len(triangle.cells),
         cells_resumed=len(triangle.cells) - len(missing),
@@ -144,6 +145,15 @@ def _check_limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k {top_k}: give 1 or more")
     return {"threshold": threshold, "top_k": top_k}
+
+
+def _compare_and_write(
+    inputs: Inputs, *, pairs: str | Path, limits: dict[str, Any], workers: Workers
+) -> tuple[_Triangle, list[Cell], dict[str, int]]:
+    """Return the triangle, the cells that were computed now, and how much was found."""
+    triangle = _open_triangle(inputs, pairs, limits, workers.memory_gb)
+    missing = _compare(triangle, limits, workers)
+    return triangle, missing, _write(triangle, limits["top_k"])
 
 
 def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], memory_gb: float) -> _Triangle:

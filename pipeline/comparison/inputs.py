@@ -6,15 +6,17 @@ grid = open_grid(inputs, "scores", query_ids=None, memory_gb=2.0)          # not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ndvr.operators.library.config import Config
+from ndvr.operators.library.feature_reader import lost_text, named, without_lost
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import FORMAT
 from ndvr.operators.scores.groups import Group, Side, Video, videos_of
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.operators.storage.text_files import ids_among, read_id_lines
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import ScoreFolder
@@ -23,6 +25,8 @@ from ndvr.pipeline.settings import Setting, choose_one
 if TYPE_CHECKING:
     from ndvr.models.method import Model
 
+
+T = TypeVar("T")
 
 # Of a worker's memory, what the longest query and the longest video may take together.
 _PAIR_SHARE = 0.6
@@ -67,6 +71,7 @@ class Compared:
     videos: int  # of the database, with features
     missing_videos: int  # without features, or too long
     too_long: tuple[str, ...] = ()  # left out, as they do not fit into the memory given; on either side
+    lost: tuple[str, ...] = ()  # left out, as their features are gone or damaged; on either side
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -74,11 +79,10 @@ class Compared:
         return asdict(self)
 
     def left_out_text(self) -> str:
-        """Say which videos were not compared because of their length; nothing when all were."""
-        names = ", ".join(map(repr, self.too_long[:3]))
-        more = f" and {len(self.too_long) - 3:,} more" if len(self.too_long) > 3 else ""
+        """Say which videos were not compared, being too long or having lost their features; nothing when all were."""
         needs = "too long for this method in the memory given; give more by --memory-gb"
-        return f"left out: {names}{more}: {needs}" if self.too_long else ""
+        lines = [f"left out: {named(self.too_long)}: {needs}"] if self.too_long else []
+        return "\n".join([*lines, *([lost_text(self.lost)] if self.lost else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +105,15 @@ class Inputs:
     setting: Setting
     model: Model  # on this machine's CPU, for its facts; only what compares
     decisive: dict[str, Any]  # what decides the scores of a pair of features, as scores.json records it
+    lost: tuple[tuple[str, ...], tuple[str, ...]]  # ids of entries without features, as these are lost
 
     @property
     def trained(self) -> bool:
         return self.decisive["trained"]
+
+    def read_through(self) -> Inputs:
+        """Read all features, and leave out the videos whose are damaged."""
+        return replace(self, **_with_features(self.libraries, self.entries, strict=False, read=True, lost=self.lost))
 
     def pick(self, query_ids: Iterable[str] | str | Path | None) -> dict[str, Entry]:
         """Look up the entries of these queries: ids, or a list of them in a file, "-" for standard input; None: all."""
@@ -159,8 +168,11 @@ class Fitting:
     too_long: tuple[str, ...]
 
 
-def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec) -> Inputs:
-    """Open both libraries. ValueError or FileNotFoundError when they do not fit each other or the method."""
+def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec, *, strict: bool = False) -> Inputs:
+    """Open both libraries. ValueError or FileNotFoundError when they do not fit each other or the method.
+
+    Videos whose shards are missing are left out; with `strict` they are Damaged.
+    """
     setting = choose_one(spec.method, spec.weights, spec.options)
     libraries = Library(queries), Library(database)
     configs = libraries[0].config_of(spec.method, spec.config), libraries[1].config_of(spec.method, spec.config)
@@ -177,6 +189,7 @@ def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec) ->
         )
     query_entries = libraries[0].entries(configs[0])
     same = str(libraries[0]) == str(libraries[1])
+    entries = query_entries, query_entries if same else libraries[1].entries(configs[1])
     decisive = {
         "format": FORMAT,
         "method": spec.method,
@@ -193,11 +206,42 @@ def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec) ->
     return Inputs(
         libraries=libraries,
         configs=configs,
-        entries=(query_entries, query_entries if same else libraries[1].entries(configs[1])),
         setting=setting,
         model=model,
         decisive=decisive,
+        **_with_features(libraries, entries, strict=strict),
     )
+
+
+def _with_features(
+    libraries: tuple[Library, Library],
+    entries: tuple[dict[str, Entry], dict[str, Entry]],
+    *,
+    strict: bool,
+    read: bool = False,
+    lost: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> dict[str, Any]:
+    """Make `entries` and `lost` of Inputs: videos whose features are lost are failures, besides those that are so."""
+    sides = [without_lost(libraries[0], entries[0], strict=strict, read=read)]
+    sides.append(
+        sides[0] if entries[0] is entries[1] else without_lost(libraries[1], entries[1], strict=strict, read=read)
+    )
+    known = tuple(tuple(sorted({*before, *now})) for before, (_, now) in zip(lost, sides))
+    return {"entries": (sides[0][0], sides[1][0]), "lost": known}
+
+
+def leaving_out_lost(work: Callable[..., T], *inputs: Inputs, strict: bool) -> T:
+    """Return work(*inputs). Where it meets damaged features all are read, and it starts over without those videos.
+
+    What it has computed by then is kept in its folder. With `strict`, or where no features are damaged, Damaged.
+    """
+    try:
+        return work(*inputs)
+    except Damaged:
+        sound = [] if strict else [each.read_through() for each in inputs]
+        if all(now.lost == before.lost for now, before in zip(sound, inputs)):
+            raise
+    return work(*sound)
 
 
 def _check_features(libraries: tuple[Library, Library], configs: tuple[Config, Config]) -> None:
@@ -224,6 +268,12 @@ class ScoreGrid:
     too_long: tuple[str, ...]
     folder: ScoreFolder
     sides: Mapping[str, Side]
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The ids that were asked for and whose features are lost."""
+        sides = zip(self.inputs.lost, self.entries.values())
+        return tuple(sorted({video_id for lost, side in sides for video_id in lost if video_id in side}))
 
     @property
     def groups(self) -> list[Group]:
@@ -257,6 +307,7 @@ class ScoreGrid:
             "missing_queries": len(self.entries["queries"]) - queries,
             "missing_videos": len(self.entries["videos"]) - videos,
             "too_long": self.too_long,
+            "lost": self.lost,
         }
 
 

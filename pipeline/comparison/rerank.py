@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,15 @@ from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._proposals import Chosen, Index, Proposals, chosen_pairs, digest_of, propose
 from ndvr.pipeline.comparison._score_folder import copy_ids, one_writer, write_identical
-from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, ScoreGrid, check_inputs, open_grid
+from ndvr.pipeline.comparison.inputs import (
+    Inputs,
+    MethodSpec,
+    Scored,
+    ScoreGrid,
+    check_inputs,
+    leaving_out_lost,
+    open_grid,
+)
 from ndvr.pipeline.comparison.selection import Selection
 from ndvr.pipeline.comparison.similarity import score_all
 from ndvr.pipeline.notebook import as_html
@@ -118,6 +126,7 @@ def rerank(
     index: Index | None = None,
     query_ids: Iterable[str] | str | Path | None = None,
     workers: Workers | None = None,
+    strict: bool = False,
 ) -> Reranked:
     """Score all pairs with `proposer`, a fast method, those that matter with `method`, and write SCORES.
 
@@ -125,21 +134,32 @@ def rerank(
     Libraries and `query_ids` are as in `similarity`; running again compares only pairs that were not chosen before.
 
     selection  Best("5%") or Doubtful("5%"): which videos are compared with each query
+    strict     features that are missing or damaged are Damaged; otherwise their videos are left out by name
     index      do not score all pairs with the fast method, search its vectors or codes: "flat" exactly, "ivf" nearly.
                What is not proposed has no score at all
     """
     began, workers = time.monotonic(), workers or Workers()
-    slow, fast = (check_inputs(queries, database, spec) for spec in (method, proposer))
-    methods = Methods(slow=slow, fast=fast, proposer=proposer, selection=selection, index=index)
+    inputs = [check_inputs(queries, database, spec, strict=strict) for spec in (method, proposer)]
+    methods = Methods(slow=inputs[0], fast=inputs[1], proposer=proposer, selection=selection, index=index)
+    ids = None if query_ids is None else list(inputs[0].pick(query_ids))
+
+    def work(slow: Inputs, fast: Inputs) -> Reranked:
+        return _rerank(replace(methods, slow=slow, fast=fast), scores, query_ids=ids, workers=workers)
+
     with one_writer(scores, "ndvr similarity --propose"):
-        score_grid = methods.open(scores, query_ids, workers.memory_gb)
-        ids = None if query_ids is None else list(score_grid.entries["queries"])
-        proposals = propose(fast, score_grid.folder.out / "proposed", query_ids=ids, workers=workers, index=index)
-        chosen = selection.choose(proposals, score_grid, workers)
-        compared = compare_chosen(score_grid, proposals, chosen, workers, on_proposer_scale=selection.on_proposer_scale)
-        write_scores(score_grid, proposals, chosen, compared, methods=methods)
-    seconds = round(time.monotonic() - began, 3)
-    return _report(score_grid, proposals, chosen, compared, methods=methods, seconds=seconds)
+        done = leaving_out_lost(work, *inputs, strict=strict)
+    return replace(done, seconds=round(time.monotonic() - began, 3))
+
+
+def _rerank(methods: Methods, scores: str | Path, *, query_ids: list[str] | None, workers: Workers) -> Reranked:
+    """Do the work of `rerank`."""
+    selection, score_grid = methods.selection, methods.open(scores, query_ids, workers.memory_gb)
+    proposed = score_grid.folder.out / "proposed"
+    proposals = propose(methods.fast, proposed, query_ids=query_ids, workers=workers, index=methods.index)
+    chosen = selection.choose(proposals, score_grid, workers)
+    compared = compare_chosen(score_grid, proposals, chosen, workers, on_proposer_scale=selection.on_proposer_scale)
+    write_scores(score_grid, proposals, chosen, compared, methods=methods)
+    return _report(score_grid, proposals, chosen, compared, methods=methods)
 
 
 def compare_chosen(
@@ -193,7 +213,6 @@ def _report(
     compared: ComparedParts,
     *,
     methods: Methods,
-    seconds: float,
 ) -> Reranked:
     proposed, n_compared = proposals.report, sum(map(len, chosen.values()))
     return Reranked(
@@ -211,9 +230,10 @@ def _report(
         missing_queries=proposed.missing_queries,
         missing_videos=proposed.missing_videos,
         too_long=tuple(sorted({*score_grid.too_long, *proposed.too_long})),
+        lost=tuple(sorted({*score_grid.lost, *proposed.lost})),
         propose_s=proposed.compute_s,
         compare_s=round(compared.seconds, 3),
-        seconds=seconds,
+        seconds=0.0,
         methods=methods,
         proposals=proposals,
         chosen=chosen,

@@ -20,7 +20,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import IDENTICAL, SIMILARITIES, one_writer, write_identical
-from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, open_grid
+from ndvr.pipeline.comparison.inputs import Inputs, MethodSpec, Scored, check_inputs, leaving_out_lost, open_grid
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.progress import interruptible
 from ndvr.pipeline.settings import Setting
@@ -71,6 +71,7 @@ def similarity(
     workers: int | None = None,
     memory_gb: float = Workers.memory_gb,
     address: str | None = None,
+    strict: bool = False,
     progress: bool = True,
 ) -> Comparison:
     """Score every query of one library against every video of another (or the same) and write SCORES.
@@ -79,7 +80,8 @@ def similarity(
     A killed run continues where it stopped; of libraries that changed since, only what is new is computed, and what
     is gone leaves SCORES. `workers`: how many processes, of one CPU core or GPU each; None: all there are; 0: this
     process, without Ray. `memory_gb` bounds what each keeps and compares at a time, beside the model; it changes no
-    score. Raises ValueError or FileNotFoundError before any work when the libraries do not fit each other or the
+    score. Videos whose features are missing or damaged are left out by name; with `strict` they are Damaged, a
+    ValueError. Raises ValueError or FileNotFoundError before any work when the libraries do not fit each other or the
     method.
     """
     began = time.monotonic()
@@ -87,9 +89,12 @@ def similarity(
         raise ValueError(f"unknown format {format!r}; choose parquet or json")
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
-    inputs = check_inputs(queries, database, spec)
+    inputs = check_inputs(queries, database, spec, strict=strict)
+    if query_ids is not None:
+        query_ids = list(inputs.pick(query_ids))
     with interruptible(), one_writer(scores, "ndvr similarity"):
-        comparison = score_all(inputs, scores, query_ids=query_ids, workers=crew)
+        work = partial(score_all, scores=scores, query_ids=query_ids, workers=crew)
+        comparison = leaving_out_lost(work, inputs, strict=strict)
         if format == "json":
             write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
     return replace(comparison, seconds=round(time.monotonic() - began, 3))

@@ -122,6 +122,6 @@ def _state(entry: Entry | None, uri: str, stat: Stat | None, retry: frozenset[st
 
 
 def count_failures(classes: Iterable[str]) -> dict[str, int]:
-    """Count failures by class, in the fixed order of the classes."""
+    """Count failures by class, in the fixed order of the classes; behind them those whose features are lost."""
     counts = Counter(classes)
-    return {kind: counts[kind] for kind in ERROR_CLASSES if counts[kind]}
+    return {kind: counts[kind] for kind in (*ERROR_CLASSES, "lost") if counts[kind]}

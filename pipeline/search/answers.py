@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ndvr.operators.index.kinds import WORDS, Kind, Stretch
 
-Status = Literal["searched", "unsure", "failed"]
+Status = Literal["searched", "unsure", "partial", "failed"]
 
 MATCHES = pa.schema(
     [
@@ -41,7 +41,9 @@ QUERIES = pa.schema(
     [
         ("query_id", pa.string()),
         ("uri", pa.string()),
-        ("status", pa.string()),  # searched; unsure: too short, dark or flat to tell; failed: see message
+        # searched; unsure: too short, dark or flat to tell; partial: features of the library that may matter are lost;
+        # failed: see message
+        ("status", pa.string()),
         ("message", pa.string()),
         ("matches", pa.int32()),
         ("duration_s", pa.float64()),
@@ -111,7 +113,7 @@ class Answer:
         if self.status == "failed":
             return f"{self.query_id}: could not be searched for: {self.message}"
         if not self.matches:
-            if self.status == "unsure":
+            if self.status in ("unsure", "partial"):
                 return f"{self.query_id}: cannot judge: {self.message}"
             return f"{self.query_id}: not seen, among {self.videos:,} videos{self._left_out()}"
         note = f" ({self.message})" if self.message else ""

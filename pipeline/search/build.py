@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +15,11 @@ from ndvr.models.keys import Keys
 from ndvr.operators.index import sureness
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment, Snapshot
 from ndvr.operators.index.votes import candidates
-from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.feature_reader import FeatureReader, lost_text, without_lost
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.search.opened import Opened, ledger_state
 
@@ -41,6 +43,7 @@ class Updated:
     bytes: int
     segments: int
     merged: int  # segments that were taken together
+    lost: tuple[str, ...]  # ids of videos that could not be indexed: their features are gone or damaged
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -55,12 +58,17 @@ class Updated:
             f"{self.segments:,} segments, {self.index} ({self.seconds:.1f} s)"
         )
 
+    def left_out_text(self) -> str:
+        """Which videos could not be indexed; nothing when all were."""
+        return lost_text(self.lost) if self.lost else ""
 
-def update(opened: Opened, *, progress: bool = True, again: bool = False) -> Updated:
+
+def update(opened: Opened, *, progress: bool = True, again: bool = False, strict: bool = False) -> Updated:
     """Index what the library has and the index lacks; forget what it lost. Locked when somebody else is at it.
 
     Killed at any point it leaves the index as of the last commit, and the next update goes on from there.
-    again: make all of it anew, whatever is there.
+    again: make all of it anew, whatever is there. Videos whose features are missing or damaged stay out and are named,
+    until they are there again; with `strict` they are Damaged.
     """
     began = time.monotonic()
     files = opened.files
@@ -72,20 +80,25 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False) -> Upd
         ledger = ledger_state(opened.library)  # before what it names is read: what comes meanwhile is for the next
         opened = opened.now()
         added = removed = merged = 0
+        lost: list[str] = []
         if opened.snapshot.ledger != ledger:
-            videos = videos_of(opened.library.entries(opened.config).values(), opened.config)
-            opened, new, removed = _forget(opened, videos)
-            added = len(new)
-            opened = _add(opened, new, progress)
+            entries = opened.library.entries(opened.config)
+            opened, new, removed = _forget(opened, videos_of(entries.values(), opened.config))
+            of_new = {video.video_id: entries[video.video_id] for video in new}
+            kept, lost = without_lost(opened.library, of_new, strict=strict)
+            opened, damaged = _add(opened, videos_of(kept.values(), opened.config), progress, strict=strict)
+            lost = sorted({*lost, *damaged})
+            added = len(new) - len(lost)
             opened, merged = _merge(opened)
             opened = _measure(opened, progress)
-            opened = _committed(opened, replace(opened.snapshot, ledger=ledger))
+            # What is lost may be back another time, without a word in the ledger.
+            opened = _committed(opened, replace(opened.snapshot, ledger="" if lost else ledger))
         check(files.store)
         files.clear(opened.snapshot)
-    return _updated(opened, began, added=added, removed=removed, merged=merged)
+    return _updated(opened, began, lost=tuple(lost), added=added, removed=removed, merged=merged)
 
 
-def _updated(opened: Opened, began: float, **counts: int) -> Updated:
+def _updated(opened: Opened, began: float, *, lost: tuple[str, ...], **counts: int) -> Updated:
     sizes = opened.files.store.sizes("segments")
     return Updated(
         index=str(opened.files.store),
@@ -94,6 +107,7 @@ def _updated(opened: Opened, began: float, **counts: int) -> Updated:
         keys=sum(map(len, opened.segments)),
         bytes=sum(size for name, size in sizes.items() if name.partition(".")[0] in opened.snapshot.segments),
         segments=len(opened.segments),
+        lost=lost,
         seconds=round(time.monotonic() - began, 3),
         **counts,
     )
@@ -125,24 +139,33 @@ def _forget(opened: Opened, videos: Sequence[Video]) -> tuple[Opened, list[Video
     return _committed(opened, replace(opened.snapshot, gone=gone)), new, count
 
 
-def _add(opened: Opened, videos: Sequence[Video], progress: bool) -> Opened:
-    """A segment and a commit for every so many videos."""
+def _add(opened: Opened, videos: Sequence[Video], progress: bool, *, strict: bool) -> tuple[Opened, list[str]]:
+    """A segment and a commit for every so many videos; the ids of those whose features are damaged, and stay out."""
+    damaged: list[str] = []
     read = FeatureReader(opened.library.store)
     hashes = _hashes(opened, videos)
     with Progress("index", len(videos), "video", show=progress and bool(videos)) as bar:
         for batch in _batches(videos):
             rows, keys = [], []
             for video in batch:
-                keys.append(opened.model.keys(read.read(video.pieces)))
+                bar.advance()
+                try:
+                    keys.append(opened.model.keys(read.read(video.pieces)))
+                except Damaged:
+                    if strict:
+                        raise
+                    damaged.append(video.video_id)
+                    continue
                 sha256 = hashes.get(video.video_id) or ""
                 rows.append(
                     IndexedVideo(video_id=video.video_id, content=video.content, windows=video.windows, sha256=sha256)
                 )
-                bar.advance()
+            if not rows:
+                continue
             name = opened.files.write_segment(rows, keys)
             # What a killed update wrote and did not name has the same name.
             opened = _committed(opened, replace(opened.snapshot, segments=[*opened.snapshot.segments, name]))
-    return opened
+    return opened, damaged
 
 
 def _hashes(opened: Opened, videos: Sequence[Video]) -> dict[str, str]:
@@ -217,7 +240,8 @@ def _measure(opened: Opened, progress: bool) -> Opened:
     read, scores = FeatureReader(opened.library.store), []
     with Progress("sureness", len(chosen), "video", show=progress) as bar:
         for number, row in chosen:
-            scores += _unrelated(opened, read, number, row)
+            with contextlib.suppress(Damaged, FileNotFoundError):  # what is lost tells nothing of sureness
+                scores += _unrelated(opened, read, number, row)
             bar.advance()
     fitted = sureness.fit(scores, videos=n_videos, limits=opened.model.card.range)
     return _committed(opened, replace(opened.snapshot, sureness=fitted.to_json()))

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
+from ndvr.operators.library.feature_reader import lost_text
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES
@@ -69,10 +70,15 @@ class Duplicates:
     videos_in_groups: int
     chains: int  # groups
     rejected: int  # pairs that are left out, as people judged them to be no match
+    lost: tuple[str, ...] = ()  # ids of videos that were left out: their features are gone or damaged
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def left_out_text(self) -> str:
+        """Which videos were left out; nothing when none was."""
+        return lost_text(self.lost) if self.lost else ""
 
     def text(self) -> str:
         """Two lines."""
@@ -90,6 +96,7 @@ def duplicates(
     pairs: str | Path,
     *,
     threshold: float | None = None,
+    strict: bool = False,
     progress: bool = True,
     **settings: Any,
 ) -> Duplicates:
@@ -98,15 +105,15 @@ def duplicates(
     ValueError when the threshold is outside of what was kept: from a half of the method's range to its end.
     """
     began = time.monotonic()
-    opened = open_updated(library, progress=progress, **settings)
+    opened = open_updated(library, strict=strict, progress=progress, **settings)
     low, high = opened.model.card.range
     least = low + LEAST_SCORE * (high - low)
     threshold = least if threshold is None else threshold
     if not least <= threshold <= high:
         raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")
     # Kept with pairs that were judged to be no match: another word on them is a matter of reading as well.
-    wanted = {"top": 1000, "false_per_million": 1e6}
-    result = search_index(opened, library, out=f"{pairs}/searches", decided=False, progress=progress, **wanted)
+    wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "decided": False, "strict": strict}
+    result = search_index(opened, library, out=f"{pairs}/searches", progress=progress, **wanted)
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
     every = read_pairs(Store(f"{pairs}/searches"), lengths, threshold)
@@ -128,6 +135,7 @@ def duplicates(
         videos_in_groups=len(groups),
         chains=len({row["group"] for row in groups if row["chain"]}),
         rejected=len(every) - len(rows),
+        lost=tuple(sorted({*result.lost, *(each.query_id for each in result.answers if each.status == "failed")})),
         seconds=round(time.monotonic() - began, 3),
     )
     store.write_json("groups.json", done.to_json())

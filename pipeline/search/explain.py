@@ -56,7 +56,7 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     if query.features is None:
         gates.append(Gate(name="features of the query", value=query.message, limit="", passed=False))
         return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates)
-    matcher = Matcher(opened, Wanted())
+    matcher = Matcher(opened, Wanted(), strict=True)
     probes = opened.model.probes(query.features)
     gates.append(
         Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
@@ -119,7 +119,7 @@ def _candidate(matcher: Matcher, query: Query, probes: Keys, b: str) -> list[Gat
         return [Gate(name="candidate", value="no votes", limit=limit, passed=False)]
     votes = f"rank {rank:,} of {len(others):,}, {others[rank - 1].votes:.1f} votes"
     chosen = [Proposed(b, False, rank, others[rank - 1].votes, others[rank - 1].places)]
-    worth = bool(matcher.spotted(query, chosen, matcher.opened.lookup([b])))
+    worth = bool(matcher.spotted(query, chosen, matcher.opened.lookup([b]), set()))
     return [
         Gate(name="candidate", value=votes, limit=limit, passed=rank <= n),
         Gate(name="rough look", value="worth comparing" if worth else "nothing alike", limit="", passed=worth),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,8 +16,9 @@ from ndvr.operators.index import kinds
 from ndvr.operators.index.lines import Line, find_lines
 from ndvr.operators.index.votes import Candidate, candidates
 from ndvr.operators.library.decisions import Decisions, content_key
-from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.feature_reader import FeatureReader, named
 from ndvr.operators.scores.groups import Video
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.search.answers import Answer, Match, Status, placement_words
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Query
@@ -62,9 +64,23 @@ class Proposed:
 class Matcher:
     """Finds queries in one index; keeps what serves several of them."""
 
-    def __init__(self, opened: Opened, wanted: Wanted, decisions: Decisions | None = None):
-        """decisions: pairs that people judged to be no match are no answers."""
+    def __init__(
+        self,
+        opened: Opened,
+        wanted: Wanted,
+        decisions: Decisions | None = None,
+        *,
+        unknown: Collection[str] = (),
+        strict: bool = False,
+    ):
+        """
+        decisions  pairs that people judged to be no match are no answers
+        unknown    ids of videos that lost their features before they were indexed: nothing is known of them
+        strict     Damaged where features of a candidate are lost; otherwise the answer says so
+        """
         self.opened, self.wanted, self.decisions = opened, wanted, decisions or Decisions()
+        self.unknown, self.strict = sorted(unknown), strict
+        self.lost: set[str] = set()  # candidates so far
         self.model, self.sureness = opened.model, opened.sureness
         self._read = FeatureReader(opened.library.store)
 
@@ -107,12 +123,16 @@ class Matcher:
         )
         if query.features is None or not len(query.features):
             return replace(blank, status="failed", message=query.message or "it has no features")
-        compared, doubt = self.compare(query)
+        compared, doubt, lost = self.compare(query)
         rejected = self.rejected(query)
+        lost = [video_id for video_id in lost if video_id not in rejected]
         matches = [each.match for each in compared if self.counts(each)]
         found = [match for match in matches if match.video_id not in rejected]
         found.sort(key=lambda m: (m.kind != "identical", m.kind in ("setting", "unsure"), -m.score, m.video_id))
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
+        if lost:
+            are = f"{len(lost):,} videos that it may show have lost their features: {named(lost)}"
+            status, doubt = "partial", "; ".join(filter(None, (doubt, are)))
         seconds = round(time.monotonic() - began, 4)
         answer = replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
         return replace(answer, rejected=len(matches) - len(found))
@@ -128,28 +148,54 @@ class Matcher:
         """Whether it is a match."""
         return compared.match.kind == "identical" or compared.match.score >= self.least
 
-    def compare(self, query: Query) -> tuple[list[Compared], str]:
-        """All candidates, compared, and why a query cannot be judged, or ""."""
+    def compare(self, query: Query) -> tuple[list[Compared], str, list[str]]:
+        """All candidates, compared; why a query cannot be judged, or ""; and the videos that could not be compared."""
         assert query.features is not None
         probes = self.model.probes(query.features, whole=self.wanted.fast)
         chosen = self.candidates(query, probes)
         videos = self.opened.lookup(each.video_id for each in chosen)
         # What left the library since it was indexed is no answer.
         there = [c for c in chosen if c.video_id in videos and not (query.own and c.video_id == query.query_id)]
-        there = self.spotted(query, there, videos)
+        lost = {*self.unknown} - ({query.query_id} if query.own else set())
+        there = self.spotted(query, there, videos, lost)
         signature = self.model.signature(query.features) if there else None
         own_layer = self.layer(signature) if there else 1.0
-        compared = [
-            self.judge(query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes) for c in there
-        ]
-        return compared, self.doubt(query, len(probes))
+        compared = []
+        for c in there:
+            with self._losing(c.video_id, lost):
+                compared.append(
+                    self.judge(query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes)
+                )
+        return compared, self.doubt(query, len(probes)), sorted(lost)
 
-    def spotted(self, query: Query, chosen: list[Proposed], videos: Mapping[str, Video]) -> list[Proposed]:
-        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays."""
+    @contextlib.contextmanager
+    def _losing(self, video_id: str, lost: set[str]) -> Iterator[None]:
+        """Add a video to those that are lost when its features turn out to be missing or damaged; Damaged if strict."""
+        try:
+            yield
+        except (Damaged, FileNotFoundError):
+            if self.strict:
+                raise
+            lost.add(video_id)
+            self.lost.add(video_id)
+
+    def spotted(
+        self, query: Query, chosen: list[Proposed], videos: Mapping[str, Video], lost: set[str]
+    ) -> list[Proposed]:
+        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays.
+
+        Those whose features are missing or damaged are added to `lost`.
+        """
         assert query.features is not None
+        features: dict[str, np.ndarray] = {}
+        for each in (each for each in chosen if each.places):
+            with self._losing(each.video_id, lost):
+                features[each.video_id] = self._read.read(videos[each.video_id].pieces)
+        chosen = [each for each in chosen if each.video_id not in lost]
         by_votes = [each for each in chosen if each.places]
-        features = [self._read.read(videos[each.video_id].pieces) for each in by_votes]
-        worth = self.model.spot(query.features, features, [each.places for each in by_votes])
+        worth = self.model.spot(
+            query.features, [features[each.video_id] for each in by_votes], [each.places for each in by_votes]
+        )
         dropped = {each.video_id for each, keep in zip(by_votes, worth) if not keep}
         return [each for each in chosen if each.video_id not in dropped or each.same]
 

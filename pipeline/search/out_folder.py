@@ -46,8 +46,8 @@ class OutFolder:
             self.store.write_json(ABOUT, about)
 
     def answered(self) -> dict[str, tuple[int | None, int | None]]:
-        """Bytes and mtime_ns of the queries that were answered, by id; those that failed are not among them."""
-        rows = [row for row in self._rows("queries", QUERIES) if row["status"] != "failed"]
+        """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part."""
+        rows = [row for row in self._rows("queries", QUERIES) if row["status"] not in ("failed", "partial")]
         return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows}
 
     def _rows(self, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.library import DESCRIPTION, Library
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.manifest import Manifest, read_manifest, stat_files
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.operators.storage.store import Store
 from ndvr.operators.video.decode import Decode, Job
 from ndvr.pipeline.search.opened import Opened
@@ -49,10 +50,10 @@ class Queries:
     def __len__(self) -> int:
         return len(self.uris)
 
-    def read(self, ids: list[str], opened: Opened) -> Iterator[Query]:
-        """Their features, in order."""
+    def read(self, ids: list[str], opened: Opened, *, strict: bool = False) -> Iterator[Query]:
+        """Their features, in order; of those that are missing or damaged a message, or Damaged if `strict`."""
         if self.library is not None:
-            yield from _of_library(self.library, ids, opened)
+            yield from _of_library(self.library, ids, opened, strict=strict)
         else:
             yield from _of_files({video_id: self.uris[video_id] for video_id in ids}, self.stats, opened)
 
@@ -77,7 +78,7 @@ def read_queries(videos: str | Path, opened: Opened) -> Queries:
     return Queries(str(videos), manifest.uris, stats)
 
 
-def _of_library(library: Library, ids: list[str], opened: Opened) -> Iterator[Query]:
+def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: bool) -> Iterator[Query]:
     config = library.config_of(opened.setting.method)
     entries, own = library.entries(config), str(library) == str(opened.library)
     pieces = {video.video_id: video.pieces for video in videos_of(entries.values(), config)}
@@ -86,8 +87,13 @@ def _of_library(library: Library, ids: list[str], opened: Opened) -> Iterator[Qu
         end = entries[video_id].end
         facts = {"query_id": video_id, "uri": end["uri"] or "", "bytes": end["bytes"], "mtime_ns": end["mtime_ns"]}
         if video_id in pieces:
-            start_s, features = read.timed(pieces[video_id])
-            facts |= {"start_s": start_s, "features": features, "duration_s": end["duration_s"]}
+            try:
+                start_s, features = read.timed(pieces[video_id])
+                facts |= {"start_s": start_s, "features": features, "duration_s": end["duration_s"]}
+            except (Damaged, FileNotFoundError) as error:
+                if strict:
+                    raise
+                facts["message"] = f"its features are lost: {error}"
         else:
             facts["message"] = _reason(end)
         yield Query(**facts, sha256=end["sha256"] or "", own=own)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ndvr.operators.library.decisions import decisions_of
+from ndvr.operators.library.feature_reader import lost_text, without_lost
 from ndvr.operators.library.lease import Locked
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
@@ -48,6 +49,7 @@ class SearchResult:
     sureness_fitted: bool  # False: the library is too small to tell, values of other videos are used
     not_searched: dict[str, int]  # videos of the library without features, by reason
     not_indexed: int  # videos with features that came after the index
+    lost: tuple[str, ...]  # ids of videos that could not be searched or compared: their features are gone or damaged
     out: str | None
     repeated: int  # queries that OUT had answers to already
     seconds: float
@@ -65,6 +67,10 @@ class SearchResult:
     def complete(self) -> bool:
         """Whether all queries could be judged."""
         return all(answer.status == "searched" for answer in self.answers)
+
+    def left_out_text(self) -> str:
+        """Which videos have lost their features; nothing when none has."""
+        return lost_text(self.lost) if self.lost else ""
 
     def text(self) -> str:
         """The answers, and what was not searched."""
@@ -115,11 +121,12 @@ def index(
     config: str | None = None,
     to: str | Path | None = None,
     again: bool = False,
+    strict: bool = False,
     progress: bool = True,
 ) -> Updated:
     """Build or extend the index of a library; see ndvr.pipeline.search.build."""
     opened = open_index(library, method=method, weights=weights, options=options, config=config, to=to)
-    return build.update(opened, progress=progress, again=again)
+    return build.update(opened, progress=progress, again=again, strict=strict)
 
 
 def search(
@@ -132,23 +139,26 @@ def search(
     config: str | None = None,
     to: str | Path | None = None,
     update: bool = True,
+    strict: bool = False,
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
     **wanted: Any,
 ) -> SearchResult:
     """Search for videos in a library whose index is brought up to date first, unless `update` is False.
 
+    A query for which missing or damaged features matter has the status "partial"; with `strict` they are Damaged.
     `wanted`: top, n_candidates, false_per_million, exhaustive, fast, out; see `search_index`.
     """
     settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
-    opened = open_updated(library, update=update, say=say, progress=progress, **settings)
-    return search_index(opened, videos, progress=progress, **wanted)
+    opened = open_updated(library, update=update, strict=strict, say=say, progress=progress, **settings)
+    return search_index(opened, videos, strict=strict, progress=progress, **wanted)
 
 
 def open_updated(
     library: str | Path,
     *,
     update: bool = True,
+    strict: bool = False,
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
     **settings: Any,
@@ -157,7 +167,7 @@ def open_updated(
     opened = open_index(library, embeds=True, **settings)
     if update and opened.snapshot.ledger != ledger_state(opened.library):
         try:
-            done = build.update(opened, progress=progress)
+            done = build.update(opened, progress=progress, strict=strict)
             if done.added or done.removed:
                 say(done.text())
         except (Locked, PermissionError) as error:
@@ -174,6 +184,7 @@ def search_index(
     *,
     out: str | Path | None = None,
     decided: bool = True,
+    strict: bool = False,
     progress: bool = False,
     **wanted: Any,
 ) -> SearchResult:
@@ -187,13 +198,15 @@ def search_index(
     """
     began = time.monotonic()
     queries = read_queries(videos, opened)
-    matcher = Matcher(opened, Wanted(**wanted), decisions_of(opened.library) if decided else None)
+    left_out = _left_out(opened, strict=strict)
+    decisions = decisions_of(opened.library) if decided else None
+    matcher = Matcher(opened, Wanted(**wanted), decisions, unknown=left_out.pop("unknown"), strict=strict)
     folder = None if out is None else OutFolder(out, _about(opened, matcher.wanted))
     done = folder.answered() if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     answers: list[Answer] = []
     with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
-        for query in queries.read(ids, opened):
+        for query in queries.read(ids, opened, strict=strict):
             answers.append(matcher.answer(query))
             bar.advance(failed=answers[-1].status == "failed")
             if folder and len(answers) % _ANSWERS_PER_FILE == 0:
@@ -209,7 +222,8 @@ def search_index(
         least_score=round(matcher.least, 4),
         false_per_million=sure.false_per_million(matcher.least, opened.model.card.range) if sure else None,
         sureness_fitted=bool(sure and sure.fitted),
-        **_left_out(opened),
+        **left_out,
+        lost=tuple(sorted(matcher.lost.union(matcher.unknown))),
         out=None if out is None else str(out),
         repeated=len(queries) - len(ids),
         seconds=round(time.monotonic() - began, 3),
@@ -221,11 +235,14 @@ def _about(opened: Opened, wanted: Wanted) -> dict[str, Any]:
     return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | asdict(wanted)
 
 
-def _left_out(opened: Opened) -> dict[str, Any]:
-    """What a search does not see."""
-    entries = Library(opened.library.store).entries(opened.config)  # as of now
-    new = 0
-    if opened.snapshot.ledger != ledger_state(opened.library):
+def _left_out(opened: Opened, *, strict: bool) -> dict[str, Any]:
+    """What a search does not see: videos without features, newer ones, and those that the index could not read."""
+    library = Library(opened.library.store)  # as of now
+    entries, new = library.entries(opened.config), 0
+    unknown: list[str] = []
+    if opened.snapshot.ledger != ledger_state(library):
         indexed = {segment.videos[row].video_id for segment in opened.segments for row in segment.alive}
-        new = sum(bool(entry.pieces) and video_id not in indexed for video_id, entry in entries.items())
-    return {"not_searched": without_features(entries.values()), "not_indexed": new}
+        late = {name: entry for name, entry in entries.items() if entry.pieces and name not in indexed}
+        kept, unknown = without_lost(library, late, strict=strict, read=not opened.snapshot.ledger)
+        entries, new = entries | kept, len(late) - len(unknown)
+    return {"not_searched": without_features(entries.values()), "not_indexed": new, "unknown": unknown}

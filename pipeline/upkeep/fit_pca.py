@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.features import pca
+from ndvr.operators.library.feature_reader import lost_text, without_lost
 from ndvr.operators.library.library import Entry, Library
 from ndvr.pipeline.progress import Progress
 
@@ -35,10 +36,15 @@ class Fitted:
     explained: float  # share of the variance kept
     frames_per_video: int
     seed: int
+    lost: tuple[str, ...]  # ids of videos that were left out: their features are gone or damaged
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def left_out_text(self) -> str:
+        """Name the videos that were left out; nothing when none was."""
+        return lost_text(self.lost) if self.lost else ""
 
     def text(self) -> str:
         """Say in one line what was learnt from what."""
@@ -56,19 +62,22 @@ def fit_pca(
     frames_per_video: int = 10,
     seed: int = 0,
     config: str | None = None,
+    strict: bool = False,
     progress: bool = True,
 ) -> Fitted:
     """Write the `dims` strongest directions of the raw frame vectors in LIBRARY to the file OUT (.npz).
 
     Every video gives `frames_per_video` frames drawn with replacement, as in the paper; 0 takes each frame once.
-    ValueError or FileNotFoundError when LIBRARY holds no raw vectors, or too few.
+    Videos whose features are missing or damaged are left out by name; with `strict` they are Damaged. ValueError or
+    FileNotFoundError when LIBRARY holds no raw vectors, or too few.
     """
     began = time.monotonic()
     if dims < 1 or frames_per_video < 0 or seed < 0:
         raise ValueError(f"dims={dims}, frames_per_video={frames_per_video}, seed={seed}: give whole numbers >= 0")
     opened = Library(library)
     name = _raw_config(opened, config)
-    entries = [entry for entry in opened.entries(name).values() if entry.pieces]
+    found, lost = without_lost(opened, opened.entries(name), strict=strict, read=True)
+    entries = [entry for entry in found.values() if entry.pieces]
     points = sum(frames_per_video or entry.windows for entry in entries)
     with Progress("fit-pca", len(entries), "video", show=progress) as bar:
         try:
@@ -88,6 +97,7 @@ def fit_pca(
         explained=learnt.explained,
         frames_per_video=frames_per_video,
         seed=seed,
+        lost=tuple(lost),
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ndvr.operators.library.config import Config
+from ndvr.operators.library.feature_reader import without_lost
 from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.library.receipt_files import remedy
 from ndvr.operators.library.shards import SHARDS
 from ndvr.operators.storage.text_files import fits_a_line, quoted_id, visible
 from ndvr.pipeline.extraction.plan import count_failures
@@ -84,6 +86,8 @@ class LibraryView:
             )
             left_alone = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
             lines.append(f"  {facts['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
+            if lost := facts["failed"].get("lost"):
+                lines.append(f"  {lost:,} have lost their features; {remedy(self.library)}")
             if facts["gone"]:
                 lines.append(
                     f"  {facts['gone']:,} gone from the folder that gave them, {facts['gone_marked']:,} of them marked "
@@ -114,5 +118,6 @@ def show(library: str | Path) -> LibraryView:
     views = []
     for name, config in opened.configs.items():
         size = sum(opened.store.sizes(f"{SHARDS}/{name}").values())
-        views.append(ConfigView(config=config, entries=opened.entries(name), bytes=size))
+        entries, _ = without_lost(opened, opened.entries(name))
+        views.append(ConfigView(config=config, entries=entries, bytes=size))
     return LibraryView(library=str(opened), configs=views)
