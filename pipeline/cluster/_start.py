@@ -12,6 +12,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
     with Ticker(lambda: line.show(lambda width: f"starting Ray ... {time.monotonic() - began:.0f} s")):
         for number, wait_s in enumerate(WAITS_S, start=1):
             try:
-                with _waiting(wait_s):
+                with _waiting(wait_s), _in_sessions_of_their_own():
                     start()
                 break
             except ValueError:  # a wrong setting in Ray's environment
@@ -84,6 +85,20 @@ def _waiting(wait_s: float) -> Iterator[None]:
         services.get_node = once
         if given is None:
             os.environ.pop(variable, None)
+
+
+@contextlib.contextmanager
+def _in_sessions_of_their_own() -> Iterator[None]:
+    """Start Ray's processes out of the reach of signals to our group, as a shell or a scheduler sends them.
+
+    They end with this process as it is. Ended before it, they would end it without a word.
+    """
+    once = services.ConsolePopen
+    services.ConsolePopen = partial(once, start_new_session=True)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = once  # type: ignore[misc]
 
 
 def _clear_away(before: set[int]) -> None:
