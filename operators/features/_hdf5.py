@@ -20,18 +20,18 @@ _CHUNK_BYTES = 1 << 30
 
 def dataset_in(file: h5py.File, name: str) -> h5py.Dataset:
     """Open a dataset whose numbers lie in this file. DecodeError says why there is none."""
-    found = _object(file, name)
-    if found is None:
+    node = _object(file, name)
+    if node is None:
         raise DecodeError("io", "there is no such dataset in the file")
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise DecodeError("corrupt", f"it is no array but a {type(found).__name__}")
-    if found.external:
-        raise DecodeError("unsupported", f"its numbers lie in another file, {found.external[0][0]!r}")
-    if found.is_virtual:
+    if not isinstance(node, h5py.Dataset) or node.shape is None:
+        raise DecodeError("corrupt", f"it is no array but a {type(node).__name__}")
+    if node.external:
+        raise DecodeError("unsupported", f"its numbers lie in another file, {node.external[0][0]!r}")
+    if node.is_virtual:
         raise DecodeError("unsupported", "it is a virtual dataset, made of others that may lie in other files")
-    if found.chunks and found.dtype.itemsize * math.prod(found.chunks) > _CHUNK_BYTES:
-        raise DecodeError("unsupported", f"its chunks of {found.chunks} numbers take more than 1 GiB each")
-    return found
+    if node.chunks and node.dtype.itemsize * math.prod(node.chunks) > _CHUNK_BYTES:
+        raise DecodeError("unsupported", f"its chunks of {node.chunks} numbers take more than 1 GiB each")
+    return node
 
 
 def names_in(file: h5py.File, known: Callable[[str], bool], grow: Callable[[int], object]) -> Iterator[str]:
@@ -70,10 +70,10 @@ def _refuse_again(file: h5py.File, path: str, group: h5py.Group, seen: dict[int,
 
 def _group(file: h5py.File, path: str) -> h5py.Group | None:
     try:
-        found = _object(file, path)
+        node = _object(file, path)
     except (DecodeError, KeyError, OSError, RuntimeError):  # opening it as a dataset will say so
         return None
-    return found if isinstance(found, h5py.Group) else None
+    return node if isinstance(node, h5py.Group) else None
 
 
 def _address(group: h5py.Group) -> int:
@@ -82,10 +82,10 @@ def _address(group: h5py.Group) -> int:
 
 def _object(file: h5py.File, name: str) -> h5py.Group | h5py.Dataset | None:
     """Follow links inside the file; None where one leads nowhere."""
-    left, found, at, soft = _parts(name), file, "", 0
+    left, node, at, soft = _parts(name), file, "", 0
     while left:
         part = left.pop()
-        link = _link(found, part)
+        link = _link(node, part)
         if link is None:
             return None
         if isinstance(link, h5py.ExternalLink):
@@ -95,10 +95,10 @@ def _object(file: h5py.File, name: str) -> h5py.Group | h5py.Dataset | None:
             if soft > _SOFT_LINKS:
                 raise DecodeError("corrupt", "its links lead to each other without an end")
             left += _parts(posixpath.join("/", at, link.path))
-            found, at = file, ""
+            node, at = file, ""
         else:
-            found, at = found[part], posixpath.join(at, part)
-    return found
+            node, at = node[part], posixpath.join(at, part)
+    return node
 
 
 def _parts(path: str) -> list[str]:
@@ -106,10 +106,10 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")][::-1]
 
 
-def _link(found: h5py.Group | h5py.Dataset, part: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
-    if not isinstance(found, h5py.Group):
+def _link(node: h5py.Group | h5py.Dataset, part: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
+    if not isinstance(node, h5py.Group):
         return None
     try:
-        return found.get(part, getlink=True)
+        return node.get(part, getlink=True)
     except TypeError:  # of a kind that a program has made up
         raise DecodeError("unsupported", "it is a link of an unknown kind") from None

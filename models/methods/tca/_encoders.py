@@ -202,7 +202,7 @@ def make_encoder(kind: str, state: State, *, width: int, heads: int, source: str
         return Unchanged()
     if width % heads:
         raise WeightsError(f"{source} is of width {width}, which {heads} heads cannot share; give option heads")
-    numbers = [int(found[1]) for key in state if (found := re.match(r"transformer_encoder\.layers\.(\d+)\.", key))]
+    numbers = [int(layer[1]) for key in state if (layer := re.match(r"transformer_encoder\.layers\.(\d+)\.", key))]
     hidden = _size(state, "transformer_encoder.layers.0.linear1.weight", 0, 2048)
     return TransformerEncoder(width, n_layers=max(numbers, default=0) + 1, heads=heads, hidden=hidden)
 
