@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,13 @@ class Scorer:
             block, kept = (int(share * memory_gb * 1e9) for share in (_BLOCK_SHARE, _KEPT_SHARE))
             return Signatures(model, library, block_bytes=block, kept_bytes=kept, folder=folder)
 
+        self.fence: Callable[[], None] = lambda: None  # raises when nothing may be written any more
         self.model, self.queries = model, side(queries)
         self.videos = self.queries if queries == database else side(database)
 
     def keep(self, side: str, group: Group) -> int:
         """Make sure that a compact method's signatures of a group are in their file; returns how many they are."""
+        self.fence()
         (self.queries if side == "queries" else self.videos).keep(group)
         return len(group)
 
@@ -108,7 +110,9 @@ class ScoreCell(Scorer):
 
     def write(self, path: Path, query_group: Group, video_group: Group) -> int:
         """Write query_id, video_id, score of all pairs to `path`, sorted by both ids; returns how many."""
-        return write_part(path, query_group.ids, video_group.ids, self.scores(query_group, video_group))
+        scores = self.scores(query_group, video_group)
+        self.fence()
+        return write_part(path, query_group.ids, video_group.ids, scores)
 
 
 # --- One cell of a collection against itself: of two groups of videos the pairs that are alike enough, as one file
@@ -158,6 +162,7 @@ class PairCell(Scorer):
         a, b = np.array(first.ids, object)[rows], np.array(second.ids, object)[columns]
         swap = a > b
         a[swap], b[swap] = b[swap], a[swap]
+        self.fence()
         write_pairs(path, a, b, scores[rows, columns])
         return int(compared.sum()) // (2 if same else 1)
 
@@ -218,6 +223,7 @@ class ChosenCell(Scorer):
             self._compare(scores, new, query_group, video_group)
         rows, columns = np.nonzero(wanted)
         ids = query_group.ids, video_group.ids
+        self.fence()
         write_rows(path, *ids, rows=rows, columns=columns, scores=scores[rows, columns])
         return int(new.sum())
 

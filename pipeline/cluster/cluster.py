@@ -195,7 +195,7 @@ def _native_stderr_closed() -> Iterator[None]:
 def explained(work: str) -> Iterator[None]:
     """Turn Ray's wrapped worker errors into one sentence that says what broke and what is safe.
 
-    A damaged file stays Damaged: its name and remedy are in it.
+    Damaged, which names a file and a remedy, and RunStopped stay what they are.
     """
     from ray.data.exceptions import SystemException
 
@@ -206,7 +206,7 @@ def explained(work: str) -> Iterator[None]:
         # Ray Data marks what is not a user's fault by a cause that says nothing.
         while (deeper := getattr(cause, "cause", None) or cause.__cause__) and not isinstance(deeper, SystemException):
             cause = deeper
-        if isinstance(cause, Damaged):
+        if isinstance(cause, (Damaged, RunStopped)):
             raise cause from error
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         raise RunStopped(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline.progress import Progress
 
 # A worker that dies is started again and tries its task again: a machine may be lost, or memory short for a moment.
@@ -28,6 +29,7 @@ class Workers:
     memory_gb: float = 2.0  # what each keeps and compares at a time, beside the model
     address: str | None = None  # of the Ray cluster; None: this machine
     progress: bool = True
+    lease: Store | None = None  # under which they write into a folder of scores; RunStopped once it was taken over
 
 
 def worker_pool(make: Make, workers: Workers, *, n_tasks: int) -> InProcess | OnRay:

@@ -6,10 +6,13 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ndvr.operators.library.fencing import check
 from ndvr.operators.scores.groups import Group, Members, Side, Video, packed, regroup
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Make, Workers, worker_pool
 from ndvr.pipeline.comparison._score_folder import Cell, ScoreFolder
 from ndvr.pipeline.progress import Progress
@@ -99,7 +102,7 @@ def run(
 
     Returns the sum of what the tasks returned, and the seconds of work.
     """
-    with worker_pool(make, workers, n_tasks=max(len(tasks), len(kept))) as pool:
+    with worker_pool(partial(_fenced, make, workers.lease), workers, n_tasks=max(len(tasks), len(kept))) as pool:
         began = time.monotonic()
         groups = {group.name: group for cell, *_ in tasks for group in cell} | {group.name: group for _, group in kept}
         sent = {name: pool.share(group) for name, group in groups.items()}
@@ -113,3 +116,11 @@ def run(
         with Progress(title, n_pairs, "pair", show=workers.progress) as bar:
             done = pool.run(title, columns.values(), bar)
         return done, time.monotonic() - began
+
+
+def _fenced(make: Make, lease: Store | None, device: str) -> Any:
+    """Make a worker that looks before it writes whether somebody has taken over the folder: then RunStopped."""
+    work = make(device)
+    if lease is not None:
+        work.fence = partial(check, lease)
+    return work

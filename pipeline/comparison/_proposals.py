@@ -142,7 +142,7 @@ def _keep_signatures(
     """Make a score folder that has signatures and no scores."""
     began = time.monotonic()
     decisive = {"scored": "nothing: signatures only"}
-    score_grid = open_grid(fast, out, query_ids=query_ids, memory_gb=workers.memory_gb, decisive=decisive)
+    score_grid = open_grid(fast, out, query_ids=query_ids, workers=workers, decisive=decisive)
     folder = score_grid.folder
     folder.record(score_grid.sides)
     groups = {group.name: (side, group) for side in grid.SIDES for group in score_grid.sides[side].groups}

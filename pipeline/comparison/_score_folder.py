@@ -24,7 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndvr.operators.library.fencing import LOCKS, REVOKED
+from ndvr.operators.library.fencing import LOCKS, REVOKED, check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
@@ -44,19 +44,20 @@ IdsByColumn = Mapping[str, Collection[str]]
 
 
 @contextlib.contextmanager
-def one_writer(place: str | Path, command: str) -> Iterator[None]:
+def one_writer(place: str | Path, command: str) -> Iterator[Store | None]:
     """Let nobody else write scores or pairs into a folder meanwhile. Locked, naming who does, when somebody is at it.
 
-    What is no such folder is left to ScoreFolder to refuse, and left as it was.
+    Yields the folder with the lease, which is checked before anything is put in force: who slept and was taken over
+    stops. What is no such folder is left to ScoreFolder to refuse, and left as it was.
     """
     out = Path(place)
     if is_remote(place) or (out.exists() and not _own_files(out)):
-        yield
+        yield None
         return
-    made = not out.exists()
+    made, store = not out.exists(), Store(out)
     try:
-        with Lease(Store(out), command):
-            yield
+        with Lease(store, command):
+            yield store
     finally:
         if made and not _own_files(out, fewest=1):  # refused before anything was made
             for folder in (out / REVOKED, out / LOCKS, out):
@@ -79,9 +80,21 @@ class ScoreFolder:
 
     name   of the file that says what the folder holds
     holds  what that is, for error texts
+    lease  of `one_writer`, under which it is written to. Parts are named by what is in them, so that one which comes
+           late from a writer that was taken over is the same as another's or a left-over; what puts parts in force or
+           removes any looks first
     """
 
-    def __init__(self, place: str | Path, decisive: dict[str, Any], *, name: str = ABOUT, holds: str = "scores"):
+    def __init__(
+        self,
+        place: str | Path,
+        decisive: dict[str, Any],
+        *,
+        name: str = ABOUT,
+        holds: str = "scores",
+        lease: Store | None = None,
+    ):
+        self._lease = lease
         if is_remote(place):
             raise ValueError(f"{place}: {holds} are kept in a local folder; name one for {holds.upper()}")
         self.out, self.decisive, self.holds = (out := Path(place)), decisive, holds
@@ -94,6 +107,7 @@ class ScoreFolder:
         elif out.exists() and set(os.listdir(out)) - {LOCKS}:
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
+            self.check()
             write_sealed_json(self.manifest, decisive | {"parts": None})
         self.recorded = read_groups(out / GROUPS)
 
@@ -103,6 +117,11 @@ class ScoreFolder:
 
     def _other_comparison(self, why: str) -> ValueError:
         return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
+
+    def check(self) -> None:
+        """Raise RunStopped when somebody has taken over the folder."""
+        if self._lease is not None:
+            check(self._lease)
 
     def check_overlap(self, side: str, video_ids: Iterable[str]) -> None:
         """Raise ValueError when nothing of a side is asked for any more: scores must not be lost to a wrong name."""
@@ -118,6 +137,7 @@ class ScoreFolder:
         for cell in cells:
             old, new = self.parts / _name(*(shrunk.get(group.name, group.name) for group in cell)), self.path(cell)
             if old != new and is_intact(old) and not is_intact(new):
+                self.check()
                 keep_rows(old, new, ids(cell))
 
     def record(self, sides: Mapping[str, Side]) -> None:
@@ -126,6 +146,7 @@ class ScoreFolder:
             name: [[video[:2] for video in group.videos] for group in side.groups] for name, side in sides.items()
         }
         if groups != self.recorded:
+            self.check()
             write_groups(self.out / GROUPS, sides)
 
     def path(self, cell: Cell) -> Path:
@@ -143,6 +164,7 @@ class ScoreFolder:
 
     def write_ids(self, entries: Mapping[str, Mapping[str, Entry]], too_long: Collection[str] = ()) -> dict[str, str]:
         """Write which videos were asked for and what became of them; returns the names of the files by side."""
+        self.check()
         return {side: _write_ids(self.out, side, of_side, too_long) for side, of_side in entries.items()}
 
     def finish(
@@ -157,6 +179,7 @@ class ScoreFolder:
 
         `ids` are files of `write_ids`; `totals` are noted beside them.
         """
+        self.check()
         if missing := sorted(set(parts) - _listed(self.parts)):
             raise ValueError(
                 f"{len(missing)} parts of {self.out} are gone, such as {missing[0]}: is another run writing there? "
@@ -166,6 +189,7 @@ class ScoreFolder:
         if self._read_manifest() != json.loads(json.dumps(manifest)):
             (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
             write_sealed_json(self.manifest, manifest)
+            self.check()
         _remove(self.parts, set(parts))
         _remove(self.signatures, {f"{group.name}.npy" for group in groups})
         for name, kept in ids.items():

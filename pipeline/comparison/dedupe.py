@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +106,8 @@ def dedupe(
     spec = MethodSpec(method=method, weights=weights, options=options or {}, config=config)
     inputs = check_inputs(library, library, spec, strict=strict)
     crew = Workers(workers=workers, memory_gb=memory_gb, address=address, progress=progress)
-    with one_writer(pairs, "ndvr dedupe"):
-        work = partial(_compare_and_write, pairs=pairs, limits=limits, workers=crew)
+    with one_writer(pairs, "ndvr dedupe") as lease:
+        work = partial(_compare_and_write, pairs=pairs, limits=limits, workers=replace(crew, lease=lease))
         triangle, missing, numbers = leaving_out_lost(work, inputs, strict=strict)
     return Duplicates(
         pairs=str(pairs),
@@ -151,18 +151,18 @@ def _compare_and_write(
     inputs: Inputs, *, pairs: str | Path, limits: dict[str, Any], workers: Workers
 ) -> tuple[_Triangle, list[Cell], dict[str, int]]:
     """Return the triangle, the cells that were computed now, and how much was found."""
-    triangle = _open_triangle(inputs, pairs, limits, workers.memory_gb)
+    triangle = _open_triangle(inputs, pairs, limits, workers)
     missing = _compare(triangle, limits, workers)
     return triangle, missing, _write(triangle, limits["top_k"])
 
 
-def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], memory_gb: float) -> _Triangle:
+def _open_triangle(inputs: Inputs, pairs: str | Path, limits: dict[str, Any], workers: Workers) -> _Triangle:
     """Check what else can be wrong, then make or open PAIRS."""
     entries = inputs.entries[0]
     videos = videos_of(entries.values(), inputs.configs[0])
-    fitting = inputs.fitting([videos], memory_gb)
+    fitting = inputs.fitting([videos], workers.memory_gb)
     (videos,) = fitting.sides
-    folder = ScoreFolder(pairs, inputs.decisive | limits, name=PAIRS_ABOUT, holds="pairs")
+    folder = ScoreFolder(pairs, inputs.decisive | limits, name=PAIRS_ABOUT, holds="pairs", lease=workers.lease)
     folder.check_overlap("videos", entries)
     side, cells = grid.triangle(folder.recorded.get("videos", ()), videos, grid.group_size(inputs.model))
     return _Triangle(inputs=inputs, videos=videos, too_long=fitting.too_long, folder=folder, side=side, cells=cells)
@@ -209,6 +209,7 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     rejected = rejected_pairs(decisions_of(triangle.inputs.libraries[0]), with_features.values())
     best = PairList(list(with_features), identical=identical, top=top, rejected=rejected).read(paths, top_k=top_k)
     families = best.families()
+    folder.check()
     best.write(folder.out / PAIRS)
     _write_families(folder.out / FAMILIES, families)
     numbers = {

@@ -1,7 +1,7 @@
 """The inputs of a comparison: two libraries and a method that fit each other, then the score folder and its grid.
 
 inputs = check_inputs("queries", "database", MethodSpec(method="s2vs"))    # nothing is written
-grid = open_grid(inputs, "scores", query_ids=None, memory_gb=2.0)          # nothing is computed
+grid = open_grid(inputs, "scores", query_ids=None, workers=Workers())       # nothing is computed
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ndvr.operators.scores.files import FORMAT
 from ndvr.operators.scores.groups import Group, Side, Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.operators.storage.text_files import ids_among, read_id_lines
+from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison._score_folder import ScoreFolder
 from ndvr.pipeline.settings import Setting, choose_one
@@ -316,7 +317,7 @@ def open_grid(
     scores: str | Path,
     *,
     query_ids: Iterable[str] | str | Path | None,
-    memory_gb: float,
+    workers: Workers,
     decisive: Mapping[str, Any] | None = None,
 ) -> ScoreGrid:
     """Check what else can be wrong, then make or open SCORES.
@@ -325,9 +326,9 @@ def open_grid(
     """
     entries = {"queries": inputs.pick(query_ids), "videos": inputs.entries[1]}
     videos = {name: videos_of(side.values(), inputs.configs[n]) for n, (name, side) in enumerate(entries.items())}
-    fitting = inputs.fitting(list(videos.values()), memory_gb)
+    fitting = inputs.fitting(list(videos.values()), workers.memory_gb)
     videos = dict(zip(videos, fitting.sides))
-    folder = ScoreFolder(scores, inputs.decisive | dict(decisive or {}))
+    folder = ScoreFolder(scores, inputs.decisive | dict(decisive or {}), lease=workers.lease)
     for name, side in entries.items():
         folder.check_overlap(name, side)
     sides = grid.sides(folder.recorded, videos, grid.group_size(inputs.model))

@@ -68,10 +68,10 @@ class Methods:
             )
         self.selection.check(self.slow, self.proposer)
 
-    def open(self, scores: str | Path, query_ids: Iterable[str] | str | Path | None, memory_gb: float) -> ScoreGrid:
+    def open(self, scores: str | Path, query_ids: Iterable[str] | str | Path | None, workers: Workers) -> ScoreGrid:
         """Make or open SCORES, in the groups of the slow method."""
         decisive = {"propose": asdict(self.proposer), "choice": self.selection.settings, "index": self.index}
-        return open_grid(self.slow, scores, query_ids=query_ids, memory_gb=memory_gb, decisive=decisive)
+        return open_grid(self.slow, scores, query_ids=query_ids, workers=workers, decisive=decisive)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,17 +143,19 @@ def rerank(
     methods = Methods(slow=inputs[0], fast=inputs[1], proposer=proposer, selection=selection, index=index)
     ids = None if query_ids is None else list(inputs[0].pick(query_ids))
 
-    def work(slow: Inputs, fast: Inputs) -> Reranked:
-        return _rerank(replace(methods, slow=slow, fast=fast), scores, query_ids=ids, workers=workers)
+    with one_writer(scores, "ndvr similarity --propose") as lease:
+        crew = replace(workers, lease=lease)
 
-    with one_writer(scores, "ndvr similarity --propose"):
+        def work(slow: Inputs, fast: Inputs) -> Reranked:
+            return _rerank(replace(methods, slow=slow, fast=fast), scores, query_ids=ids, workers=crew)
+
         done = leaving_out_lost(work, *inputs, strict=strict)
     return replace(done, seconds=round(time.monotonic() - began, 3))
 
 
 def _rerank(methods: Methods, scores: str | Path, *, query_ids: list[str] | None, workers: Workers) -> Reranked:
     """Do the work of `rerank`."""
-    selection, score_grid = methods.selection, methods.open(scores, query_ids, workers.memory_gb)
+    selection, score_grid = methods.selection, methods.open(scores, query_ids, workers)
     proposed = score_grid.folder.out / "proposed"
     proposals = propose(methods.fast, proposed, query_ids=query_ids, workers=workers, index=methods.index)
     chosen = selection.choose(proposals, score_grid, workers)
@@ -279,8 +281,9 @@ def spot_check(reranked: Reranked, n_queries: int, *, workers: Workers | None = 
         for query_id in pick_queries(reranked.chosen, n_queries)
     }
     folder = Path(reranked.scores) / "check"
-    with one_writer(folder, "ndvr similarity --check"):
-        whole = score_all(reranked.methods.slow, folder, query_ids=compared_with, workers=workers or Workers())
+    with one_writer(folder, "ndvr similarity --check") as lease:
+        crew = replace(workers or Workers(), lease=lease)
+        whole = score_all(reranked.methods.slow, folder, query_ids=compared_with, workers=crew)
     all_now = reranked.pairs_computed == reranked.pairs_compared and proposed.pairs_computed == proposed.pairs
     return SpotCheck(
         agreement=agreement(

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ndvr.operators.library.fencing import check
 from ndvr.operators.scores.files import write_similarities_json
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
@@ -92,10 +93,12 @@ def similarity(
     inputs = check_inputs(queries, database, spec, strict=strict)
     if query_ids is not None:
         query_ids = list(inputs.pick(query_ids))
-    with interruptible(), one_writer(scores, "ndvr similarity"):
-        work = partial(score_all, scores=scores, query_ids=query_ids, workers=crew)
+    with interruptible(), one_writer(scores, "ndvr similarity") as lease:
+        work = partial(score_all, scores=scores, query_ids=query_ids, workers=replace(crew, lease=lease))
         comparison = leaving_out_lost(work, inputs, strict=strict)
         if format == "json":
+            if lease is not None:
+                check(lease)
             write_similarities_json(Path(scores), Path(scores) / SIMILARITIES)
     return replace(comparison, seconds=round(time.monotonic() - began, 3))
 
@@ -108,7 +111,7 @@ def score_all(
     Lay out the grid, keep the cells of groups that only lost videos, compute the missing ones, put all in force.
     """
     began = time.monotonic()
-    score_grid = open_grid(inputs, scores, query_ids=query_ids, memory_gb=workers.memory_gb)
+    score_grid = open_grid(inputs, scores, query_ids=query_ids, workers=workers)
     folder, sides = score_grid.folder, score_grid.sides
     cells = [(row, column) for column in sides["videos"].groups for row in sides["queries"].groups]
     folder.narrow(cells, score_grid.shrunk, lambda cell: {"query_id": cell[0].ids, "video_id": cell[1].ids})

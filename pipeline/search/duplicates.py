@@ -6,6 +6,7 @@ PAIRS/pairs.parquet    video_id_a < video_id_b, score, kind of a in b, a_covered
 PAIRS/groups.parquet   group, video_id, representative, covered (by the representative), weakest_link, chain
 PAIRS/groups.json      what was searched, and the threshold
 PAIRS/searches/        the answers of all videos, as `ndvr search LIBRARY LIBRARY --out` keeps them
+PAIRS/locks/           who is writing: see ndvr.operators.library.lease
 
 Every video is searched for once; when the library grew, only new ones are, each against all. Answers are kept from
 the lowest score of a match on, so another threshold is a matter of reading them again.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
 from ndvr.operators.library.feature_reader import lost_text
+from ndvr.operators.library.fencing import check
+from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES
 from ndvr.pipeline.search.matcher import LEAST_SCORE
+from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.search import open_updated, search_index
 
 GROUPING = ("identical", "copy", "part", "contains")  # kinds that make a group; shared material does not
@@ -111,20 +115,31 @@ def duplicates(
     threshold = least if threshold is None else threshold
     if not least <= threshold <= high:
         raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")
+    store = Store(pairs)
+    with Lease(store, "ndvr dedupe --by-index"):
+        done = _search_all(opened, store, threshold, strict=strict, progress=progress)
+        done = replace(done, seconds=round(time.monotonic() - began, 3))
+        check(store)
+        store.write_json("groups.json", done.to_json())
+    return done
+
+
+def _search_all(opened: Opened, store: Store, threshold: float, *, strict: bool, progress: bool) -> Duplicates:
+    """Search for every video, and write pairs and groups under the lease of PAIRS."""
     # Kept with pairs that were judged to be no match: another word on them is a matter of reading as well.
     wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "decided": False, "strict": strict}
-    result = search_index(opened, library, out=f"{pairs}/searches", progress=progress, **wanted)
+    result = search_index(opened, str(opened.library), out=f"{store}/searches", progress=progress, **wanted)
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
-    every = read_pairs(Store(f"{pairs}/searches"), lengths, threshold)
+    every = read_pairs(Store(f"{store}/searches"), lengths, threshold)
     rejected = rejected_pairs(decisions_of(opened.library), entries.values())
     rows = [row for row in every if (row["video_id_a"], row["video_id_b"]) not in rejected]
     groups = group(rows, lengths)
-    store = Store(pairs)
+    check(store)
     store.write_parquet("pairs.parquet", pa.Table.from_pylist(rows, PAIRS), compression="zstd")
     store.write_parquet("groups.parquet", pa.Table.from_pylist(groups, GROUPS), compression="zstd")
-    done = Duplicates(
-        pairs=str(pairs),
+    return Duplicates(
+        pairs=str(store),
         method=result.method,
         trained=result.trained,
         threshold=threshold,
@@ -136,10 +151,8 @@ def duplicates(
         chains=len({row["group"] for row in groups if row["chain"]}),
         rejected=len(every) - len(rows),
         lost=tuple(sorted({*result.lost, *(each.query_id for each in result.answers if each.status == "failed")})),
-        seconds=round(time.monotonic() - began, 3),
+        seconds=0.0,
     )
-    store.write_json("groups.json", done.to_json())
-    return done
 
 
 def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list[dict[str, Any]]:

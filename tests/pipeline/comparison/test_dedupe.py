@@ -15,8 +15,11 @@ from published_features import hdf5, imported
 from score_libraries import drifting, forget, library
 
 from ndvr import models
-from ndvr.operators.scores.cells import among_best, write_pairs
+from ndvr.operators.errors import RunStopped
+from ndvr.operators.library.fencing import revoke
+from ndvr.operators.scores.cells import PairCell, Scorer, among_best, write_pairs
 from ndvr.operators.scores.pair_list import PairList
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.commands.comparison import dedupe as command
 from ndvr.pipeline.comparison import _grid as grid
@@ -227,6 +230,38 @@ def test_of_two_runs_into_one_folder_the_second_is_told_who_has_it_and_a_killed_
     deduped(collection, out, threshold=0.5)
     check(out, {pair: score for pair, score in scored().items() if score >= 0.5})
     assert os.listdir(out / "locks") == ["revoked"], "who was killed, and nobody else"
+
+
+@pytest.mark.parametrize("where", ["first part", "finish"])
+def test_who_was_taken_over_writes_no_parts_and_puts_nothing_in_force(collection, tmp_path, monkeypatch, where):
+    """As if it had slept, and somebody else had taken the folder over."""
+    out, reads = tmp_path / "p", PairList.read
+
+    def taken_over() -> None:
+        (lock,) = (out / "locks").glob("*.json")
+        revoke(Store(out), lock.stem, by="'ndvr dedupe' on far (process 9)", because="had not been heard of for 130 s")
+        lock.unlink()
+
+    def scores(self, *groups):
+        if where == "first part":
+            taken_over()
+        return Scorer.scores(self, *groups)
+
+    def read(self, *arguments, **settings):
+        taken_over()
+        return reads(self, *arguments, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PairCell, "scores", scores)
+        if where == "finish":
+            patched.setattr(PairList, "read", read)
+        with pytest.raises(RunStopped, match=r"'ndvr dedupe' on far \(process 9\) has taken over .*p, because"):
+            deduped(collection, out, threshold=0.5)
+    assert json.loads((out / "pairs.json").read_text())["parts"] is None and not (out / "pairs.parquet").exists()
+    if where == "first part":
+        assert not (out / "parts").exists()
+    deduped(collection, out, threshold=0.5)
+    check(out, {pair: score for pair, score in scored().items() if score >= 0.5})
 
 
 def test_a_refused_folder_is_left_as_it_was(collection, tmp_path):
