@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -36,8 +35,10 @@ from ndvr.operators.storage.object_store import (
     errors_explained,
     filesystem,
     is_remote,
+    open_object,
     path_of,
     stat_of,
+    time_ns,
 )
 from ndvr.operators.storage.video_files import local_path
 
@@ -125,7 +126,7 @@ class Fetcher:
 
     def _copy(self, uri: str, out: IO[bytes], given_up: threading.Event) -> FileFacts:
         with errors_explained(uri, self.access):
-            source = self._store(uri).open_input_file(path_of(uri))
+            source = open_object(self._store(uri), uri, self.access)
             size, metadata = source.size(), source.metadata()
         if size == 0:
             raise DecodeError("empty", f"zero bytes: {uri}")
@@ -145,14 +146,14 @@ class Fetcher:
             done += len(block)
         # Blocks are requests: another object may have taken this one's place between them.
         with errors_explained(uri, self.access):
-            if self._store(uri).open_input_file(path_of(uri)).metadata() != metadata:
+            if open_object(self._store(uri), uri, self.access).metadata() != metadata:
                 raise Unreachable(f"{uri} was changed while it was read", passing=True)
             mtime_ns = self._mtime_ns(uri, metadata)
         return FileFacts(bytes=size, mtime_ns=mtime_ns, sha256=digest.hexdigest())
 
     def _mtime_ns(self, uri: str, metadata: dict[str, bytes]) -> int:
-        if written := metadata.get("Last-Modified"):  # as 2026-11-21T15:51:26Z
-            return int(datetime.fromisoformat(written.decode().replace("Z", "+00:00")).timestamp()) * 10**9
+        if written_ns := time_ns(metadata):
+            return written_ns
         found = stat_of(self._store(uri).get_file_info(path_of(uri)))
         return found[1] if found else 0
 
@@ -172,7 +173,14 @@ def content_of(uri: str, access: Access | None = None) -> str:
                 _feed(digest, file)
             return digest.hexdigest()
         with errors_explained(uri, access):
-            _feed(digest, filesystem(bucket_of(uri), access)[0].open_input_stream(path_of(uri)))
+            source, at = open_object(filesystem(bucket_of(uri), access)[0], uri, access), 0
+            size = source.size()
+            while at < size:
+                block = source.read_at(min(BLOCK_BYTES, size - at), at)
+                if not block:
+                    raise OSError(f"{uri} ended after {at:,} of {size:,} bytes")
+                digest.update(block)
+                at += len(block)
     except (OSError, Unreachable) as error:
         raise DecodeError("io", str(error)) from error
     return digest.hexdigest()

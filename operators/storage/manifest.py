@@ -97,6 +97,8 @@ def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
             check_served(uri)
             return uri
         if is_remote(base) and not uri.startswith("/"):
+            if not {".", ".."} & set(uri.split("/")):
+                return f"{base}/{uri}"  # as it is: a key may have two slashes
             scheme, _, folder = base.partition("://")
             return f"{scheme}://{posixpath.normpath(posixpath.join(folder, uri))}"
         path = Path(base) / uri
@@ -163,7 +165,7 @@ def _remote_folder(folder: str) -> Manifest:
     for uri, stat in list_objects(folder).items():
         video_id = uri.removeprefix(root)
         *folders, name = video_id.split("/")
-        if any(part.startswith(".") or part.lower() in NOT_FOLDERS for part in folders):
+        if any(part.lower() in NOT_FOLDERS or (part.startswith(".") and part not in (".", "..")) for part in folders):
             continue
         if kind := no_video(name):
             ignored[kind] += 1

@@ -10,21 +10,24 @@ of the machine; for Google's GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@b
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+
+from ndvr.operators.storage._odd_keys import OddObject, is_odd
 
 SCHEMES = ("s3", "gs")
 # Of one try, and there are three: a server that is not there is found out within seconds. The SDK's own second is short
@@ -134,6 +137,8 @@ def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
 def kind_of(uri: str, access: Access | None = None) -> str | None:
     """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
     files, path = filesystem(uri, access)
+    if is_odd_object(uri):
+        return "file" if stat_objects([uri], access)[0] else None
 
     def find() -> pafs.FileType:
         # A slash at the end says that the folder is meant, should there be an object of the same name.
@@ -164,6 +169,8 @@ def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat
 
     def stat(uri: str) -> Stat | None:
         try:
+            if is_odd_object(uri):
+                return patiently(lambda: _stat_odd(uri, access), uri, access)
             return stat_of(patiently(lambda: stores[bucket_of(uri)].get_file_info(path_of(uri)), uri, access))
         except Unreachable as error:
             errors.append(error)
@@ -174,6 +181,45 @@ def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat
     if errors and len(errors) == len(uris):
         raise errors[0]
     return stats
+
+
+def is_odd_object(uri: str) -> bool:
+    """Tell whether an object's key is no path: pyarrow can list it, and cannot open it."""
+    return uri.startswith("s3:") and is_odd(path_of(uri))
+
+
+def open_object(files: pafs.FileSystem, uri: str, access: Access | None = None) -> pa.NativeFile | OddObject:
+    """Open an object by its URI as a list of objects has it. FileNotFoundError when there is none."""
+    path = path_of(uri)
+    if is_odd_object(uri):
+        return _odd_object(path, access)
+    try:
+        return files.open_input_file(path)
+    except FileNotFoundError as error:
+        for slashes in ("/", "//") if uri.startswith("s3:") else ():  # which a list leaves out at a key's end
+            with contextlib.suppress(OSError):
+                return _odd_object(path + slashes, access)
+        raise error
+
+
+def _odd_object(path: str, access: Access | None) -> OddObject:
+    access = access or Access.here()
+    region = access.region or ("us-east-1" if access.endpoint else _region(f"s3://{path}"))
+    return OddObject(path, endpoint=access.endpoint, region=region)
+
+
+def _stat_odd(uri: str, access: Access | None) -> Stat | None:
+    try:
+        found = _odd_object(path_of(uri), access)
+    except FileNotFoundError:
+        return None
+    return found.size(), time_ns(found.metadata())
+
+
+def time_ns(metadata: Mapping[str, bytes]) -> int:
+    """Read when an object was written; 0 where its metadata do not say."""
+    written = metadata.get("Last-Modified", b"").decode()  # as 2026-11-21T15:51:26Z
+    return int(datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp()) * 10**9 if written else 0
 
 
 def stat_of(info: pafs.FileInfo) -> Stat | None:

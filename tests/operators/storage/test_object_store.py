@@ -1,18 +1,24 @@
 """Libraries and videos on a real S3 server: whole objects or none, and errors that say what is wrong in a sentence."""
 
+import contextlib
+import hashlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from s3_server import KEYS, Relay, free_port, running_server
 
+from ndvr.operators.errors import DecodeError
 from ndvr.operators.library.library import Library
+from ndvr.operators.storage.fetch import Fetcher, content_of
 from ndvr.operators.storage.manifest import read_manifest
 from ndvr.operators.storage.object_store import Access, Unreachable, filesystem
 from ndvr.operators.storage.store import Store
@@ -199,3 +205,58 @@ def test_how_to_reach_a_store_travels_with_it_but_no_keys(s3, monkeypatch):
     assert store.access == Access(endpoint=s3.url, region="eu-west-1")
     store.write("a", b"1")
     assert store.names("") == ["a"]
+
+
+# Keys that are no paths
+
+ODD = [
+    "d//b.mp4",
+    "/lead.mp4",
+    "./d.mp4",
+    "../e.mp4",
+    "f.mp4/",
+    "///t.mp4",
+    "x/../../y.mp4",
+    "g//",
+    "50%2F//a+b #?.mp4",
+]
+
+
+@pytest.fixture
+def odd(s3):
+    """Make objects of a bucket as other programs do, whatever their keys."""
+    given = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=s3.url, **given)
+    with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket="odd")
+    return lambda key, data: client.put_object(Bucket="odd", Key=key, Body=data)
+
+
+def test_keys_that_are_no_paths_are_listed_and_read_as_any_other(odd):
+    contents = {f"v/{key}": key.encode() * 9 for key in [*ODD, "plain.mp4"]}
+    for key, data in contents.items():
+        odd(key, data)
+    odd("v/marker/", b"")  # of a folder, as consoles make them
+    manifest = read_manifest("s3://odd/v")
+    fetcher, found = Fetcher(), {}
+    for video_id, uri in manifest.uris.items():
+        with fetcher.fetch(uri) as file:
+            found[f"v/{video_id}"] = Path(file.path).read_bytes()
+        assert file.facts.sha256 == content_of(uri) == hashlib.sha256(found[f"v/{video_id}"]).hexdigest()
+        assert manifest.stats[video_id] == (file.facts.bytes, file.facts.mtime_ns), "not taken for changed next time"
+    assert {key.rstrip("/"): data for key, data in contents.items()} == found
+
+
+def test_a_key_that_is_no_path_may_stand_in_a_list_or_alone(odd, tmp_path):
+    odd("w/d//b.mp4", b"12345")
+    (tmp_path / "list.txt").write_text("b s3://odd/w/d//b.mp4\nnone s3://odd/w//none.mp4\n")
+    assert {name: stat and stat[0] for name, stat in read_manifest(tmp_path / "list.txt").stats.items()} == {
+        "b": 5,
+        "none": None,
+    }
+    assert read_manifest("s3://odd/w/d//b.mp4").uris == {"b.mp4": "s3://odd/w/d//b.mp4"}
+    with (
+        pytest.raises(DecodeError, match="there is no object s3://odd/w//none.mp4"),
+        Fetcher().fetch("s3://odd/w//none.mp4"),
+    ):
+        raise AssertionError("it is not there")
