@@ -49,6 +49,13 @@ class FeatureRows:
             end |= {"status": "failed", "error_class": error.kind, "message": f"{file.uri}: {error.message}"}
         yield self._row(file, end | {"kind": "end", "piece": pieces, "windows_count": windows, "uri": file.uri})
 
+    def conflict(self, file: FeatureFile, elsewhere: str) -> dict[str, Any]:
+        """Make the end row of a file that is another one than `elsewhere`, whose features its id stands for."""
+        why = f"{file.uri} is another video than {elsewhere}, which has this id: give --prefix TEXT"
+        end = {"kind": "end", "piece": 0, "windows_count": 0, "mtime_ns": file.mtime_ns(), "uri": file.uri}
+        failed = {"status": "failed", "error_class": "conflict", "message": why, "decoder": "imported"}
+        return self._row(file, end | failed)
+
     def unchanged(self, file: FeatureFile, end: Mapping[str, Any]) -> bool:
         """Tell whether `file` still holds what a video's end row says was read: times as recorded, or the bytes."""
         mtime_ns = file.mtime_ns()

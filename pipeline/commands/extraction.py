@@ -105,6 +105,7 @@ def extract(videos: str, library: str, **settings: Any) -> None:
     "--like", type=LIBRARY, metavar="LIBRARY", help="On your word: made with the weights and view of this library's."
 )
 @config_option
+@prefix_option
 @click.option("--untrained", is_flag=True, help="They come from random weights: mark all scores made of them.")
 @retry_option
 @quiet_option

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from ndvr.operators.library.runs import close_run, new_run, open_run
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
 from ndvr.pipeline.extraction.plan import count_failures
+from ndvr.pipeline.extraction.video_ids import lies_elsewhere
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.runs.record import Summary, recover_runs
 from ndvr.pipeline.settings import Setting, choose_one
@@ -41,6 +43,7 @@ def import_features(
     like: str | Path | None = None,
     config: str | None = None,
     untrained: bool = False,
+    prefix: str = "",
     retry: tuple[str, ...] | frozenset[str] = (),
     progress: bool = True,
 ) -> Summary:
@@ -50,6 +53,7 @@ def import_features(
     label    features with the same label are comparable; the default stands for "as the authors published them".
     like     a library whose features of this method these are to be compared with: its weights and view are
              recorded for these too, on your word. `config` picks one when it holds several.
+    prefix   put before every id: a known id whose features lie elsewhere and are others is a conflict, and stays
     Running again continues; known failures are left unless their class is in `retry`. ValueError or
     FileNotFoundError before any work.
     """
@@ -71,7 +75,7 @@ def import_features(
     with interruptible(), Lease(opened.store, "ndvr import"):
         opened.add_config(stored)
         recover_runs(opened)
-        return _import_all(published, opened, stored, retry=frozenset(retry), progress=progress)
+        return _import_all(published, opened, stored, prefix=prefix, retry=frozenset(retry), progress=progress)
 
 
 def _published(setting: Setting, label: str | None, *, untrained: bool) -> Config:
@@ -140,7 +144,7 @@ def _made_by(shape: tuple[int, ...]) -> list[str]:
 
 
 def _import_all(
-    files: FeatureFiles, library: Library, config: Config, *, retry: frozenset[str], progress: bool
+    files: FeatureFiles, library: Library, config: Config, *, prefix: str, retry: frozenset[str], progress: bool
 ) -> Summary:
     """Import every file that is new, changed or to be tried again, and count what became of each."""
     began = time.monotonic()
@@ -160,7 +164,7 @@ def _import_all(
     imported = []
     open_run(library, read.run)
     with Progress("import", files.total, "video", show=progress) as bar:
-        for file in files.walk(known):
+        for file in (replace(each, video_id=prefix + each.video_id) for each in files.walk(known)):
             bar.follow(summary.videos, files.total, file.video_id)
             summary.videos += 1
             entry = entries.get(file.video_id)
@@ -168,6 +172,10 @@ def _import_all(
             if outcome == "todo":
                 outcome, windows = _import_one(file, read, shards)
                 summary.windows += windows
+                imported.append(file.video_id)
+            elif outcome == "conflict" and entry is not None:
+                shards.add(read.conflict(file, entry.end["uri"]))
+                summary.conflicts.append(file.video_id)
                 imported.append(file.video_id)
             outcomes[outcome] += 1
             bar.advance(failed=outcome in ERROR_CLASSES, windows=summary.windows)
@@ -198,11 +206,13 @@ def _import_one(file: FeatureFile, read: FeatureRows, shards: _Shards) -> tuple[
 
 
 def _state(file: FeatureFile, entry: Entry | None, read: FeatureRows, retry: frozenset[str]) -> str:
-    """Return "todo", "settled", or the class of a failure that stands, as nothing about its file has changed."""
+    """Return "todo", "settled", "conflict" where the id is another file's, or the class of a failure that stands."""
     if entry is None:
         return "todo"
     if entry.status == "done":
-        return "settled" if read.unchanged(file, entry.end) else "todo"
+        if read.unchanged(file, entry.end):
+            return "settled"
+        return "conflict" if lies_elsewhere(entry, file.uri) else "todo"
     kind = entry.end["error_class"]
     return "todo" if kind in retry or file.mtime_ns() not in (None, entry.end["mtime_ns"]) else kind
 

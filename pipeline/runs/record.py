@@ -65,6 +65,7 @@ class Summary:
     quarantined: int = 0  # of the failed: left alone, for bringing down decoders
     partial: int = 0  # done, with pictures missing
     without: dict[str, int] = field(default_factory=dict)  # done, but not for every method: "ausil: no sound ..."
+    conflicts: list[str] = field(default_factory=list)  # ids that are another file's, which stays, in an import
     gone: GoneVideos = field(default_factory=GoneVideos)
     seconds: float = 0.0
     frames: int = 0  # decoded
@@ -97,6 +98,7 @@ class Summary:
             "other_names": self.other_names,
             "unlisted": self.unlisted,
             "growing": self.growing,
+            "conflicts": self.conflicts,
             "gone": asdict(self.gone),
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
@@ -177,8 +179,13 @@ def import_text(summary: Summary) -> str:
     lines.append(
         f"{summary.seconds:.1f} s: {summary.windows:,} windows, {summary.windows / max(summary.seconds, 1e-9):,.0f}/s"
     )
-    if summary.failed:
-        classes = ",".join(summary.failed)
+    if summary.conflicts:
+        first, count = summary.conflicts[0], len(summary.conflicts)
+        lines.append(
+            f"{count:,} ids are those of other files, which stay, {first!r} first (`ndvr explain {summary.library} ID` "
+            "tells which): give --prefix TEXT to put TEXT before every id"
+        )
+    if classes := ",".join(kind for kind in summary.failed if kind != "conflict"):
         lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr import ... --retry {classes}")
     return "\n".join(lines)
 

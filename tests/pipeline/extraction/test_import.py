@@ -17,6 +17,7 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction import import_features as importing
+from ndvr.pipeline.upkeep.maintenance import fsck
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,28 @@ def test_running_again_does_nothing_and_only_new_and_changed_videos_are_imported
     found = stored(tmp_path / "lib")
     assert sorted(found) == ["a", "b", "bad", "new"]
     np.testing.assert_array_equal(found["b"][1], features(3, 7).astype(np.float16))
+
+
+def test_a_known_id_of_another_file_is_a_conflict_and_what_is_there_stays(tmp_path):
+    first, second = (tmp_path / day for day in ("day1", "day2"))
+    for number, day in enumerate((first, second)):
+        day.mkdir()
+        np.save(day / "clip.npy", features(5, seed=number))
+        np.save(day / f"own{number}.npy", features(3, seed=10 + number))
+    assert run("import", first, tmp_path / "lib", "--method", "s2vs").exit_code == 0
+    done = run("import", second, tmp_path / "lib", "--method", "s2vs")
+    assert done.exit_code == 1 and "1 ids are those of other files, which stay, 'clip' first" in done.output
+    assert "give --prefix TEXT" in done.output
+    kept = stored(tmp_path / "lib")
+    np.testing.assert_array_equal(kept["clip"][1], features(5, seed=0).astype(np.float16))
+    assert set(kept) == {"clip", "own0", "own1"}
+    assert f"another video than {first}/clip.npy" in run("explain", tmp_path / "lib", "clip").output
+    summary = json.loads(run("import", second, tmp_path / "lib", "--method", "s2vs", "--json").stdout)
+    assert (summary["failed"], summary["conflicts"], summary["skipped"]) == ({"conflict": 1}, ["clip"], 1)
+    done = run("import", second, tmp_path / "lib", "--method", "s2vs", "--prefix", "day2/")
+    assert (done.exit_code, set(stored(tmp_path / "lib"))) == (0, {*kept, "day2/clip", "day2/own1"})
+    assert run("import", second, tmp_path / "lib", "--method", "s2vs", "--prefix", "day2/").exit_code == 0
+    assert fsck(tmp_path / "lib", progress=False).sound
 
 
 def test_a_moved_and_touched_file_is_not_new(tmp_path):
