@@ -23,6 +23,7 @@ SLOW = "The current node timed out during startup. This could happen because the
 @pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(_start, "WAITS_S", (0.3, 0.4, 0.5))
+    monkeypatch.setattr("ray.shutdown", lambda: None)  # the Ray of the other tests is not ours to end
 
 
 def test_the_wait_that_is_made_longer_is_still_in_ray():
@@ -80,7 +81,6 @@ def test_a_command_ends_with_a_code_that_schedulers_repeat(short, monkeypatch, t
 
     path = library(tmp_path / "lib", {"v1": 3, "v2": 4})
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.shutdown", lambda: None)
     monkeypatch.setattr("ray.init", init)
     settings = ["--method", "csl3d", "--weights", "random:5", "--threshold", "0.5", "--quiet"]
     done = CliRunner().invoke(main, ["dedupe", str(path), str(tmp_path / "p"), *settings])

@@ -46,7 +46,7 @@ def extracted(ray_cluster, object_store, files):
             store.write(name, data)
         before = len(object_store.requests())
         done = run("extract", VIDEOS, LIBRARY, "--json")
-        assert done.exit_code == 1, done.output  # two failed
+        assert done.exit_code == 1 and done.stdout, done.output  # two failed
         return json.loads(done.stdout), object_store.requests()[before:]
 
 
