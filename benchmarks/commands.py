@@ -100,18 +100,3 @@ def evaluate(
 
         write_page(html, result)
     click.echo(json.dumps(result.to_json(per_query=per_query), indent=1) if as_json else result.table())
-
-
-@click.command("report")
-@click.argument("matches", type=PATH)
-@click.argument("out", type=PATH, metavar="OUT.html")
-@click.option("--no-pictures", is_flag=True, help="Leave out the film strips, which need the videos.")
-def report(matches: str, out: str, no_pictures: bool) -> None:
-    """Draw a page of MATCHES, a folder that `ndvr search --out` wrote.
-
-    One file that loads nothing: film strip under film strip, with what the two share drawn between them; find, filter
-    and sort by kind and sureness, j and k go from match to match.
-    """
-    from ndvr.benchmarks.report.matches_page import write_matches_page
-
-    click.echo(write_matches_page(matches, out, pictures=not no_pictures))

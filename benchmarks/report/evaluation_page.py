@@ -13,10 +13,11 @@ from typing import Any
 from ndvr.benchmarks.evaluation.comparison import Comparison, compared, different_ids, gain
 from ndvr.benchmarks.evaluation.result import TIES, Evaluation, TaskResult, notes, number, part, span, ties, warnings
 from ndvr.benchmarks.report import _charts as charts
-from ndvr.benchmarks.report._page import render
 from ndvr.benchmarks.report._parts import coverage_rows, missing_lines, provenance_lines
 from ndvr.operators.storage.store import write_text
+from ndvr.pipeline.review.page import render
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_DOTS = 60_000  # of the charts of single queries: a page of some MB
 _MOST_ROWS = 1000  # of a table of queries
 _READING = (
@@ -37,6 +38,7 @@ def _page(comparison: Comparison) -> str:
     common_ids = _common_ids(comparison)
     return render(
         "evaluation.html",
+        _TEMPLATES,
         title=first.benchmark if len(runs) > 1 else f"{first.benchmark}: {next(iter(runs))}",
         lead=f"{first.convention}.",
         warnings=_warnings(comparison),

@@ -14,7 +14,6 @@ import numpy as np
 
 from ndvr.benchmarks.evaluation.result import Evaluation, TaskResult
 from ndvr.benchmarks.report._data import Results, Rows, matrix_of, read_rows, results_of
-from ndvr.benchmarks.report._page import render
 from ndvr.benchmarks.report._parts import (
     coverage_rows,
     heat_map,
@@ -25,7 +24,9 @@ from ndvr.benchmarks.report._parts import (
 )
 from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.store import write_text
+from ndvr.pipeline.review.page import render
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _SYMBOLS = {"right": "✓", "wrong": "✗", "neither": "–"}
 _TITLES = {"right": "right", "wrong": "wrong", "neither": "neither right nor wrong: not ranked"}
 _READING = (
@@ -72,6 +73,7 @@ def write_report(
     strips = _strips(_shown_ids(order[:max_queries], results), videos or {})
     page = render(
         "report.html",
+        _TEMPLATES,
         **_facts(title, evaluations, summary or {}, notes),
         maps=[_map(name, evaluation, rows[name]) for name, evaluation in evaluations.items()],
         pairs=pair_pictures(matrices or {}),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,10 +22,18 @@ _GAP = 2  # pixels between frames
 _GREY = 128
 
 
+W = TypeVar("W", str, tuple[str, tuple[float, ...]])  # a file, or a file and times in it in seconds
+
+
 def film_strip(
-    uri: str, frames: int = 6, height: int = 72, *, quality: int = 70, sandbox: Sandbox | None = None
+    uri: str,
+    frames: int | Sequence[float] = 6,
+    height: int = 72,
+    *,
+    quality: int = 70,
+    sandbox: Sandbox | None = None,
 ) -> bytes:
-    """Make a JPEG of `frames` evenly spaced frames as displayed, `height` pixels high.
+    """Make a JPEG of `frames` evenly spaced frames, or those at given times, as displayed, `height` pixels high.
 
     A file that cannot be decoded gives a grey strip with the reason on it. `sandbox` is a decoder process to use
     again (see `film_strips`); without it one is started, which takes a quarter of a second.
@@ -32,27 +41,44 @@ def film_strip(
     if sandbox is None:
         with new_sandbox() as new:
             return film_strip(uri, frames, height, quality=quality, sandbox=new)
+    count = frames if isinstance(frames, int) else len(frames)
     try:
         strip = _side_by_side(stills(uri, frames, height, sandbox=sandbox))
     except NoPicture as error:
-        strip = _grey_strip(str(error), frames, height)
+        strip = _grey_strip(str(error), count, height)
     except DecodeError as error:
-        strip = _grey_strip(str(error).replace(uri, "").strip(": "), frames, height)
-    coded = cv2.imencode(".jpg", strip[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        strip = _grey_strip(str(error).replace(uri, "").strip(": "), count, height)
+    return _jpeg(strip, quality)
+
+
+def picture(uri: str, at_s: float, height: int, *, quality: int = 80, sandbox: Sandbox) -> bytes:
+    """Make a JPEG of the frame at a time. DecodeError or NoPicture when there is none."""
+    pictures = stills(uri, [at_s], height, sandbox=sandbox)
+    if not pictures:
+        raise DecodeError("empty", f"no frame in {uri}")
+    return _jpeg(pictures[0], quality)
+
+
+def _jpeg(picture: np.ndarray, quality: int) -> bytes:
+    coded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return coded.tobytes()
 
 
 def film_strips(
-    uris: Iterable[str], frames: int = 6, height: int = 72, *, quality: int = 70, workers: int | None = None
-) -> Iterator[tuple[str, bytes]]:
-    """Yield (uri, JPEG) in the order of `uris`; each of the `workers` (default: one a CPU, at most 4) has a process."""
+    wanted: Iterable[W], frames: int = 6, height: int = 72, *, quality: int = 70, workers: int | None = None
+) -> Iterator[tuple[W, bytes]]:
+    """Yield (what was wanted, JPEG) in order: of a file, `frames` evenly spaced frames, of a file with times those.
+
+    Each of the `workers` (default: one a CPU, at most 4) has a process.
+    """
     boxes: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
     sandboxes = [new_sandbox() for _ in range(workers or min(4, os.cpu_count() or 1))]
 
-    def strip(uri: str) -> tuple[str, bytes]:
+    def strip(each: W) -> tuple[W, bytes]:
+        uri, which = (each, frames) if isinstance(each, str) else each
         box = boxes.get()
         try:
-            return uri, film_strip(uri, frames, height, quality=quality, sandbox=box)
+            return each, film_strip(uri, which, height, quality=quality, sandbox=box)
         finally:
             boxes.put(box)
 
@@ -60,7 +86,7 @@ def film_strips(
         boxes.put(box)
     try:
         with ThreadPoolExecutor(len(sandboxes)) as pool:
-            yield from pool.map(strip, uris)
+            yield from pool.map(strip, wanted)
     finally:
         for box in sandboxes:
             box.close()

@@ -3,6 +3,7 @@
 extraction    extract, import
 comparison    similarity, dedupe, compare
 search        index, search
+review        report, review, decide
 library       show, explain, remove, fsck, gc, fit-pca
 plan          plan
 methods       methods

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from ndvr.pipeline.commands.option_types import LIBRARY, PATH, VIDEO_ID, OneOf
 from ndvr.pipeline.commands.options import json_option
 
+KEEP = ("longest", "largest", "oldest", "rate")
 VERDICT = OneOf("verdict", ("same", "different", "keep", "note"))
 
 
@@ -80,3 +82,87 @@ def _export(library: str, place: str) -> None:
     else:
         write_text(Path(place), decisions.as_csv())
         click.echo(f"{len(decisions.every):,} rows: {place}")
+
+
+@click.command()
+@click.argument("library", type=LIBRARY)
+@click.argument("found", type=PATH, required=False, metavar="[MATCHES|PAIRS|SCORES]")
+@click.option("--port", type=click.IntRange(0, 65535), default=8400, help="0: any that is free.")
+@click.option("--host", default="127.0.0.1", help="Where to listen; anything but this machine is reached by others.")
+@click.option("--who", metavar="NAME", help="Who decides, unless the page says otherwise. Default: this user.")
+@click.option("--plan", type=PATH, metavar="FILE.csv", help="Do not serve: write which video of each group to keep.")
+@click.option("--keep", metavar="RULE,...", help=f"Rules of --plan, in order: {', '.join(KEEP)}.")
+@json_option
+def review(
+    library: str,
+    found: str | None,
+    *,
+    port: int,
+    host: str,
+    who: str | None,
+    plan: str | None,
+    keep: str | None,
+    as_json: bool,
+) -> None:
+    """Look at pairs in a browser and decide: two players side by side, on this machine.
+
+    Prints the address, which holds a token: only who has it gets in. Ctrl-C ends. MATCHES is of `ndvr search --out`,
+    PAIRS of `ndvr dedupe`, SCORES of `ndvr similarity`; without them, what was decided is shown, and searches can be
+    made. What is decided lasts as with `ndvr decide`. Needs no network; nothing is ever deleted.
+    """
+    if plan:
+        _write_plan(library, found, plan, keep, as_json=as_json)
+        return
+    if keep:
+        raise click.UsageError("--keep goes with --plan; the page has the rules in its groups")
+
+    from ndvr.operators.library.decisions import this_user
+    from ndvr.operators.library.library import Library
+    from ndvr.pipeline.review import guard, server
+    from ndvr.pipeline.review.pairs import read_found
+    from ndvr.pipeline.review.state import State
+
+    opened = Library(library)
+    state = State(opened, read_found(found, library) if found else None, who or this_user())
+    if not guard.is_loopback(host):
+        click.echo(f"WARNING: whoever reaches {host} and has the address may watch and decide", err=True)
+
+    def say(address: str) -> None:
+        click.echo(json.dumps({"address": address}) if as_json else f"review: {address}")
+
+    with suppress(KeyboardInterrupt):
+        server.serve(state, token=guard.new_token(), host=host, port=port, say=say)
+
+
+def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *, as_json: bool) -> None:
+    from ndvr.operators.library.decisions import decisions_of
+    from ndvr.operators.storage.store import write_text
+    from ndvr.pipeline.review import keep as rules
+    from ndvr.pipeline.review.pairs import read_found
+
+    if not found:
+        raise click.UsageError("--plan needs PAIRS, a folder that `ndvr dedupe` wrote")
+    wanted = tuple(keep.split(",")) if keep else rules.DEFAULT
+    if strange := [rule for rule in wanted if rule not in rules.RULES]:
+        raise ValueError(f"unknown rule {strange[0]!r}; choose among {', '.join(rules.RULES)}")
+    lines = rules.plan(read_found(found, library), wanted, decisions_of(library))
+    write_text(Path(plan), rules.plan_csv(lines))
+    if as_json:
+        click.echo(json.dumps([vars(line) for line in lines], ensure_ascii=False))
+    else:
+        click.echo(f"{rules.plan_text(lines)}: {plan}")
+
+
+@click.command()
+@click.argument("found", type=PATH, metavar="MATCHES|PAIRS|SCORES")
+@click.argument("out", type=PATH, metavar="OUT.html")
+@click.option("--no-pictures", is_flag=True, help="Leave out the film strips, which need the videos.")
+def report(found: str, out: str, no_pictures: bool) -> None:
+    """Draw a page of MATCHES, a folder that `ndvr search --out` wrote.
+
+    One file that loads nothing: film strip under film strip, with what the two share drawn between them; find, filter
+    and sort by kind and sureness, j and k go from match to match.
+    """
+    from ndvr.pipeline.review.matches_page import write_matches_page
+
+    click.echo(write_matches_page(found, out, pictures=not no_pictures))

@@ -1,4 +1,10 @@
 """Look, decide, remember: pages of matches and pairs, the local server that plays them, and decisions that last.
 
-decide.py (decisions from the command line), matches_page.py (`ndvr report`), and what `ndvr review` is made of.
+pairs          what was found, whoever found it
+evidence       the closer look at a pair: segments and the map of its windows
+keep           which video of a group to keep
+decide         decisions from the command line
+matches_page   the page of `ndvr report`
+server         `ndvr review`, with state (what it knows), guard (who gets in) and media (files and pictures)
+page           templates, which the pages of ndvr.benchmarks.report share
 """

@@ -31,7 +31,7 @@ from ndvr.pipeline.search.explain import Explanation, explain
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, ledger_state, open_index, without_features
 from ndvr.pipeline.search.out_folder import OutFolder
-from ndvr.pipeline.search.queries import read_queries
+from ndvr.pipeline.search.queries import Queries, read_queries
 
 _ANSWERS_PER_FILE = 256
 
@@ -103,7 +103,7 @@ class Index:
         build.update(self.opened.now(), progress=progress, again=again)
         return Index(self.opened.now())
 
-    def search(self, videos: str | Path, **settings: Any) -> SearchResult:
+    def search(self, videos: str | Path | Queries, **settings: Any) -> SearchResult:
         """See `search_index`."""
         return search_index(self.opened, videos, **settings)
 
@@ -180,7 +180,7 @@ def open_updated(
 
 def search_index(
     opened: Opened,
-    videos: str | Path,
+    videos: str | Path | Queries,
     *,
     out: str | Path | None = None,
     decided: bool = True,
@@ -197,7 +197,7 @@ def search_index(
     decided                  leave out what people judged to be no match (operators/library/decisions.py)
     """
     began = time.monotonic()
-    queries = read_queries(videos, opened)
+    queries = videos if isinstance(videos, Queries) else read_queries(videos, opened)
     left_out = _left_out(opened, strict=strict)
     decisions = decisions_of(opened.library) if decided else None
     matcher = Matcher(opened, Wanted(**wanted), decisions, unknown=left_out.pop("unknown"), strict=strict)

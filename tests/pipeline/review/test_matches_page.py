@@ -5,8 +5,8 @@ import re
 import pytest
 from clips import numbered_clip
 
-from ndvr.benchmarks.report.matches_page import write_matches_page
 from ndvr.operators.index.kinds import Stretch
+from ndvr.pipeline.review.matches_page import write_matches_page
 from ndvr.pipeline.search.answers import Answer, Match
 from ndvr.pipeline.search.out_folder import OutFolder, read_answers
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ndvr.benchmarks.report._page import render
 from ndvr.operators.index.kinds import KINDS, WORDS, Stretch
 from ndvr.operators.library.decisions import contents_of, decisions_of
 from ndvr.operators.library.library import Library
 from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_text
+from ndvr.pipeline.review.page import render
 from ndvr.pipeline.search.answers import Answer, Match, rate_text, where_text
 from ndvr.pipeline.search.out_folder import read_answers, respect
 

@@ -1,0 +1,142 @@
+"""Where in time two videos agree: the window-to-window matrix of a pair, the segments in it, and its picture.
+
+    evidence = Evidence(found)
+    looked = evidence.of(pair)          # Looked(matrix (T, U), segments, ...) from stored features
+    looked.picture()                    # PNG: the matrix, one pixel a pair of windows
+
+A query that is a file is decoded again; all else is read from the libraries.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ndvr.operators.index.kinds import Stretch, hop_s
+from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.library import Library
+from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.video_files import local_path
+from ndvr.pipeline.review.pairs import Found, Pair
+from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.opened import Opened, open_index
+from ndvr.pipeline.search.queries import Queries, Query, read_queries
+
+_COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
+_MOST_PIXELS = 400  # a side; longer matrices are drawn by the highest value of each block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What the closer look at a pair gave. Of methods that have one value a video, matrix is (0, 0)."""
+
+    matrix: np.ndarray = field(repr=False)  # (T, U): agreement of windows of a and b
+    a_length_s: float
+    b_length_s: float
+    segments: tuple[Stretch, ...]
+    score: float
+    placement: str
+
+    def picture(self) -> bytes:
+        """PNG of the matrix: a from top to bottom, b from left to right. ValueError when there is none."""
+        from matplotlib import colormaps
+        from matplotlib.image import imsave
+
+        if not self.matrix.size:
+            raise ValueError("the method compares one value a video: there is no matrix of windows")
+        values = _shrunk(self.matrix)
+        low, high = float(values.min()), float(values.max())
+        rgba = colormaps[_COLOURS]((values - low) / ((high - low) or 1.0), bytes=True)
+        out = io.BytesIO()
+        imsave(out, rgba, format="png")
+        return out.getvalue()
+
+    def lines(self) -> list[tuple[float, float, float, float]]:
+        """The segments as lines in the picture: x1, y1, x2, y2, each in [0, 1]."""
+        made = []
+        for each in self.segments:
+            first, last = (each.v_end_s, each.v_start_s) if each.reversed else (each.v_start_s, each.v_end_s)
+            x = [min(at / max(self.b_length_s, 1e-9), 1.0) for at in (first, last)]
+            y = [min(at / max(self.a_length_s, 1e-9), 1.0) for at in (each.q_start_s, each.q_end_s)]
+            made.append((x[0], y[0], x[1], y[1]))
+        return made
+
+
+def _shrunk(matrix: np.ndarray) -> np.ndarray:
+    for axis in (0, 1):
+        size = matrix.shape[axis]
+        if size > _MOST_PIXELS:
+            starts = np.linspace(0, size, _MOST_PIXELS, endpoint=False).astype(int)
+            matrix = np.maximum.reduceat(matrix, starts, axis=axis)
+    return matrix
+
+
+def _length_s(start_s: np.ndarray) -> float:
+    return float(start_s[-1]) + hop_s(start_s)
+
+
+class Evidence:
+    """Compares the pairs of one folder again, with the method that found them; opened when it is first asked."""
+
+    def __init__(self, found: Found):
+        self.found = found
+        self._last: tuple[str, Query] | None = None  # most pairs of a query follow each other
+
+    @cached_property
+    def _opened(self) -> Opened:
+        found, library = self.found, Library(self.found.library)
+        method = library.config(found.config).method
+        weights = None if found.weights in ("", "none needed") else found.weights
+        return open_index(
+            library.store, method=method, config=found.config, weights=weights, options=found.options, embeds=True
+        )
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self._opened, Wanted(false_per_million=1e9))
+
+    @cached_property
+    def _reader(self) -> FeatureReader:
+        return FeatureReader(self._opened.library.store)
+
+    def of(self, pair: Pair) -> Looked:
+        """Compare a pair. ValueError, FileNotFoundError or OSError where features or files are not there any more."""
+        query = self._query(pair)
+        if query.features is None or not len(query.features):
+            raise ValueError(query.message or f"{pair.a.video_id} has no features")
+        video = self._opened.lookup([pair.b.video_id]).get(pair.b.video_id)
+        if video is None:
+            raise ValueError(f"{self.found.library} has no features of {pair.b.video_id} any more")
+        signature = self._opened.model.signature(query.features)
+        compared = self._matcher.judge(query, signature, self._matcher.layer(signature), video=video, rank=0, votes=0.0)
+        return Looked(
+            matrix=compared.judged.matrix,
+            a_length_s=_length_s(query.start_s),
+            b_length_s=_length_s(self._reader.timed(video.pieces)[0]),
+            segments=tuple(compared.match.segments),
+            score=compared.judged.score,
+            placement=compared.match.placement,
+        )
+
+    def _query(self, pair: Pair) -> Query:
+        if self._last is None or self._last[0] != pair.a.content:
+            self._last = pair.a.content, next(self._read(pair))
+        return self._last[1]
+
+    def _read(self, pair: Pair) -> Iterator[Query]:
+        opened, video = self._opened, pair.a
+        if self.found.query_library:
+            library = Library(self.found.query_library)
+            if video.video_id not in library.lookup([self.found.config], [video.video_id]).entries[self.found.config]:
+                raise ValueError(f"{library} has no features of {video.video_id} any more")
+            queries = Queries(str(library), {video.video_id: ""}, {video.video_id: None}, library)
+            return queries.read([video.video_id], opened)
+        if not is_remote(video.uri) and not Path(local_path(video.uri)).is_file():
+            raise FileNotFoundError(f"{video.uri} is not there any more")
+        queries = read_queries(video.uri, opened)
+        return queries.read(list(queries.uris)[:1], opened)

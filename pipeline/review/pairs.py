@@ -1,0 +1,321 @@
+"""What was found, whoever found it: the pairs of MATCHES, PAIRS or SCORES with what is known of their videos.
+
+    found = read_found("matches")               # of `ndvr search --out`, `ndvr dedupe` or `ndvr similarity`
+    found.pairs[0].a.video_id, found.pairs[0].segments
+
+Pairs that people judged to be no match are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ndvr.operators.index.kinds import Stretch
+from ndvr.operators.library.decisions import Decisions, content_key, decisions_of
+from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
+from ndvr.operators.scores.files import open_scores
+from ndvr.operators.storage.sealed import open_json, read_table
+from ndvr.operators.storage.store import Store
+from ndvr.pipeline.search.answers import SEGMENTS, Answer
+from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
+from ndvr.pipeline.search.out_folder import read_answers
+
+PAIRS, PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.parquet", "pairs.json", "groups.json", "searches"
+
+What = Literal["matches", "pairs", "scores"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Video:
+    """A video as it is shown: where its file is, and what that file was when it was read."""
+
+    video_id: str
+    content: str  # see ndvr.operators.library.decisions
+    uri: str = ""
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str = ""
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two videos that were found alike. What the kind says, it says of `a`: a copy of b, a part of it ..."""
+
+    a: Video
+    b: Video
+    kind: str  # of a search; "alike" where only the score is known
+    score: float
+    false_per_million: float | None = None
+    a_covered: float | None = None
+    b_covered: float | None = None
+    placement: str = ""
+    segments: tuple[Stretch, ...] | None = None  # of a: q, of b: v; None: not known, see evidence.py
+
+    def to_json(self) -> dict[str, Any]:
+        known = {name: getattr(self, name) for name in ("kind", "score", "false_per_million", "placement")}
+        known |= {"a_id": self.a.video_id, "b_id": self.b.video_id, "a_covered": self.a_covered}
+        known |= {"b_covered": self.b_covered, "a_duration_s": self.a.duration_s, "b_duration_s": self.b.duration_s}
+        return known | {"segments": None if self.segments is None else [asdict(each) for each in self.segments]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """All pairs of a folder, in its order, and where they come from."""
+
+    source: str
+    what: What
+    library: str  # where b lies
+    query_library: str  # where a lies; "" for files
+    config: str
+    weights: str
+    options: dict[str, Any]
+    pairs: list[Pair] = field(repr=False)
+    rejected: int  # left out
+    answers: list[Answer] = field(default_factory=list, repr=False)  # of a search: also those without matches
+
+
+def read_found(source: str | Path, library: str | Path | None = None, *, most: int | None = None) -> Found:
+    """Read MATCHES, PAIRS or SCORES; `library` where it lies elsewhere than they say. `most`: the best pairs only.
+
+    FileNotFoundError or ValueError when it is none of them.
+    """
+    store = Store(source)
+    if store.exists(SEARCH_ABOUT):
+        found = _of_matches(source, library)
+    elif store.exists(GROUPS_ABOUT):
+        found = _of_index_pairs(store, library)
+    elif store.exists(PAIRS_ABOUT):
+        found = _of_all_pairs(store, library)
+    elif store.exists(SCORES_ABOUT):
+        found = _of_scores(Path(source), library, most or 100_000)
+    else:
+        read_answers(source)  # says what makes such a folder
+        raise AssertionError("a folder without search.json was read")
+    return found if most is None or len(found.pairs) <= most else _best(found, most)
+
+
+def videos_of_library(library: Library | None, ids: Iterable[str]) -> dict[str, Video]:
+    """What a library says of videos, by id; ids alone where there is no such library or video any more."""
+    wanted = sorted(set(ids))
+    entries: dict[str, Entry] = {}
+    if library is not None:
+        for of_config in library.lookup(library.configs, wanted).entries.values():
+            for video_id in wanted:
+                if video_id in of_config and (video_id not in entries or of_config[video_id].status == "done"):
+                    entries[video_id] = of_config[video_id]
+    return {video_id: _video(video_id, entries.get(video_id)) for video_id in wanted}
+
+
+def _video(video_id: str, entry: Entry | None) -> Video:
+    if entry is None:
+        return Video(video_id=video_id, content=content_key(None, video_id))
+    end = entry.end
+    return Video(
+        video_id=video_id,
+        content=content_key(end["sha256"], video_id),
+        uri=end["uri"] or "",
+        bytes=end["bytes"],
+        mtime_ns=end["mtime_ns"],
+        sha256=end["sha256"] or "",
+        duration_s=end["duration_s"],
+    )
+
+
+def opened(library: str | Path) -> Library | None:
+    """The library, or None where it is not here any more."""
+    try:
+        return Library(library)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _decisions(library: Library | None) -> Decisions:
+    return Decisions() if library is None else decisions_of(library)
+
+
+def _standing(pairs: list[Pair], decisions: Decisions) -> list[Pair]:
+    if not decisions.rejected:
+        return pairs
+    return [pair for pair in pairs if decisions.verdict(pair.a.content, pair.b.content) != "different"]
+
+
+def _of_matches(source: str | Path, library: str | Path | None) -> Found:
+    about, answers = read_answers(source)
+    place = str(library or about["library"])
+    there = opened(place)
+    kept = pairs_of_answers(there, answers)
+    pairs = _standing(kept, _decisions(there))
+    return Found(
+        source=str(source),
+        what="matches",
+        library=place,
+        query_library="",
+        config=about["config"],
+        weights=about["weights"],
+        options={},
+        pairs=pairs,
+        rejected=len(kept) - len(pairs) + sum(answer.rejected or 0 for answer in answers),
+        answers=answers,
+    )
+
+
+def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list[Pair]:
+    """The matches of a search as pairs: queries are `a`."""
+    videos = videos_of_library(library, {match.video_id for answer in answers for match in answer.matches})
+    pairs = []
+    for answer in answers:
+        query = _query(answer)
+        for match in answer.matches:
+            pair = Pair(
+                a=query,
+                b=videos[match.video_id],
+                kind=match.kind,
+                score=match.score,
+                false_per_million=match.false_per_million,
+                a_covered=match.query_covered,
+                b_covered=match.video_covered,
+                placement=match.placement,
+                segments=tuple(match.segments),
+            )
+            pairs.append(pair)
+    return pairs
+
+
+def _query(answer: Answer) -> Video:
+    facts = {name: getattr(answer, name) for name in ("uri", "bytes", "mtime_ns", "duration_s")}
+    content = content_key(answer.sha256, answer.query_id)
+    return Video(video_id=answer.query_id, content=content, sha256=answer.sha256 or "", **facts)
+
+
+def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
+    """Of `ndvr dedupe --by-index`: pairs with what they cover, and the segments of the searches behind them."""
+    searches = Store(f"{store.root}/{SEARCHES}", store.access)
+    about = searches.read_json(SEARCH_ABOUT)
+    place = str(library or about["library"])
+    there = opened(place)
+    rows = pq.read_table(store.open(PAIRS)).to_pylist()
+    videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
+    segments, placements = _segments(searches), _placements(searches)
+    every = []
+    for row in rows:
+        a, b = row.pop("video_id_a"), row.pop("video_id_b")
+        stretches = segments.get((a, b)) or tuple(map(_turned, segments.get((b, a), ())))
+        placement = placements.get((a, b)) or ("mirrored" if "mirrored" in placements.get((b, a), "") else "")
+        every.append(Pair(a=videos[a], b=videos[b], **row, placement=placement, segments=stretches))
+    pairs = _standing(every, _decisions(there))
+    known: dict[str, Any] = {
+        "source": str(store),
+        "what": "pairs",
+        "library": place,
+        "query_library": place,
+        "options": {},
+    }
+    rejected = store.read_json(GROUPS_ABOUT).get("rejected", 0) + len(every) - len(pairs)
+    return Found(**known, config=about["config"], weights=about["weights"], pairs=pairs, rejected=rejected)
+
+
+def _segments(searches: Store) -> dict[tuple[str, str], tuple[Stretch, ...]]:
+    found: dict[tuple[str, str], tuple[Stretch, ...]] = {}
+    for name in searches.names("segments"):
+        for row in pq.read_table(searches.open(f"segments/{name}"), schema=SEGMENTS).to_pylist():
+            key = row.pop("query_id"), row.pop("video_id")
+            if (stretch := Stretch(**row)) not in found.get(key, ()):
+                found[key] = (*found.get(key, ()), stretch)
+    return found
+
+
+def _placements(searches: Store) -> dict[tuple[str, str], str]:
+    """How the second video's picture lies in the first's, where that is not as it is."""
+    found = {}
+    for name in searches.names("matches"):
+        table = pq.read_table(searches.open(f"matches/{name}"), columns=["query_id", "video_id", "placement"])
+        found.update({(query, video): words for query, video, words in zip(*table.to_pydict().values()) if words})
+    return found
+
+
+def _turned(stretch: Stretch) -> Stretch:
+    """The same, said of the other video."""
+    return Stretch(
+        q_start_s=stretch.v_start_s,
+        q_end_s=stretch.v_end_s,
+        v_start_s=stretch.q_start_s,
+        v_end_s=stretch.q_end_s,
+        speed=round(1 / stretch.speed, 3) if stretch.speed else 1.0,
+        reversed=stretch.reversed,
+        agreement=stretch.agreement,
+    )
+
+
+def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
+    about = open_json(store.read(PAIRS_ABOUT), f"{store}/{PAIRS_ABOUT}", remedy="run `ndvr dedupe` again")
+    rows = read_table(store.folder / PAIRS).to_pylist()
+    place = str(library or about["database_library"])
+    there = opened(place)
+    videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
+    every = [
+        Pair(
+            a=videos[row["video_id_a"]],
+            b=videos[row["video_id_b"]],
+            kind="identical" if row["kind"] == "identical" else "alike",
+            score=row["score"],
+        )
+        for row in rows
+    ]
+    pairs = _standing(every, _decisions(there))
+    rejected = (about.get("found") or {}).get("rejected", 0) + len(every) - len(pairs)
+    return Found(**_of_comparison(store.root, "pairs", place, about), pairs=pairs, rejected=rejected)
+
+
+def _of_scores(folder: Path, library: str | Path | None, most: int) -> Found:
+    """The best scores of SCORES, a pair once where both directions are there, and no video with itself."""
+    scores = open_scores(folder)
+    about = dict(scores.meta)
+    place, query_place = str(library or about["database_library"]), about["query_library"]
+    there = opened(place)
+    queries_there = there if query_place == place else opened(query_place)
+    best: dict[tuple[str, str], float] = {}
+    floor = -np.inf
+    for batch in scores.batches():
+        kept = np.flatnonzero(batch.score > floor)
+        kept = kept[np.argsort(-batch.score[kept], kind="stable")[: 2 * most]]
+        queries, videos = batch.queries, batch.videos
+        for row in kept:
+            a, b = queries[int(batch.query[row])].as_py(), videos[int(batch.video[row])].as_py()
+            pair = (a, b) if query_place != place or a < b else (b, a)
+            if a != b or query_place != place:
+                best[pair] = max(float(batch.score[row]), best.get(pair, -np.inf))
+        if len(best) > 4 * most:
+            best = dict(sorted(best.items(), key=lambda item: (-item[1], item[0]))[:most])
+            floor = min(best.values())
+    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:most]
+    a_videos = videos_of_library(queries_there, {a for (a, _), _ in ranked})
+    b_videos = videos_of_library(there, {b for (_, b), _ in ranked})
+    every = [Pair(a=a_videos[a], b=b_videos[b], kind="alike", score=score) for (a, b), score in ranked]
+    pairs = _standing(every, _decisions(there))
+    known = _of_comparison(str(folder), "scores", place, about)
+    return Found(**known, pairs=pairs, rejected=len(every) - len(pairs))
+
+
+def _of_comparison(source: str, what: What, place: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": source,
+        "what": what,
+        "library": place,
+        "query_library": str(about["query_library"]),
+        "config": about["config"],
+        "weights": about["weights"],
+        "options": about["options"],
+    }
+
+
+def _best(found: Found, most: int) -> Found:
+    ranked = sorted(found.pairs, key=lambda pair: -pair.score)[:most]
+    return Found(**{name: getattr(found, name) for name in found.__dataclass_fields__} | {"pairs": ranked})

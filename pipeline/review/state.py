@@ -1,0 +1,332 @@
+"""What the review server knows: the pairs, in pages and orders, the decisions as of now, groups, and searches.
+
+One State serves all reviewers; decisions are read again when somebody has written, here or with `ndvr decide`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from ndvr.operators.index.kinds import KINDS, WORDS
+from ndvr.operators.library.decisions import (
+    FOLDER,
+    Decision,
+    DecisionLog,
+    Decisions,
+    Verdict,
+    contents_of,
+)
+from ndvr.operators.library.library import Library
+from ndvr.pipeline.review.decide import Decided, undoing, write
+from ndvr.pipeline.review.evidence import Evidence, Looked
+from ndvr.pipeline.review.keep import DEFAULT, RULES, Group, choose, facts_of, groups_of, keep_plan, video_json
+from ndvr.pipeline.review.media import Files, plays
+from ndvr.pipeline.review.pairs import Found, Pair, Video, pairs_of_answers, videos_of_library
+from ndvr.pipeline.search.answers import rate_text, where_text
+from ndvr.pipeline.search.queries import Queries
+from ndvr.pipeline.search.search import Index
+
+MOST_ROWS = 500  # of an answer
+_READ_AGAIN_S = 1.0
+ORDERS: dict[str, Callable[[Pair], Any]] = {
+    "found": lambda pair: 0,  # as they were found
+    "score": lambda pair: -pair.score,
+    "doubt": lambda pair: -(pair.false_per_million if pair.false_per_million is not None else 1e9),
+    "a": lambda pair: (pair.a.video_id, pair.b.video_id),
+    "b": lambda pair: (pair.b.video_id, pair.a.video_id),
+}
+STATES = ("all", "open", "same", "different")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which pairs are listed."""
+
+    text: str = ""
+    kind: str = ""
+    state: str = "all"
+    order: str = "found"
+    offset: int = 0
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS or self.state not in STATES:
+            raise ValueError(f"order is one of {', '.join(ORDERS)}; state is one of {', '.join(STATES)}")
+        if self.offset < 0 or not 1 <= self.limit <= MOST_ROWS:
+            raise ValueError(f"offset is 0 or more, limit from 1 to {MOST_ROWS}")
+
+
+@dataclass
+class State:
+    """See above. `pairs` grow by what is searched for; a pair's number never changes."""
+
+    library: Library
+    found: Found | None
+    who: str
+    pairs: list[Pair] = field(default_factory=list, repr=False)
+    files: Files = field(default_factory=Files, repr=False)
+
+    def __post_init__(self) -> None:
+        self._log = DecisionLog(self.library.store)
+        self._read: tuple[float, list[str], Decisions] = (float("-inf"), [], Decisions())
+        self._lock, self._search_lock = threading.Lock(), threading.Lock()
+        self._looked: dict[int, Looked] = {}
+        self._orders: dict[tuple[str, int], list[int]] = {}
+        self._evidence: dict[int, Evidence] = {}  # by the first pair of a search; 0: of what was found
+        self._uploads = tempfile.TemporaryDirectory(prefix="ndvr-review-")
+        self.pairs = list(self.found.pairs) if self.found else decided_pairs(self.library, self._log.read())
+        self._evidence[0] = Evidence(self.found or _found(self.library, self._config(), [], of_library=True))
+
+    def close(self) -> None:
+        """End decoders and remove uploads."""
+        self.files.close()
+        self._uploads.cleanup()
+
+    # --- Decisions
+
+    @property
+    def decisions(self) -> Decisions:
+        """As of now, give or take a second."""
+        with self._lock:
+            read_s, names, decisions = self._read
+            if time.monotonic() - read_s > _READ_AGAIN_S:
+                now = self.library.store.names(FOLDER)
+                decisions = self._log.read() if now != names else decisions
+                self._read = time.monotonic(), now, decisions
+            return decisions
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._read = (float("-inf"), ["?"], self._read[2])
+
+    def decide(self, number: int, verdict: str, *, note: str = "", who: str = "", swap: bool = False) -> Decided:
+        """Write what somebody says of a pair; with `swap` b is kept and not a."""
+        pair = self.pairs[number]
+        a, b = (pair.b, pair.a) if swap else (pair.a, pair.b)
+        row = Decision.now(
+            verdict=cast(Verdict, verdict),
+            a_content=a.content,
+            b_content=b.content,
+            a_id=a.video_id,
+            b_id=b.video_id,
+            who=who or self.who,
+            note=note,
+            score=pair.score,
+            false_per_million=pair.false_per_million,
+        )
+        done = write(self.library, [row])
+        self._forget()
+        return done
+
+    def decide_ids(self, a: str, b: str, verdict: str, *, note: str = "", who: str = "") -> Decided:
+        """Write what somebody says of two videos by their ids. ValueError where neither list nor library has one."""
+        known = {video.video_id: video.content for pair in self.pairs for video in (pair.a, pair.b)}
+        known |= contents_of(self.library, (a, b))
+        if unknown := [name for name in (a, b) if name not in known]:
+            raise ValueError(f"no video {unknown[0]!r} in the library or among the matches")
+        row = Decision.now(
+            verdict=cast(Verdict, verdict),
+            a_content=known[a],
+            b_content=known[b],
+            a_id=a,
+            b_id=b,
+            who=who or self.who,
+            note=note,
+        )
+        done = write(self.library, [row])
+        self._forget()
+        return done
+
+    def undo(self, who: str = "") -> Decided:
+        """Take back the last decision of somebody. ValueError where there is none."""
+        self._forget()
+        last = self.decisions.latest_of(who or self.who)
+        if last is None:
+            raise ValueError(f"no decision by {who or self.who} stands")
+        done = write(self.library, [undoing(last, who or self.who)])
+        self._forget()
+        return done
+
+    # --- Pairs
+
+    def listed(self, wanted: Wanted) -> tuple[int, list[int]]:
+        """How many pairs there are, and the numbers of those on the page."""
+        numbers, decisions = self._ordered(wanted.order), self.decisions
+        text = wanted.text.lower()
+        if text or wanted.kind or wanted.state != "all":
+            numbers = [number for number in numbers if self._fits(self.pairs[number], wanted, text, decisions)]
+        return len(numbers), numbers[wanted.offset : wanted.offset + wanted.limit]
+
+    def _ordered(self, order: str) -> list[int]:
+        key = order, len(self.pairs)
+        if key not in self._orders:
+            of = ORDERS[order]
+            self._orders[key] = sorted(range(len(self.pairs)), key=lambda number: of(self.pairs[number]))
+        return self._orders[key]
+
+    def _fits(self, pair: Pair, wanted: Wanted, text: str, decisions: Decisions) -> bool:
+        if wanted.kind and pair.kind != wanted.kind:
+            return False
+        if text and text not in pair.a.video_id.lower() and text not in pair.b.video_id.lower():
+            return False
+        verdict = decisions.verdict(pair.a.content, pair.b.content) if wanted.state != "all" else None
+        return wanted.state == "all" or (verdict or "open") == wanted.state
+
+    def row(self, number: int) -> dict[str, Any]:
+        """A pair as JSON, with what was decided."""
+        pair, decisions = self.pairs[number], self.decisions
+        rate = pair.false_per_million
+        kept = decisions.kept().get(decisions_key(pair)) if len(decisions) else None
+        words = WORDS[pair.kind] if pair.kind in KINDS else "alike"
+        return pair.to_json() | {
+            "match": number,
+            "words": words,
+            "sure": None if rate is None else f"{rate_text(rate)} false per million",
+            "verdict": decisions.verdict(pair.a.content, pair.b.content),
+            "keep": None if kept is None else "a" if kept == pair.a.content else "b",
+        }
+
+    def details(self, number: int) -> dict[str, Any]:
+        """A pair with all that is shown of it: how its videos can be played, its decisions."""
+        pair = self.pairs[number]
+        stretches = pair.segments or ()
+        sides = {}
+        for side in "ab":
+            video: Video = getattr(pair, side)
+            header = self.files.header(video)
+            sides[side] = {
+                "video_id": video.video_id,
+                "plays": plays(header),
+                "problem": header.message or "",
+                "duration_s": header.duration_s or video.duration_s,
+                "width": header.width,
+                "height": header.height,
+                "codec": header.codec or "",
+                "bytes": video.bytes,
+                "media": f"/matches/{number}/{side}/video",
+                "picture": f"/matches/{number}/{side}/picture",
+            }
+        said = [row.text() for row in self.decisions.of_pair(pair.a.content, pair.b.content)]
+        where = [where_text(each, pair.placement) for each in stretches]
+        return self.row(number) | sides | {"said": said, "where": where}
+
+    def look(self, number: int) -> Looked:
+        """The closer look at a pair; kept."""
+        with self._search_lock:
+            if number not in self._looked:
+                first = max(at for at in self._evidence if at <= number)
+                self._looked[number] = self._evidence[first].of(self.pairs[number])
+            return self._looked[number]
+
+    # --- Groups
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        return groups_of(self.found) if self.found else []
+
+    def groups(self, rules: Sequence[str] = DEFAULT, *, offset: int = 0, limit: int = 20) -> dict[str, Any]:
+        """Groups with what each rule says, and what is to be kept and why."""
+        made, decisions = [], self.decisions
+        for number, group in list(enumerate(self._groups, 1))[offset : offset + limit]:
+            facts = facts_of(group.videos)
+            lines = keep_plan(number, group, facts, rules, decisions)
+            by = {rule: choose(group, facts, (rule,), Decisions())[0].video_id for rule in RULES}
+            action = {line.video_id: (line.action, line.reason) for line in lines}
+            videos = [
+                video_json(video, facts[video.content]) | dict(zip(("action", "reason"), action[video.video_id]))
+                for video in group.videos
+            ]
+            kept = {"group": number, "keep": lines[0].kept, "reason": lines[0].reason}
+            made.append(kept | {"by_rule": by, "videos": videos})
+        return {"total": len(self._groups), "rules": list(rules), "groups": made}
+
+    # --- Searches
+
+    def _config(self) -> str:
+        """The configuration that searches use: that of what was found, else thumbprint's, else any."""
+        if self.found:
+            return self.found.config
+        names = sorted(self.library.configs.values(), key=lambda config: (config.method != "thumbprint", config.name))
+        return names[0].name if names else ""
+
+    @cached_property
+    def _index(self) -> Index:
+        config = self._config()
+        return Index.open(self.library.store, method=self.library.config(config).method, config=config).update()
+
+    def new_file(self, name: str) -> Path:
+        """A place for a file that is sent to be searched for, under its bare name."""
+        folder = Path(tempfile.mkdtemp(dir=self._uploads.name))
+        bare = "".join(sign for sign in name.replace("\\", "/").rpartition("/")[2] if sign.isprintable()).lstrip(".")
+        return folder / (bare[:120] or "video")
+
+    def search(self, path: Path, *, top: int = 10) -> dict[str, Any]:
+        """Search for a file that was sent; its matches become pairs."""
+        return self._search(str(path), top)
+
+    def search_id(self, video_id: str, *, top: int = 10) -> dict[str, Any]:
+        """Search for a video of the library. ValueError where it has none of this id."""
+        video = videos_of_library(self.library, [video_id])[video_id]
+        if not video.uri:
+            raise ValueError(f"no video {video_id!r} in {self.library}")
+        return self._search(Queries(str(self.library), {video_id: video.uri}, {video_id: None}, self.library), top)
+
+    def _search(self, videos: str | Queries, top: int) -> dict[str, Any]:
+        with self._search_lock:
+            done = self._index.search(videos, top=top)
+            pairs = pairs_of_answers(self.library, done.answers)
+            first, config = len(self.pairs), self._index.opened.config
+            if pairs:
+                self._evidence[first] = Evidence(
+                    _found(self.library, config, pairs, of_library=not isinstance(videos, str))
+                )
+                self.pairs.extend(pairs)
+        return done.to_json() | {"first_match": first, "matches": len(pairs)}
+
+
+def decisions_key(pair: Pair) -> tuple[str, str]:
+    """The contents of a pair, sorted."""
+    a, b = sorted((pair.a.content, pair.b.content))
+    return a, b
+
+
+def _method_of(library: Library) -> str:
+    methods = sorted({config.method for config in library.configs.values()})
+    return "thumbprint" if "thumbprint" in methods or not methods else methods[0]
+
+
+def _found(library: Library, config: str, pairs: list[Pair], *, of_library: bool) -> Found:
+    """Pairs that no folder holds; `of_library`: their first videos are read from the library too."""
+    place = str(library)
+    known: dict[str, Any] = {
+        "source": "",
+        "what": "pairs",
+        "weights": "",
+        "options": {},
+        "library": place,
+        "query_library": place if of_library else "",
+    }
+    return Found(**known, config=config, pairs=pairs, rejected=0)
+
+
+def decided_pairs(library: Library, decisions: Decisions) -> list[Pair]:
+    """The pairs of the library that people spoke of: what a review without MATCHES shows."""
+    rows = {row.pair: row for row in decisions.standing}
+    videos = videos_of_library(library, {name for row in rows.values() for name in (row.a_id, row.b_id)})
+    return [
+        Pair(
+            a=videos[row.a_id],
+            b=videos[row.b_id],
+            kind="alike",
+            score=row.score if row.score is not None else 0.0,
+            false_per_million=row.false_per_million,
+        )
+        for row in rows.values()
+    ]
