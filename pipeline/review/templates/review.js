@@ -29,6 +29,14 @@ function element(name, { text, ...attributes } = {}, ...inside) {
   return made;
 }
 
+// One after the other: who types fast decides about the pair that was chosen, not about the one still on the screen.
+let last = Promise.resolve();
+
+function inTurn(act) {
+  last = last.then(act).catch((error) => tell(error.message, true));
+  return last;
+}
+
 function tell(text, bad = false) {
   $("#told").textContent = text;
   $("#told").classList.toggle("bad", bad);
@@ -72,7 +80,7 @@ async function reload(select = 0) {
   $(".empty").hidden = !empty;
   $(".shown").hidden = empty;
   if (empty) list.querySelectorAll(".row").forEach((row) => row.remove());
-  else if (select !== null) await go(Math.min(select, rows.total - 1));
+  else await go(Math.min(select, rows.total - 1));
   await drawRows();
 }
 
@@ -105,7 +113,7 @@ function drawRow(row, place) {
     element("span", { class: `mark ${row.verdict || ""}`, text: mark }),
   );
   made.style.top = `${place * ROW}px`;
-  made.addEventListener("click", () => go(place));
+  made.addEventListener("click", () => inTurn(() => go(place)));
   return made;
 }
 
@@ -149,7 +157,6 @@ async function go(place) {
 
 async function show(number) {
   const details = await ask(`/matches/${number}`);
-  const wanted = rows.at;
   shown = details;
   $(".kind").textContent = details.words;
   $(".a-id").textContent = details.a.video_id;
@@ -164,13 +171,15 @@ async function show(number) {
   pair.load(details, details.segments || []);
   $("#play").textContent = "Play";
   redraw();
-  if (details.segments === null) {
-    const found = await ask(`/matches/${number}/evidence`).catch(() => null);
-    if (found && shown === details && wanted === rows.at && found.segments.length) {
-      pair.load(details, found.segments);
-      redraw();
-    }
-  }
+  if (details.segments === null) look(details);
+}
+
+/** Find the segments of a pair that has none yet, which takes a moment; nobody waits for it. */
+async function look(details) {
+  const found = await ask(`/matches/${details.match}/evidence`).catch(() => null);
+  if (!found || shown !== details || !found.segments.length) return;
+  pair.load(details, found.segments);
+  redraw();
 }
 
 function drawVerdict() {
@@ -274,13 +283,13 @@ const ACTIONS = {
     a.video.muted = !a.video.muted;
     $("#sound").setAttribute("aria-pressed", !a.video.muted);
   },
-  same: () => decide({ verdict: "same" }, true),
-  different: () => decide({ verdict: "different" }, true),
-  "keep-a": () => decide({ verdict: "keep" }, false),
-  "keep-b": () => decide({ verdict: "keep", swap: true }, false),
-  undo,
-  previous: () => go(rows.at - 1),
-  next: () => go(rows.at + 1),
+  same: () => inTurn(() => decide({ verdict: "same" }, true)),
+  different: () => inTurn(() => decide({ verdict: "different" }, true)),
+  "keep-a": () => inTurn(() => decide({ verdict: "keep" }, false)),
+  "keep-b": () => inTurn(() => decide({ verdict: "keep", swap: true }, false)),
+  undo: () => inTurn(undo),
+  previous: () => inTurn(() => go(rows.at - 1)),
+  next: () => inTurn(() => go(rows.at + 1)),
 };
 for (const [id, action] of Object.entries(ACTIONS)) $(`#${id}`).addEventListener("click", action);
 $("#mode").addEventListener("change", (event) => mode(event.target.value));
@@ -288,7 +297,7 @@ $("#speed").addEventListener("change", () => speed(0));
 
 const MODES = ["side", "over", "difference"];
 const KEYS = {
-  j: ACTIONS.next, k: ACTIONS.previous, s: ACTIONS.same, d: ACTIONS.different, 1: ACTIONS["keep-a"], 2: ACTIONS["keep-b"], u: undo,
+  j: ACTIONS.next, k: ACTIONS.previous, s: ACTIONS.same, d: ACTIONS.different, 1: ACTIONS["keep-a"], 2: ACTIONS["keep-b"], u: ACTIONS.undo,
   " ": playOrPause, f: ACTIONS.flip, "[": () => speed(-1), "]": () => speed(1),
   m: () => mode(MODES[(MODES.indexOf($("#mode").value) + 1) % MODES.length]),
   ArrowLeft: (event) => pair.seek(a.time - (event.shiftKey ? 0.1 : 1)),
@@ -309,9 +318,9 @@ document.addEventListener("keydown", (event) => {
 let typed = 0;
 $("#text").addEventListener("input", () => {
   clearTimeout(typed);
-  typed = setTimeout(reload, 150);
+  typed = setTimeout(() => inTurn(() => reload()), 150);
 });
-for (const id of ["kind", "state", "order"]) $(`#${id}`).addEventListener("change", () => reload());
+for (const id of ["kind", "state", "order"]) $(`#${id}`).addEventListener("change", () => inTurn(() => reload()));
 
 // --- Groups and searches
 
@@ -367,7 +376,7 @@ async function search(path, body) {
     $("#searched").textContent = `${found.matches} matches`;
     for (const [id, value] of [["text", ""], ["kind", ""], ["state", "all"], ["order", "found"]]) $(`#${id}`).value = value;
     view("pairs");
-    await reload(found.first_match);
+    await inTurn(() => reload(found.first_match));
   } catch (error) {
     $("#searched").textContent = error.message;
   }
@@ -398,4 +407,4 @@ try {
   // a browser that keeps nothing
 }
 addEventListener("resize", drawRows);
-reload();
+inTurn(() => reload());
