@@ -1,10 +1,11 @@
 # make demo   sets up what it needs and runs the main job on videos it makes itself
-# make test   sets up what it needs and passes the tests
+# make test   sets up what it needs and passes the tests, in two processes
 # make quick  the tests that need neither Ray nor a server nor many seconds, in under a minute
 # An environment of your own:  pip install -e '.[test]'  then  ndvr demo  and  python -m pytest
 PYTHON ?= python3
 VENV ?= .venv
 TEST_OPTIONS ?=
+IN_PARALLEL = --numprocesses 2 --dist loadgroup
 # The versions of the tests, on the Pythons that have them; make CONSTRAINTS=/dev/null takes the newest that setup.cfg allows.
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "/dev/null")')
 PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
@@ -20,10 +21,10 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/ndvr demo
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(TEST_OPTIONS)
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL) $(TEST_OPTIONS)
 
 quick: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest -m "not ray and not s3 and not nodes and not slow" $(TEST_OPTIONS)
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not ray and not s3 and not nodes and not slow" $(TEST_OPTIONS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
