@@ -28,6 +28,8 @@ from ndvr import models
 from ndvr.benchmarks.record import record
 from ndvr.models.keys import Keys, Place
 from ndvr.models.method import Model, use_one_thread
+from ndvr.operators.index import codes
+from ndvr.operators.index.lists import coded, joined
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
 from ndvr.operators.index.votes import NEIGHBOURS, candidates
 
@@ -60,9 +62,10 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
     flat.add(vectors)
     steps: dict[str, Callable[[], Any]] = {}
     for name, mine in probes.items():
+        turned = codes.turned(mine.vectors)
         steps[f"{name}_votes"] = partial(candidates, mine, segments)
-        steps[f"{name}_flat_faiss"] = partial(flat.search, mine.vectors, NEIGHBOURS)
-        steps[f"{name}_products"] = partial(_products, mine.vectors, vectors)
+        steps[f"{name}_flat_faiss"] = partial(flat.search, turned, NEIGHBOURS)
+        steps[f"{name}_products"] = partial(_products, turned, vectors)
     seconds = _in_turns(steps, rounds)
     files = sum(path.stat().st_size for path in (folder / "segments").iterdir())
     return {
@@ -85,17 +88,19 @@ def _segment(folder: Path, n_keys: int) -> Segment:
         vectors = rng.standard_normal((KEYS_PER_VIDEO, 55), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         keys.append(
-            Keys(
-                vectors=vectors,
-                windows=np.arange(KEYS_PER_VIDEO, dtype=np.int32) // 4,
-                boxes=np.tile(np.array([0, 0, 1, 1], np.float32), (KEYS_PER_VIDEO, 1)),
-                turns=np.zeros(KEYS_PER_VIDEO, np.int8),
-                novelty=np.ones(KEYS_PER_VIDEO, np.float32),
+            coded(
+                Keys(
+                    vectors=vectors,
+                    windows=np.arange(KEYS_PER_VIDEO, dtype=np.int32) // 4,
+                    boxes=np.tile(np.array([0, 0, 1, 1], np.float32), (KEYS_PER_VIDEO, 1)),
+                    turns=np.zeros(KEYS_PER_VIDEO, np.int8),
+                    novelty=np.ones(KEYS_PER_VIDEO, np.float32),
+                )
             )
         )
         videos.append(IndexedVideo(video_id=f"{number}", content=f"{number}", windows=20, sha256=""))
     files = IndexFiles(str(folder))
-    return Segment(files.store, files.write_segment(videos, keys))
+    return Segment(files.store, files.write_segment(videos, joined(keys, [20] * len(keys)), level=0))
 
 
 def measure_pairs(model: Model, rounds: int) -> dict[str, float]:

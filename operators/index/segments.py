@@ -1,13 +1,15 @@
 """The files of an index: immutable segments of keys, and the snapshot that says which of them count.
 
     INDEX/index.json               the format, and which configuration of the library was indexed
-    INDEX/segments/<hash>.arrow    a row per key: vector, row of its video, window, box, novelty; Arrow IPC, any reader
+    INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC, any reader
+    INDEX/segments/<hash>.lists    a row per list: its centroid, and how many keys it has; Arrow IPC
     INDEX/segments/<hash>.parquet  a row per video of that segment: video_id, content, windows, sha256
     INDEX/snapshots/<n>.json       segments, the rows of videos that are gone, sureness; the highest number holds
 
-A segment is named by the hash of what is in it and never changes. Every file is whole or not there, segments come
-before the snapshot that names them: a reader sees one state of the index at any moment, and a killed writer leaves
-nothing but files that nobody names, which the next one clears away or takes over.
+A segment is named by the hash of what is in it and never changes; it is made of its videos and their keys in order,
+whatever way these came together. Every file is whole or not there, segments come before the snapshot that names them:
+a reader sees one state of the index at any moment, and a killed writer leaves nothing but files that nobody names,
+which the next one clears away or takes over.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndvr.models.keys import Keys
+from ndvr.operators.index import codes
+from ndvr.operators.index.lists import Coded, Lists, into_lists
 from ndvr.operators.storage.store import Store
 
-FORMAT = "ndvr-index/1"
+FORMAT = "ndvr-index/2"
 ABOUT, SEGMENTS, SNAPSHOTS = "index.json", "segments", "snapshots"
 VIDEOS = pa.schema(
     [("video_id", pa.string()), ("content", pa.string()), ("windows", pa.int32()), ("sha256", pa.string())]
 )
-_LEVELS = 127
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +66,9 @@ class Segment:
     """An opened segment; its arrays lie in the file until they are used."""
 
     def __init__(self, store: Store, name: str, gone: Sequence[int] = ()):
-        path = f"{SEGMENTS}/{name}.arrow"
         try:
-            source = store.open(path) if store.remote else pa.memory_map(str(store.folder / path))
-            self.table = pa.ipc.open_file(source).read_all()
+            self.table = _open(store, f"{SEGMENTS}/{name}.arrow")
+            self._lists = _open(store, f"{SEGMENTS}/{name}.lists")
             self.rows = pq.read_table(store.open(f"{SEGMENTS}/{name}.parquet"), schema=VIDEOS)
         except FileNotFoundError:
             raise FileNotFoundError(
@@ -77,24 +78,29 @@ class Segment:
             raise ValueError(
                 f"segment {name} of the index {store} is damaged ({error}); `ndvr index LIBRARY --again` makes one"
             ) from error
-        self.name, self.gone = name, frozenset(gone)
+        about = json.loads(self.table.schema.metadata[b"ndvr"])
+        self.name, self.gone, self.level = name, frozenset(gone), int(about["level"])
+        self.boxes = np.array(about["boxes"], np.float32).reshape(-1, 4)  # (B, 4), see ndvr.models.keys.Keys
 
     def __len__(self) -> int:
         return len(self.table)
 
     @cached_property
-    def codes(self) -> np.ndarray:
-        """(K, D) int8."""
-        return _bytes_of(self.table["vector"]).view(np.int8)
+    def lists(self) -> Lists:
+        """Which keys are in which list."""
+        counts = self._lists["keys"].combine_chunks().to_numpy()
+        centroids = _bytes_of(self._lists["centroid"]).view(np.float32)
+        return Lists(centroids=centroids, starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
     @cached_property
-    def boxes(self) -> np.ndarray:
-        """(K, 4) float32, see ndvr.models.keys.Keys."""
-        return _bytes_of(self.table["box"]).view(np.int8).astype(np.float32) / 100
+    def coded(self) -> Coded:
+        """Its keys, list by list."""
+        column = {name: self.table[name].combine_chunks().to_numpy() for name in ("factor", "place", "box", "novelty")}
+        return Coded(codes=_bytes_of(self.table["code"]), boxes=self.boxes, **column)
 
-    def column(self, name: str) -> np.ndarray:
-        """video (K,) int32, window (K,) int32 or novelty (K,) uint8."""
-        return self.table[name].combine_chunks().to_numpy(zero_copy_only=False)
+    def vectors(self, start: int, stop: int) -> np.ndarray:
+        """Turned vectors of keys, (K, W) float32; see ndvr.operators.index.codes."""
+        return codes.decode(self.coded.codes[start:stop], self.coded.factor[start:stop])
 
     @cached_property
     def videos(self) -> list[IndexedVideo]:
@@ -106,10 +112,32 @@ class Segment:
         """Rows of the videos that count."""
         return [row for row in range(len(self.rows)) if row not in self.gone]
 
-    def vectors(self, start: int, stop: int) -> np.ndarray:
-        """(K, D) float32 of unit length, or shorter where they were stored so."""
-        codes = self.codes[start:stop].astype(np.float32)
-        return codes * (self.column("scale")[start:stop, None] / _LEVELS)
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        """(V + 1,) the place of each video's first window, one behind the other."""
+        return np.concatenate([[0], np.cumsum(self.rows["windows"].to_numpy())]).astype(np.int64)
+
+    def where(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the videos that keys are of, and their windows."""
+        place = self.coded.place[keys].astype(np.int64)
+        row = np.searchsorted(self.firsts, place, "right") - 1
+        return row, place - self.firsts[row]
+
+    def counting(self) -> tuple[list[IndexedVideo], Coded]:
+        """The videos that count, with their keys."""
+        row, window = self.where(np.arange(len(self)))
+        alive = np.array(self.alive, np.int64)
+        sizes = np.diff(self.firsts)[alive]
+        start = np.full(len(self.rows), -1, np.int64)
+        start[alive] = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(alive) else []
+        kept = start[row] >= 0
+        coded = self.coded.take(kept)
+        return [self.videos[n] for n in alive], coded.at((start[row] + window)[kept])
+
+
+def _open(store: Store, path: str) -> pa.Table:
+    source = store.open(path) if store.remote else pa.memory_map(str(store.folder / path))
+    return pa.ipc.open_file(source).read_all()
 
 
 def _bytes_of(column: pa.ChunkedArray) -> np.ndarray:
@@ -122,31 +150,18 @@ def _bytes_of(column: pa.ChunkedArray) -> np.ndarray:
     return flat.reshape(len(whole), size)
 
 
-def segment_table(videos: Sequence[Keys]) -> pa.Table:
-    """The keys of a segment's videos, by row: a byte a number, scaled by each vector's largest."""
-    vectors = np.concatenate([keys.vectors for keys in videos])
-    largest = np.maximum(np.abs(vectors).max(1, initial=0), 1e-9)
-    codes = np.rint(vectors / largest[:, None] * _LEVELS).astype(np.int8)
-    boxes = np.rint(np.concatenate([keys.boxes for keys in videos]) * 100).astype(np.int8)
-    counts = [len(keys) for keys in videos]
-    return pa.table(
-        {
-            "vector": _binary(codes),
-            "scale": pa.array(largest.astype(np.float32)),
-            "video": pa.array(np.repeat(np.arange(len(videos), dtype=np.int32), counts)),
-            "window": pa.array(np.concatenate([keys.windows for keys in videos])),
-            "box": _binary(boxes),
-            "novelty": pa.array(np.rint(np.concatenate([keys.novelty for keys in videos]) * 255).astype(np.uint8)),
-        }
-    )
-
-
 def _binary(array: np.ndarray) -> pa.Array:
-    """(K, D) of one byte each -> fixed-size binary."""
+    """(K, D) of any type -> fixed-size binary."""
     data = np.ascontiguousarray(array)
-    return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(array.shape[1]), len(array), [None, pa.py_buffer(data.tobytes())]
-    )
+    size = data.dtype.itemsize * data.shape[1]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(data), [None, pa.py_buffer(data.tobytes())])
+
+
+def _file(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
+    return sink.getvalue()
 
 
 class IndexFiles:
@@ -186,20 +201,31 @@ class IndexFiles:
         """Make it the one that holds."""
         self.store.write_json(snapshot.name, asdict(snapshot))
 
-    def write_segment(self, videos: Sequence[IndexedVideo], keys: Sequence[Keys]) -> str:
-        """The name of the segment, which depends on nothing but what is in it."""
-        return self.write_tables(pa.Table.from_pylist([asdict(video) for video in videos], VIDEOS), segment_table(keys))
+    def write_segment(self, videos: Sequence[IndexedVideo], keys: Coded, *, level: int) -> str:
+        """Write videos with their keys; the name depends on nothing but these, in their order.
 
-    def write_tables(self, videos: pa.Table, keys: pa.Table) -> str:
-        """As `write_segment`, of tables."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, keys.schema) as file:
-            file.write_table(keys.combine_chunks())
-        data = sink.getvalue()
+        level: how often what is in it was merged.
+        """
+        coded, lists = into_lists(keys)
+        about = {"level": level, "boxes": coded.boxes.tolist()}
+        table = pa.table(
+            {
+                "code": _binary(coded.codes),
+                "factor": pa.array(coded.factor),
+                "place": pa.array(coded.place),
+                "box": pa.array(coded.box),
+                "novelty": pa.array(coded.novelty),
+            }
+        ).replace_schema_metadata({"ndvr": json.dumps(about)})
+        of_lists = pa.table({"centroid": _binary(lists.centroids), "keys": pa.array(np.diff(lists.starts))})
+        rows = pa.Table.from_pylist([asdict(video) for video in videos], VIDEOS)
+        data, data_of_lists = _file(table), _file(of_lists)
         digest = hashlib.sha256(data)
-        digest.update(json.dumps(videos.to_pylist()).encode())
+        digest.update(data_of_lists)
+        digest.update(json.dumps(rows.to_pylist()).encode())
         name = digest.hexdigest()[:16]
-        self.store.write_parquet(f"{SEGMENTS}/{name}.parquet", videos, compression="zstd")
+        self.store.write_parquet(f"{SEGMENTS}/{name}.parquet", rows, compression="zstd")
+        self.store.write(f"{SEGMENTS}/{name}.lists", data_of_lists)
         self.store.write(f"{SEGMENTS}/{name}.arrow", data)
         return name
 

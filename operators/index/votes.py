@@ -7,20 +7,25 @@ placements (turn, sizes, centre), over two grids of which one is shifted by half
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import faiss
 import numpy as np
 
 from ndvr.models.keys import Keys, Place
+from ndvr.operators.index import codes
+from ndvr.operators.index.lists import Lists
 from ndvr.operators.index.segments import Segment
 
 NEIGHBOURS = 64  # of a probe, that may vote
 COMMON = 20  # the neighbour, each of another video, whose likeness counts as nothing
-_LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at most
+LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at most
 _NATS = 25.0  # half the degrees of freedom of a vector
-_BLOCK = 1 << 16  # vectors at a time
+SMALL = 1 << 15  # keys of an index that is compared whole
+TRIED = 2.5  # times the number of lists to the power of .4: of 256 lists 23, of 16,384 121
+_PENDING = 1 << 19  # hits that wait to be sorted
+_KEYS = 1 << 13  # at a time
 _PLACES = 5  # of a candidate that are handed on
 
 
@@ -35,7 +40,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Hits:
+class Hits:
     """Probe i looks like key j: (H,) each."""
 
     probe: np.ndarray
@@ -45,52 +50,103 @@ class _Hits:
     likeness: np.ndarray
 
 
-def candidates(probes: Keys, segments: Sequence[Segment], *, top: int = 200) -> list[Candidate]:
-    """The `top` videos with the most votes, highest first, equals by their place in the index."""
+def candidates(probes: Keys, segments: Sequence[Segment], *, top: int = 200, every: bool = False) -> list[Candidate]:
+    """The `top` videos with the most votes, highest first, equals by their place in the index.
+
+    every: compare probes with all keys, also of a large index.
+    """
     if not len(probes):
         return []
-    hits = _search(probes, segments)
+    hits = look_up(codes.turned(probes.vectors), segments, every=every)
     votes = _votes(probes, segments, hits)
     keep = votes > 0
-    hits = _Hits(*(getattr(hits, name)[keep] for name in _Hits.__dataclass_fields__))
+    hits = Hits(*(getattr(hits, name)[keep] for name in Hits.__dataclass_fields__))
     return _elect(probes, segments, hits, votes[keep], top)
 
 
-def _search(probes: Keys, segments: Sequence[Segment]) -> _Hits:
-    """The NEIGHBOURS most alike keys of every probe, of videos that count."""
+def look_up(vectors: np.ndarray, segments: Sequence[Segment], *, least: float = LEAST, every: bool = False) -> Hits:
+    """The NEIGHBOURS most alike keys of every probe, of videos that count and above `least`.
+
+    vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
+    are looked into, unless `every`. Rising by probe, then falling by likeness, equals by place in the index.
+    """
     faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
-    n = len(probes)
-    best = np.full((n, 0), 0, np.float32)
-    where = np.full((n, 0, 2), 0, np.int64)  # segment, key
+    every = every or sum(map(len, segments)) <= SMALL
+    bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what NEIGHBOURS better ones leave
+    hits, waiting = _none(), 0
+    parts: list[Hits] = []
     for number, segment in enumerate(segments):
-        alive = ~np.isin(segment.column("video"), list(segment.gone)) if segment.gone else None
-        for start in range(0, len(segment), _BLOCK):
-            stop = min(start + _BLOCK, len(segment))
-            vectors = segment.vectors(start, stop)
-            keys = np.arange(start, stop)
-            if alive is not None:
-                vectors, keys = vectors[alive[start:stop]], keys[alive[start:stop]]
-            if not len(keys):
-                continue
-            k = min(NEIGHBOURS, len(keys))
-            likeness, found = faiss.knn(probes.vectors, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-            place = np.stack([np.full(found.shape, number), keys[found]], -1)
-            best, where = np.concatenate([best, likeness], 1), np.concatenate([where, place], 1)
-            if best.shape[1] > NEIGHBOURS:
-                # Equal likeness: by the place in the index, whatever order the scan gave.
-                order = np.lexsort((where[..., 1], where[..., 0], -best), axis=1)[:, :NEIGHBOURS]
-                best = np.take_along_axis(best, order, 1)
-                where = np.take_along_axis(where, order[..., None], 1)
-    probe, column = np.nonzero(best > _LEAST)
-    of, key = where[probe, column].T
-    row = np.zeros(len(probe), np.int64)
-    for number, segment in enumerate(segments):
-        mine = of == number
-        row[mine] = segment.column("video")[key[mine]]
-    return _Hits(probe, of, row, key, best[probe, column])
+        for part in _scanned(vectors, segment, number, bound, every):
+            parts.append(part)
+            waiting += len(part.probe)
+            if waiting > _PENDING:
+                hits = _best([hits, *parts], bound)
+                parts, waiting = [], 0
+    return _best([hits, *parts], bound)
 
 
-def _votes(probes: Keys, segments: Sequence[Segment], hits: _Hits) -> np.ndarray:
+def _scanned(vectors: np.ndarray, segment: Segment, number: int, least: np.ndarray, every: bool) -> Iterator[Hits]:
+    """Hits of probes (P, W) in one segment, list by list; those that are not above `least` (P,) are left out."""
+    for start, stop, probes in _visits(vectors, segment.lists, every):
+        flat = faiss.IndexFlatIP(vectors.shape[1])
+        flat.add(segment.vectors(start, stop))
+        # Not NumPy's product: its threads wait for each other longer than they work, on a busy machine.
+        ends, likeness, key = flat.range_search(vectors[probes], float(least[probes].min()))
+        probe = np.repeat(probes, np.diff(ends.astype(np.int64)))
+        better = likeness > least[probe]
+        probe, key, likeness = probe[better], start + key[better], likeness[better]
+        row, _ = segment.where(key)
+        if segment.gone:
+            counts = ~np.isin(row, list(segment.gone))
+            probe, key, likeness, row = probe[counts], key[counts], likeness[counts], row[counts]
+        yield Hits(probe, np.full(len(probe), number), row, key, likeness)
+
+
+def _visits(vectors: np.ndarray, lists: Lists, every: bool) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Keys [start, stop), and the probes that are compared with them, rising."""
+    n_tried = lists_tried(len(lists))
+    if every or n_tried == len(lists):
+        everybody = np.arange(len(vectors))
+        for start in range(0, int(lists.starts[-1]), _KEYS):
+            yield start, min(start + _KEYS, int(lists.starts[-1])), everybody
+        return
+    near = faiss.knn(vectors, lists.centroids, n_tried, metric=faiss.METRIC_INNER_PRODUCT)[1].ravel()
+    order = np.argsort(near, kind="stable")
+    cuts = np.searchsorted(near[order], np.arange(len(lists) + 1))
+    for n in np.flatnonzero(np.diff(cuts)).tolist():
+        probes = order[cuts[n] : cuts[n + 1]] // n_tried
+        for start in range(lists.starts[n], lists.starts[n + 1], _KEYS):
+            yield start, min(start + _KEYS, int(lists.starts[n + 1])), probes
+
+
+def lists_tried(n_lists: int) -> int:
+    """How many of a segment's lists a probe looks into: an edit moves a picture to another one."""
+    return min(n_lists, round(TRIED * n_lists**0.4))
+
+
+def _none() -> Hits:
+    empty = np.zeros(0, np.int64)
+    return Hits(empty, empty, empty, empty, np.zeros(0, np.float32))
+
+
+def _best(parts: Sequence[Hits], least: np.ndarray) -> Hits:
+    """The NEIGHBOURS best hits of each probe; raises `least` (P,) to the lowest of them.
+
+    Equals: those that come first, which is by their place in the index.
+    """
+    hits = Hits(*(np.concatenate([getattr(part, name) for part in parts]) for name in Hits.__dataclass_fields__))
+    # Positive floats are in order as the integers that their bits are.
+    falling = ~hits.likeness.view(np.uint32)
+    order = np.argsort(hits.probe.astype(np.uint64) << np.uint64(32) | falling, kind="stable")
+    starts = np.searchsorted(hits.probe[order], np.arange(len(least) + 1))
+    rank = np.arange(len(order)) - starts[hits.probe[order]]
+    hits = Hits(*(getattr(hits, name)[order[rank < NEIGHBOURS]] for name in Hits.__dataclass_fields__))
+    full = np.flatnonzero(np.diff(starts) >= NEIGHBOURS)
+    least[full] = hits.likeness[np.searchsorted(hits.probe, full, "right") - 1]
+    return hits
+
+
+def _votes(probes: Keys, segments: Sequence[Segment], hits: Hits) -> np.ndarray:
     """(H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both look."""
     video = hits.segment << 32 | hits.row
     # The best hit of each video for each probe, then the COMMON-th of these.
@@ -101,13 +157,13 @@ def _votes(probes: Keys, segments: Sequence[Segment], hits: _Hits) -> np.ndarray
     mine = mine[np.lexsort((-hits.likeness[mine], hits.probe[mine]))]
     starts = np.searchsorted(hits.probe[mine], np.arange(len(probes)))
     counts = np.diff(np.append(starts, len(mine)))
-    common = np.full(len(probes), _LEAST, np.float32)
+    common = np.full(len(probes), LEAST, np.float32)
     many = counts >= COMMON
-    common[many] = np.clip(hits.likeness[mine[starts[many] + COMMON - 1]], _LEAST, _MOST)
+    common[many] = np.clip(hits.likeness[mine[starts[many] + COMMON - 1]], LEAST, _MOST)
     fresh = probes.novelty[hits.probe].astype(np.float64)
     for number, segment in enumerate(segments):
         at = hits.segment == number
-        fresh[at] *= segment.column("novelty")[hits.key[at]] / 255
+        fresh[at] *= segment.coded.novelty[hits.key[at]] / 255
     nats = _information(hits.likeness) - _information(common[hits.probe])
     return np.maximum(nats, 0) * np.sqrt(fresh)
 
@@ -133,13 +189,13 @@ def placement(query_box: np.ndarray, video_box: np.ndarray, turn: np.ndarray) ->
     return np.stack([qx - x * width, qy - y * height, width, height], 1)
 
 
-def _elect(probes: Keys, segments: Sequence[Segment], hits: _Hits, votes: np.ndarray, top: int) -> list[Candidate]:
+def _elect(probes: Keys, segments: Sequence[Segment], hits: Hits, votes: np.ndarray, top: int) -> list[Candidate]:
     if not len(votes):
         return []
     kept_boxes = np.zeros((len(votes), 4), np.float32)
     for number, segment in enumerate(segments):
         at = hits.segment == number
-        kept_boxes[at] = segment.boxes[hits.key[at]]
+        kept_boxes[at] = segment.boxes[segment.coded.box[hits.key[at]]]
     turn = inverse(probes.turns[hits.probe].astype(np.int64))
     where = placement(probes.boxes[hits.probe], kept_boxes, turn)
     video, windows = hits.segment << 32 | hits.row, probes.windows[hits.probe].astype(np.int64)
@@ -173,7 +229,7 @@ def _elect(probes: Keys, segments: Sequence[Segment], hits: _Hits, votes: np.nda
         places = [
             Place(
                 query_window=int(windows[i]),
-                video_window=int(segments[hits.segment[i]].column("window")[hits.key[i]]),
+                video_window=int(segments[hits.segment[i]].where(hits.key[i])[1]),
                 placement=tuple(where[i].tolist()),
                 turn=int(turn[i]),
             )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from ndvr.models.keys import Keys
 from ndvr.operators.index import sureness
-from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment, Snapshot
+from ndvr.operators.index.lists import Coded, coded, joined
+from ndvr.operators.index.segments import IndexedVideo, Segment, Snapshot
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.feature_reader import FeatureReader, lost_text, without_lost
 from ndvr.operators.library.fencing import check
@@ -23,9 +23,8 @@ from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.search.opened import Opened, ledger_state
 
-SEGMENT_VIDEOS = 2048  # at most; a segment is a commit
-SEGMENT_WINDOWS = 200_000
-TIER = 10  # segments of about one size that are merged
+SEGMENT_KEYS, SEGMENT_VIDEOS = 1 << 14, 2048  # of a segment that is full; later merged with others
+TIER = 10  # segments that are merged, of those that were merged as often
 MOST_GONE = 0.25  # of a segment's videos, before it is written anew
 SAMPLED, COMPARED = 32, 12  # videos, and candidates of each, behind what is said about sureness
 
@@ -135,37 +134,72 @@ def _forget(opened: Opened, videos: Sequence[Video]) -> tuple[Opened, list[Video
                 gone.setdefault(segment.name, []).append(row)
                 count += 1
     gone = {name: sorted(rows) for name, rows in gone.items()}
-    new = sorted(missing.values(), key=lambda video: (video.pieces[0], video.video_id))
-    return _committed(opened, replace(opened.snapshot, gone=gone)), new, count
+    return _committed(opened, replace(opened.snapshot, gone=gone)), list(missing.values()), count
 
 
 def _add(opened: Opened, videos: Sequence[Video], progress: bool, *, strict: bool) -> tuple[Opened, list[str]]:
-    """A segment and a commit for every so many videos; the ids of those whose features are damaged, and stay out."""
+    """Put videos, as they came, into the last segment until it is full, then into a new one; a commit a segment.
+
+    So segments depend on the videos and their order alone, not on how many were added at a time. Also returns the ids
+    of videos whose features are damaged, and stay out.
+    """
     damaged: list[str] = []
+    videos = sorted(videos, key=lambda video: (video.pieces[0], video.video_id))
     read = FeatureReader(opened.library.store)
     hashes = _hashes(opened, videos)
+    name, rows, parts = _unfilled(opened)
     with Progress("index", len(videos), "video", show=progress and bool(videos)) as bar:
-        for batch in _batches(videos):
-            rows, keys = [], []
-            for video in batch:
-                bar.advance()
-                try:
-                    keys.append(opened.model.keys(read.read(video.pieces)))
-                except Damaged:
-                    if strict:
-                        raise
-                    damaged.append(video.video_id)
-                    continue
-                sha256 = hashes.get(video.video_id) or ""
-                rows.append(
-                    IndexedVideo(video_id=video.video_id, content=video.content, windows=video.windows, sha256=sha256)
-                )
-            if not rows:
+        for video in videos:
+            bar.advance()
+            try:
+                parts.append(coded(opened.model.keys(read.read(video.pieces))))
+            except Damaged:
+                if strict:
+                    raise
+                damaged.append(video.video_id)
                 continue
-            name = opened.files.write_segment(rows, keys)
-            # What a killed update wrote and did not name has the same name.
-            opened = _committed(opened, replace(opened.snapshot, segments=[*opened.snapshot.segments, name]))
+            sha256 = hashes.get(video.video_id) or ""
+            rows.append(
+                IndexedVideo(video_id=video.video_id, content=video.content, windows=video.windows, sha256=sha256)
+            )
+            if _full(len(rows), sum(map(len, parts))):
+                opened = _replaced(opened, [name] if name else [], rows, joined(parts, [row.windows for row in rows]))
+                name, rows, parts = None, [], []
+    if rows and len(damaged) < len(videos):
+        # What a killed update wrote and did not name has the same name.
+        opened = _replaced(opened, [name] if name else [], rows, joined(parts, [row.windows for row in rows]))
     return opened, damaged
+
+
+def _full(videos: int, keys: int) -> bool:
+    return videos >= SEGMENT_VIDEOS or keys >= SEGMENT_KEYS
+
+
+def _unfilled(opened: Opened) -> tuple[str | None, list[IndexedVideo], list[Coded]]:
+    """The last segment, if there is room in it: its name, videos, and keys by video."""
+    if not opened.segments or (last := opened.segments[-1]).level or _full(len(last.rows), len(last)):
+        return None, [], []
+    rows, keys = last.counting()
+    firsts = np.concatenate([[0], np.cumsum([row.windows for row in rows])]).astype(np.int64)
+    keys = keys.take(np.argsort(keys.place, kind="stable"))
+    cuts = np.searchsorted(keys.place, firsts)
+    parts = [
+        keys.take(np.arange(start, stop)).at(keys.place[start:stop] - first)
+        for start, stop, first in zip(cuts, cuts[1:], firsts)
+    ]
+    return last.name, rows, parts
+
+
+def _replaced(
+    opened: Opened, names: Sequence[str], videos: Sequence[IndexedVideo], keys: Coded | None, level: int = 0
+) -> Opened:
+    """Commit one segment in the place of others, or behind all; none where no video counts, keys None."""
+    made = [] if keys is None else [opened.files.write_segment(videos, keys, level=level)]
+    segments = opened.snapshot.segments
+    at = segments.index(names[0]) if names else len(segments)
+    kept = [other for other in segments if other not in names]
+    gone = {other: rows for other, rows in opened.snapshot.gone.items() if other not in names}
+    return _committed(opened, replace(opened.snapshot, segments=[*kept[:at], *made, *kept[at:]], gone=gone))
 
 
 def _hashes(opened: Opened, videos: Sequence[Video]) -> dict[str, str]:
@@ -173,58 +207,28 @@ def _hashes(opened: Opened, videos: Sequence[Video]) -> dict[str, str]:
     return {video.video_id: entries[video.video_id].end["sha256"] for video in videos}
 
 
-def _batches(videos: Sequence[Video]) -> Iterator[list[Video]]:
-    batch: list[Video] = []
-    windows = 0
-    for video in videos:
-        if batch and (len(batch) == SEGMENT_VIDEOS or windows + video.windows > SEGMENT_WINDOWS):
-            yield batch
-            batch, windows = [], 0
-        batch.append(video)
-        windows += video.windows
-    if batch:
-        yield batch
-
-
 def _merge(opened: Opened) -> tuple[Opened, int]:
-    """Segments of about one size become one when there are ten of them; one that lost many videos is written anew."""
+    """Ten segments that were merged as often become one; one that lost many videos is written anew."""
     merged = 0
     while (chosen := _to_merge(opened.segments)) is not None:
-        name = merge(opened.files, chosen)
-        names = {segment.name for segment in chosen}
-        segments = [other for other in opened.snapshot.segments if other not in names]
-        gone = {other: rows for other, rows in opened.snapshot.gone.items() if other not in names}
-        opened = _committed(
-            opened, replace(opened.snapshot, segments=[*segments, *([name] if name else [])], gone=gone)
-        )
+        counting = [(part, *part.counting()) for part in chosen]
+        videos = [video for _, rows, _ in counting for video in rows]
+        parts = [(keys, sum(video.windows for video in rows)) for _, rows, keys in counting if rows]
+        keys = joined(*zip(*parts)) if parts else None
+        level = chosen[0].level + (len(chosen) > 1)
+        opened = _replaced(opened, [part.name for part in chosen], videos, keys, level)
         merged += len(chosen)
     return opened, merged
 
 
 def _to_merge(segments: Sequence[Segment]) -> list[Segment] | None:
-    tiers: dict[int, list[Segment]] = {}
+    levels: dict[int, list[Segment]] = {}
     for segment in segments:
         if len(segment.gone) > MOST_GONE * len(segment.rows):
             return [segment]
-        tiers.setdefault(int(np.log10(max(len(segment), 1))), []).append(segment)
-    return next((some[:TIER] for _, some in sorted(tiers.items()) if len(some) >= TIER), None)
-
-
-def merge(files: IndexFiles, segments: Sequence[Segment]) -> str | None:
-    """Write one segment of what counts in several; its name, or None when nothing counts."""
-    videos, tables, n_rows = [], [], 0
-    for segment in segments:
-        alive = np.array(segment.alive, np.int64)
-        if not len(alive):
-            continue
-        place = np.full(len(segment.rows), -1, np.int32)
-        place[alive] = np.arange(n_rows, n_rows + len(alive))
-        row = place[segment.column("video")]
-        table = segment.table.set_column(segment.table.column_names.index("video"), "video", pa.array(row))
-        tables.append(table.filter(pa.array(row >= 0)))
-        videos.append(segment.rows.take(pa.array(alive)))
-        n_rows += len(alive)
-    return files.write_tables(pa.concat_tables(videos), pa.concat_tables(tables)) if videos else None
+        if segment.level or segment is not segments[-1] or _full(len(segment.rows), len(segment)):
+            levels.setdefault(segment.level, []).append(segment)
+    return next((some[:TIER] for _, some in sorted(levels.items()) if len(some) >= TIER), None)
 
 
 # --- How sure a score is, from videos of the library that have nothing to do with each other

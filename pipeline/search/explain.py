@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ndvr.models.keys import Keys
 from ndvr.operators.index.kinds import WORDS
 from ndvr.operators.index.votes import candidates
@@ -102,7 +104,7 @@ def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
     for segment in opened.segments:
         for row in segment.alive:
             if (segment.videos[row].video_id, segment.videos[row].content) == (video_id, content):
-                count = int((segment.column("video") == row).sum())
+                count = int((segment.where(np.arange(len(segment)))[0] == row).sum())
                 value = f"{count:,} keys in segment {segment.name}"
                 return Gate(name="video is indexed", value=value, limit="> 0 keys", passed=count > 0)
     return Gate(name="video is indexed", value="no; run `ndvr index` again", limit="", passed=False)

@@ -74,11 +74,13 @@ def open_index(
     config: str | None = None,
     to: str | Path | None = None,
     embeds: bool = False,
+    again: bool = False,
 ) -> Opened:
     """Open a library and its index, or the place where it will be: LIBRARY/index, or `to`.
 
-    embeds: the model also makes features of videos. FileNotFoundError or ValueError say what does not fit. From then
-    on this thread computes on one core: pictures are small, and threads would wait for each other.
+    embeds: the model also makes features of videos. again: whatever is there is going to be made anew.
+    FileNotFoundError or ValueError say what does not fit. From then on this thread computes on one core: pictures are
+    small, and threads would wait for each other.
     """
     from ndvr.models.method import use_one_thread
 
@@ -98,9 +100,10 @@ def open_index(
         )
     root = f"{to}/{name}" if to else f"{opened.store.root}/{INDEX}/{name}"
     files = IndexFiles(Store(root, opened.store.access if opened.store.remote and not to else None))
-    if files.exists and (of := files.about()["config"]) != name:
+    there = files.exists and not again
+    if there and (of := files.about()["config"]) != name:
         raise ValueError(f"{files.store} is an index of {of}, not of {name}; name another folder with --to")
-    return Opened(opened, name, setting, model, files, files.snapshot() if files.exists else Snapshot())
+    return Opened(opened, name, setting, model, files, files.snapshot() if there else Snapshot())
 
 
 def ledger_state(library: Library) -> str:

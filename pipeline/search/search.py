@@ -125,7 +125,8 @@ def index(
     progress: bool = True,
 ) -> Updated:
     """Build or extend the index of a library; see ndvr.pipeline.search.build."""
-    opened = open_index(library, method=method, weights=weights, options=options, config=config, to=to)
+    settings: dict[str, Any] = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
+    opened = open_index(library, **settings, again=again)
     return build.update(opened, progress=progress, again=again, strict=strict)
 
 

@@ -99,12 +99,54 @@ def test_many_small_segments_are_merged_and_find_the_same(copied, films, tmp_pat
     assert Index.open(copied).search(path).answers[0].matches == before
 
 
-def test_an_index_of_a_newer_format_is_refused(copied):
-    index(copied, progress=False)
+def test_an_index_of_another_format_is_refused_and_made_anew_when_asked_to(copied):
+    first = index(copied, progress=False)
     store = open_index(copied).files.store
     store.write_json("index.json", {"format": "ndvr-index/9"})
-    with pytest.raises(ValueError, match="format 'ndvr-index/9', this version reads 'ndvr-index/1'"):
+    with pytest.raises(ValueError, match="format 'ndvr-index/9', this version reads 'ndvr-index/2'"):
         index(copied, progress=False)
+    again = index(copied, again=True, progress=False)
+    assert (again.added, again.keys) == (first.added, first.keys)
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    """Segments of two videos, three of which are merged."""
+    monkeypatch.setattr(build, "SEGMENT_VIDEOS", 2)
+    monkeypatch.setattr(build, "TIER", 3)
+
+
+def test_the_same_bytes_whether_videos_came_at_once_or_one_by_one(copied, films, tmp_path, small_segments):
+    index(copied, progress=False)
+    for number in range(9, 12):
+        new = clips.clip(tmp_path / f"film{number}.mp4", clips.scene(number, 3))
+        clips.extract(copied, {f"film{number}": new}, run=f"s{number:02d}")  # a run is named by its time
+        done = index(copied, progress=False)
+        assert (done.added, done.removed) == (1, 0)
+    assert (done.videos, done.segments) == (8, 2)  # three of two, merged, and one of two
+    bit_by_bit = contents(copied)
+    index(copied, progress=False, again=True)
+    at_once = named(copied)
+    assert {name: bit_by_bit.get(name) for name in at_once} == at_once
+
+
+def named(library) -> dict[str, bytes]:
+    """What the files hold that count now."""
+    segments = open_index(library).snapshot.segments
+    return {name: data for name, data in contents(library).items() if name.partition(".")[0] in segments}
+
+
+def test_a_segment_that_lost_videos_is_written_anew_without_them(copied, films, tmp_path, small_segments):
+    before = index(copied, progress=False)
+    remove(copied, ["film0", "film3"])
+    done = index(copied, progress=False)
+    assert (done.videos, done.removed) == (3, 2)
+    assert done.keys < before.keys
+    opened = Index.open(copied)
+    assert {v.video_id for s in opened.opened.segments for v in s.videos} == {"film1", "film2", "film4"}
+    for film in ("film1", "film4"):
+        path = clips.clip(tmp_path / f"{film}.mp4", films[film][:, :, ::-1])
+        assert [m.video_id for m in opened.search(path).answers[0].matches] == [film]
 
 
 def test_a_lost_segment_is_one_sentence(copied, films, tmp_path):
