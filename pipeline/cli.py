@@ -32,6 +32,7 @@ COMMANDS = {
     },
     "Library": {
         "show": "ndvr.pipeline.commands.library:show",
+        "common": "ndvr.pipeline.commands.search:common",
         "explain": "ndvr.pipeline.commands.library:explain",
         "remove": "ndvr.pipeline.commands.library:remove",
         "fsck": "ndvr.pipeline.commands.library:fsck",

@@ -26,11 +26,22 @@ from ndvr.pipeline.commands.options import (
 @click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
 @click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
 @click.option("--runs", is_flag=True, help="The extractions that wrote into it, and what bounded the last of them.")
+@click.option("--index", "indexes", is_flag=True, help="Its indexes: videos, segments, bytes, how sure scores are.")
+@click.option("--to", type=PATH, metavar="FOLDER", help="With --index: where the index is. Default: LIBRARY/index.")
 @json_option
-def show(library: str, failures: bool, as_list: bool, runs: bool, as_json: bool) -> None:
+def show(library: str, failures: bool, as_list: bool, runs: bool, indexes: bool, to: str | None, as_json: bool) -> None:
     """Say what LIBRARY holds: configurations, videos, failures."""
     from ndvr.pipeline.upkeep import show as run
 
+    if to and not indexes:
+        raise ValueError("--to has no meaning without --index")
+    if indexes:
+        from ndvr.pipeline.search.index_view import show_index
+
+        made = show_index(library, to=to)
+        views = [each.to_json() for each in made]
+        click.echo(json.dumps(views, ensure_ascii=False) if as_json else visible("\n".join(v.text() for v in made)))
+        return
     if runs:
         from ndvr.operators.library.library import Library
         from ndvr.pipeline.runs import record as run_record

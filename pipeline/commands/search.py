@@ -1,4 +1,4 @@
-"""The commands that look for videos in a library: `ndvr index`, `ndvr search`."""
+"""The commands that look for videos in a library: `ndvr index`, `ndvr search`, `ndvr common`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ndvr.operators.storage.text_files import visible
 from ndvr.pipeline.commands.option_types import LIBRARY, PATH, OneOf
 from ndvr.pipeline.commands.options import (
     check_method,
@@ -114,3 +115,25 @@ def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_
         raise SystemExit(UNJUDGED)
     if not done.seen and done.answers:
         raise SystemExit(1)
+
+
+@click.command()
+@click.argument("library", type=LIBRARY)
+@click.option("--videos", "least_videos", type=click.IntRange(2), help="That show it, at least. Default: 3.")
+@click.option("--top", type=click.IntRange(1), help="Pieces that are listed, at most. Default: 20.")
+@method_option
+@weights_option
+@option_option
+@config_option
+@to_option
+@json_option
+def common(library: str, as_json: bool, **settings: Any) -> None:
+    """List what many videos of LIBRARY show: intros, cards, logos, test pictures.
+
+    Learned from the index of LIBRARY as it is. Videos of which one is mostly shown by the other are copies and do not
+    count; of what is black or flat nothing is known.
+    """
+    from ndvr.pipeline.search import common as run
+
+    done = run.common(library, **given(**check_method(settings)))
+    click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else visible(done.text()))

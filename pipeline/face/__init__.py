@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers; tests/test_face.py holds it 
     from ndvr.pipeline.estimate.estimate import make_estimate
     from ndvr.pipeline.extraction.extract import extract
     from ndvr.pipeline.extraction.import_features import import_features
+    from ndvr.pipeline.search.common import common
     from ndvr.pipeline.search.search import Index, index, search
     from ndvr.pipeline.upkeep.fit_pca import fit_pca
     from ndvr.pipeline.upkeep.maintenance import explain, fsck, gc, remove
@@ -43,6 +44,7 @@ _FUNCTIONS = {
     "index": "ndvr.pipeline.search.search:index",
     "search": "ndvr.pipeline.search.search:search",
     "Index": "ndvr.pipeline.search.search:Index",
+    "common": "ndvr.pipeline.search.common:common",
     "similarity": "ndvr.pipeline.comparison.similarity:similarity",
     "rerank": "ndvr.pipeline.comparison.rerank:rerank",
     "dedupe": "ndvr.pipeline.comparison.dedupe:dedupe",
@@ -63,6 +65,7 @@ __all__ = [  # spelled out, as type checkers read it
     "Library",
     "__version__",
     "benchmarks",
+    "common",
     "compare",
     "compare_scores",
     "dedupe",

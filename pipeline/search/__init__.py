@@ -8,5 +8,7 @@ matcher     one query against the index
 answers     what is said, as text, JSON and tables
 out_folder  answers that are kept
 explain     every gate of a pair
+common      what many videos of a library show
+index_view  what an index holds
 duplicates  pairs and groups within a library, through its index
 """
