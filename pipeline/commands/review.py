@@ -157,12 +157,17 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
 @click.argument("found", type=PATH, metavar="MATCHES|PAIRS|SCORES")
 @click.argument("out", type=PATH, metavar="OUT.html")
 @click.option("--no-pictures", is_flag=True, help="Leave out the film strips, which need the videos.")
-def report(found: str, out: str, no_pictures: bool) -> None:
-    """Draw a page of MATCHES, a folder that `ndvr search --out` wrote.
+@click.option("--pictures", type=click.IntRange(0), default=200, metavar="N", help="Pairs that get film strips.")
+@click.option("--maps", type=click.IntRange(0), default=12, metavar="N", help="Pairs that get a map of their windows.")
+@click.option("--figures", type=PATH, metavar="FOLDER", help="Also the maps and the curve of scores, as PNG and SVG.")
+def report(found: str, out: str, no_pictures: bool, pictures: int, maps: int, figures: str | None) -> None:
+    """Draw a page of what was found: MATCHES, PAIRS or SCORES.
 
-    One file that loads nothing: film strip under film strip, with what the two share drawn between them; find, filter
-    and sort by kind and sureness, j and k go from match to match.
+    They are folders of `ndvr search --out`, `ndvr dedupe` and `ndvr similarity`. One file that loads nothing: film
+    strips under each other at the matching times, with what the two share drawn between them, and the map of their
+    windows; find, filter and sort, j and k go from pair to pair. What was judged no match is left out.
     """
-    from ndvr.pipeline.review.matches_page import write_matches_page
+    from ndvr.pipeline.review.found_page import write_found_page
 
-    click.echo(write_matches_page(found, out, pictures=not no_pictures))
+    pictures = 0 if no_pictures else pictures
+    click.echo(write_found_page(found, out, pictures=pictures, maps=maps, figures=figures))

@@ -1,6 +1,6 @@
 """Fill templates: one HTML file each. What all pages share (frame, style, scripts) lies in `templates/` of this room.
 
-    render("matches.html", title=...)                        # a template of this room
+    render("found.html", title=...)                          # a template of this room
     render("report.html", TEMPLATES_OF_ANOTHER_ROOM, ...)    # which extends and takes in those of this one
 
 In a page, `source("style.css")` is the text of a file: pages that are written down hold their style, scripts and

@@ -25,7 +25,7 @@ from ndvr.operators.storage.sealed import open_json, read_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import SEGMENTS, Answer
 from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
-from ndvr.pipeline.search.out_folder import read_answers
+from ndvr.pipeline.search.out_folder import read_answers, respect
 
 PAIRS, PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.parquet", "pairs.json", "groups.json", "searches"
 
@@ -151,18 +151,18 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     about, answers = read_answers(source)
     place = str(library or about["library"])
     there = opened(place)
-    kept = pairs_of_answers(there, answers)
-    pairs = _standing(kept, _decisions(there))
+    videos = videos_of_library(there, {match.video_id for answer in answers for match in answer.matches})
+    answers = respect(answers, _decisions(there), {video.video_id: video.content for video in videos.values()})
     return Found(
         source=str(source),
         what="matches",
         library=place,
         query_library="",
-        config=about["config"],
-        weights=about["weights"],
+        config=about.get("config", ""),
+        weights=about.get("weights", ""),
         options={},
-        pairs=pairs,
-        rejected=len(kept) - len(pairs) + sum(answer.rejected or 0 for answer in answers),
+        pairs=pairs_of_answers(there, answers),
+        rejected=sum(answer.rejected or 0 for answer in answers),
         answers=answers,
     )
 

@@ -10,6 +10,10 @@ import time
 import pytest
 from review_site import HOSTILE, TOKEN, app_of, made_up, running
 
+from ndvr.pipeline.review.found_page import write_found_page
+from ndvr.pipeline.search.answers import Answer, Match
+from ndvr.pipeline.search.out_folder import OutFolder
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
 
@@ -190,3 +194,47 @@ def test_a_phone_in_the_dark(visit):
     boxes = [page.locator(f".player.{side}").bounding_box() for side in "ab"]
     assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"], "one below the other"
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in boxes)
+
+
+def test_a_report_of_a_thousand_matches_is_searched_and_sorted_at_once(browser, tmp_path):
+    answers = [
+        Answer(
+            query_id=f"query-{number:04d}",
+            uri="",
+            status="searched",
+            duration_s=4.0,
+            matches=[
+                Match(
+                    video_id=HOSTILE[number % len(HOSTILE)],
+                    kind="copy" if number % 2 else "part",
+                    score=0.5 + number / 2000,
+                    false_per_million=1000.0 - number,
+                    query_covered=1.0,
+                    video_covered=1.0,
+                    placement="",
+                    segments=[],
+                )
+            ],
+        )
+        for number in range(1000)
+    ]
+    OutFolder(tmp_path / "m", {"library": "gone", "config": "", "weights": ""}).write(answers)
+    page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    page.on("dialog", lambda dialog: pytest.fail("an id was run"))
+    page.goto(f"file://{write_found_page(tmp_path / 'm', tmp_path / 'page.html')}")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    page.locator("select").nth(1).select_option("rate")
+    assert "query-0999" in page.locator("article").first.inner_text()
+    page.locator("input").fill("query-0500")
+    until(page, "document.querySelector('.count').textContent === '1 of 1000'")
+    assert page.evaluate("document.title") == "Have we seen these videos?"
+    took_ms = page.evaluate("""() => {
+        const began = performance.now();
+        const box = document.querySelector("input");
+        box.value = "";
+        box.oninput();
+        document.body.offsetHeight;
+        return performance.now() - began;
+    }""")
+    assert took_ms < 1000
+    page.close()

@@ -1,12 +1,15 @@
-"""The page of matches: one file that loads nothing, shows where two videos agree, and never runs an id."""
+"""The page of what was found: one file that loads nothing, shows where two videos agree, and never runs an id."""
 
 import re
 
 import pytest
-from clips import numbered_clip
+from clips import numbered_clip, read_number
 
 from ndvr.operators.index.kinds import Stretch
-from ndvr.pipeline.review.matches_page import write_matches_page
+from ndvr.operators.video.stills import new_sandbox, stills
+from ndvr.pipeline.comparison.dedupe import dedupe
+from ndvr.pipeline.comparison.similarity import similarity
+from ndvr.pipeline.review.found_page import matching_times, write_found_page
 from ndvr.pipeline.search.answers import Answer, Match
 from ndvr.pipeline.search.out_folder import OutFolder, read_answers
 
@@ -51,7 +54,7 @@ def test_the_page_says_who_was_seen_where_and_how_sure(tmp_path, matches):
         answer("unknown.mp4"),
         answer("dark.mp4", status="unsure", message="too dark"),
     )
-    page = write_matches_page(folder, tmp_path / "out" / "page.html").read_text()
+    page = write_found_page(folder, tmp_path / "out" / "page.html").read_text()
     assert "<b>new.mp4</b>" in page and "is a part of" in page and "<b>film.mp4</b>" in page
     assert "00:00.0-00:04.0 at 01:02.5-01:06.5, mirrored" in page and "0.02 false per million" in page
     assert "<li>unknown.mp4</li>" in page and "<li>dark.mp4: too dark</li>" in page
@@ -61,7 +64,7 @@ def test_the_page_says_who_was_seen_where_and_how_sure(tmp_path, matches):
 def test_ids_are_text_and_nothing_is_loaded(tmp_path, matches):
     query = numbered_clip(tmp_path / "q.mp4", n_frames=12)
     folder = matches(answer(HOSTILE, match(HOSTILE, placement=HOSTILE), uri=str(query)))
-    page = write_matches_page(folder, tmp_path / "page.html").read_text()
+    page = write_found_page(folder, tmp_path / "page.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
     assert len(re.findall("<script", page)) == 1
     assert not re.findall(r"(?:src|href|srcset)=", page) and "http" not in page
@@ -70,4 +73,47 @@ def test_ids_are_text_and_nothing_is_loaded(tmp_path, matches):
 
 def test_a_folder_without_matches_says_how_to_make_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="`ndvr search VIDEOS LIBRARY --out"):
-        write_matches_page(tmp_path, tmp_path / "page.html")
+        write_found_page(tmp_path, tmp_path / "page.html")
+
+
+def test_frames_lie_under_each_other_at_the_matching_times():
+    forward = Stretch(
+        q_start_s=1.0, q_end_s=5.0, v_start_s=60.0, v_end_s=68.0, speed=2.0, reversed=False, agreement=0.5
+    )
+    backward = Stretch(
+        q_start_s=10.0, q_end_s=14.0, v_start_s=5.0, v_end_s=9.0, speed=1.0, reversed=True, agreement=0.5
+    )
+    a_s, b_s = matching_times([forward, backward], 4)
+    assert a_s == (2.0, 4.0, 11.0, 13.0)
+    assert b_s == (62.0, 66.0, 8.0, 6.0)
+    assert matching_times([], 4) == ((), ())
+
+
+@pytest.mark.parametrize("what", ["index", "all pairs", "scores"])
+def test_pairs_and_scores_have_the_same_page(collection, tmp_path, what):
+    library = collection / "library"
+    known = {"method": "thumbprint", "workers": 0, "progress": False}
+    if what == "index":
+        folder = collection / "pairs"
+    elif what == "all pairs":
+        folder = tmp_path / "all"
+        dedupe(library, folder, threshold=0.5, **known)
+    else:
+        folder = tmp_path / "scores"
+        similarity(library, library, folder, **known)
+    out = write_found_page(folder, tmp_path / "page.html", pictures=1, maps=2, figures=tmp_path / "figures")
+    page = out.read_text()
+    assert "<b>film</b>" in page and "<b>old</b>" in page and len(re.findall("<article", page)) == 6
+    assert page.count("data:image/jpeg;base64,") == 2, "two strips for the first pair"
+    assert page.count("data:image/png;base64,") == 2 and page.count("Window by window: ") == 2
+    assert page.count('class="part"') >= 2, "segments are found again where the folder has none"
+    assert ("<h2>Groups</h2>" in page) is (what != "scores")
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"scores.png", "scores.svg", "map-0001.png", "map-0002.svg", "figures.json"} <= drawn
+
+
+def test_the_frames_of_a_strip_are_those_of_the_times(tmp_path):
+    clip = numbered_clip(tmp_path / "c.mp4", n_frames=100, fps=25)
+    with new_sandbox() as sandbox:
+        pictures = stills(str(clip), [0.0, 1.0, 3.9, 99.0], 48, sandbox=sandbox)
+    assert [read_number(picture) for picture in pictures] == [0, 25, 97, 99]

@@ -7,9 +7,10 @@ const count = controls.querySelector(".count");
 controls.style.display = "flex";
 
 const ORDERS = {
-  query: (card) => +card.dataset.place,
+  found: (card) => +card.dataset.place,
   rate: (card) => +card.dataset.rate,
   doubt: (card) => -card.dataset.rate,
+  score: (card) => -card.dataset.score,
   covered: (card) => -card.dataset.covered,
 };
 
