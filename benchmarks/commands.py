@@ -46,6 +46,9 @@ def demo(folder: str, quiet: bool, as_json: bool, **settings: Any) -> None:
 
     result = run_demo(folder, progress=not quiet, say=lambda text: click.echo(text, err=True), **given(**settings))
     click.echo(json.dumps(result.to_json()) if as_json else result.text())
+    if not as_json:
+        scores = f"{folder}/scores/{next(iter(result.evaluations))}"
+        click.echo(f"\nwatch the pairs side by side and decide: ndvr review {folder}/library {scores}")
 
 
 @click.command("evaluate")

@@ -156,6 +156,7 @@ class Decisions:
         undone = {row.undoes for row in self.every if row.verdict == "undo"}
         self.standing = [row for row in self.every if row.verdict != "undo" and row.id not in undone]
         self._latest = {row.pair: row for row in self.standing if row.verdict in ("same", "different")}
+        self._kept = {row.pair: row.a_content for row in self.standing if row.verdict == "keep"}
         self._partners: dict[str, list[str]] = {}
         for a, b in self.rejected:
             self._partners.setdefault(a, []).append(b)
@@ -189,7 +190,7 @@ class Decisions:
 
     def kept(self) -> dict[tuple[str, str], str]:
         """By pair, the content that is to be kept of it."""
-        return {row.pair: row.a_content for row in self.standing if row.verdict == "keep"}
+        return self._kept
 
     def contradictions(self) -> list[str]:
         """Sentences: people who disagree, and sames that lead from one video to another that is judged different."""

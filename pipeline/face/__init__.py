@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # for editors and type checkers; tests/test_face.py holds it 
     from ndvr.pipeline.estimate.estimate import make_estimate
     from ndvr.pipeline.extraction.extract import extract
     from ndvr.pipeline.extraction.import_features import import_features
+    from ndvr.pipeline.review.decide import decide
+    from ndvr.pipeline.review.found_page import write_found_page
     from ndvr.pipeline.search.common import common
     from ndvr.pipeline.search.search import Index, index, search
     from ndvr.pipeline.upkeep.fit_pca import fit_pca
@@ -49,6 +51,8 @@ _FUNCTIONS = {
     "rerank": "ndvr.pipeline.comparison.rerank:rerank",
     "dedupe": "ndvr.pipeline.comparison.dedupe:dedupe",
     "compare": "ndvr.pipeline.comparison.pair:compare",
+    "decide": "ndvr.pipeline.review.decide:decide",
+    "write_found_page": "ndvr.pipeline.review.found_page:write_found_page",
     "evaluate": "ndvr.benchmarks.evaluate:evaluate",
     "compare_scores": "ndvr.benchmarks.evaluate:compare",
     "Library": "ndvr.operators.library.library:Library",
@@ -68,6 +72,7 @@ __all__ = [  # spelled out, as type checkers read it
     "common",
     "compare",
     "compare_scores",
+    "decide",
     "dedupe",
     "evaluate",
     "explain",
@@ -86,6 +91,7 @@ __all__ = [  # spelled out, as type checkers read it
     "search",
     "show",
     "similarity",
+    "write_found_page",
 ]
 
 
