@@ -1,6 +1,8 @@
 """Kill extraction at random, over and over, and compare what is left with an undisturbed run.
 
 chaos           the command
+offline         import, gc, folding, similarity, dedupe and fit-pca, struck in forks of one process
+flip            one byte of any file damaged
 round           one library: kill, run again, compare
 processes       find and kill the processes of a run
 keeper          start a command and adopt every process it leaves behind

@@ -173,7 +173,8 @@ def orphan_damage(
             held = {(config, *pair) for pair in zip(rows["video_id"].to_pylist(), rows["content"].to_pylist())}
         except (Damaged, FileNotFoundError):
             continue
-        if unknown := held - set(known):
+        every = {*known, *((config, video_id, None) for config, video_id, _ in known)}  # imported rows have no content
+        if unknown := held - every:
             text = f"no receipt names {name}; {len(unknown)} videos in it are known nowhere: a commit is lost"
             damage.append(Damage("orphan", name, text))
     return damage

@@ -34,7 +34,7 @@ from ndvr.operators.storage.object_store import (
     bucket_of,
     errors_explained,
     filesystem,
-    is_remote,
+    is_object,
     open_object,
     path_of,
     stat_of,
@@ -67,7 +67,7 @@ class Fetcher:
     @contextlib.contextmanager
     def fetch(self, uri: str) -> Iterator[Fetched]:
         """Keep a video here while the context lasts. DecodeError(io, empty or timeout) when it cannot be had."""
-        if not is_remote(uri):
+        if not is_object(uri):
             yield Fetched(local_path(uri), FileFacts())
             return
         try:
@@ -97,6 +97,8 @@ class Fetcher:
                 if pause_s is None or not error.passing or time.monotonic() + pause_s > deadline:
                     raise DecodeError("io", str(error)) from error
                 time.sleep(pause_s)
+            except ValueError as error:  # no address of a store that is served
+                raise DecodeError("io", str(error)) from error
             except OSError as error:
                 raise DecodeError("io", f"cannot keep {uri} in {path.parent}: {error.strerror or error}") from error
         raise AssertionError("the last try returns or raises")
@@ -168,7 +170,7 @@ def content_of(uri: str, access: Access | None = None) -> str:
     """Hash (SHA-256) a file where it lies, without keeping it. DecodeError(io) when it cannot be read."""
     digest = hashlib.sha256()
     try:
-        if not is_remote(uri):
+        if not is_object(uri):
             with open(local_path(uri), "rb") as file:
                 _feed(digest, file)
             return digest.hexdigest()

@@ -24,7 +24,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.storage.object_store import Stat, check_served, is_remote, kind_of, list_objects, stat_objects
+from ndvr.operators.storage.object_store import (
+    Stat,
+    check_served,
+    is_object,
+    is_remote,
+    kind_of,
+    list_objects,
+    stat_objects,
+)
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import MissingColumns, read_lines, read_table, split_pair
 from ndvr.operators.storage.video_files import NOT_FOLDERS, Walk, local_path, no_video, uri_of
@@ -94,7 +102,8 @@ def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
 
     def resolve(uri: str) -> str:
         if is_remote(uri):
-            check_served(uri)
+            if is_object(uri):
+                check_served(uri)
             return uri
         if is_remote(base) and not uri.startswith("/"):
             if not {".", ".."} & set(uri.split("/")):
@@ -109,7 +118,7 @@ def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
 
 def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
     """Of all, if one is in an object store."""
-    remote = {video_id: uri for video_id, uri in uris.items() if is_remote(uri)}
+    remote = {video_id: uri for video_id, uri in uris.items() if is_object(uri)}
     if not remote:
         return {}
     local = {video_id: uri for video_id, uri in uris.items() if video_id not in remote}

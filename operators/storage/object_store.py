@@ -75,6 +75,11 @@ def is_remote(place: str | Path) -> bool:
     return "://" in str(place)
 
 
+def is_object(uri: str) -> bool:
+    """Tell whether a video is an object of a store; file:///... is a path whose bytes are no text (video_files.py)."""
+    return is_remote(uri) and not uri.startswith("file:///")
+
+
 def check_served(uri: str) -> None:
     """Raise ValueError for what is no s3:// or gs:// of a bucket."""
     if uri.partition("://")[0] not in SCHEMES or not path_of(uri):

@@ -97,7 +97,7 @@ class Decode:
         self.removed = removed
         self.jobs, self.run, self.order, self.on_video = jobs, run, decoders.order(decoder), on_video
         self.sounds = {method for method, job in jobs.items() if isinstance(job.view, Mel)}
-        self.host = socket.gethostname().split(".")[0]
+        self.host = this_host()
         limits = limits or Limits()
         self.fetcher = Fetcher(access, total_s=limits.total_s)
         self.limits = limits
@@ -263,3 +263,8 @@ def _piece(piece: Piece) -> dict[str, Any]:
         "start_s": piece.start_s,
         "data": windows.tobytes(),
     }
+
+
+def this_host() -> str:
+    """Name this machine as receipts do."""
+    return socket.gethostname().split(".")[0]

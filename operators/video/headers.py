@@ -25,7 +25,7 @@ from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.sandbox.handed_file import HandedFile, open_container
 from ndvr.operators.sandbox.sandbox import Sandbox
-from ndvr.operators.storage.object_store import filesystem, is_remote, open_object
+from ndvr.operators.storage.object_store import filesystem, is_object, open_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video._frame_rules import opencv_step
 from ndvr.operators.video._pyav_decoder import best_video
@@ -142,7 +142,7 @@ def serve(beat: Callable[[], None], file: HandedFile) -> Iterator[dict[str, Any]
 @contextlib.contextmanager
 def _here(path: str) -> Iterator[str]:
     """Give a local file whose header can be read: of an object its ends, with a hole of the right size between them."""
-    if not is_remote(path):
+    if not is_object(path):
         yield local_path(path)
         return
     with tempfile.NamedTemporaryFile(prefix="ndvr-header-", suffix=PurePosixPath(path).suffix[:8]) as out:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 import ray
 import yaml
 from ray._private import ray_logging
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.storage.sealed import Damaged
@@ -154,6 +155,31 @@ def _nodes() -> tuple[Node, ...]:
         for node in ray.nodes()
         if node["Alive"]
     )
+
+
+class OnEveryNode:
+    """Calls a function once on every node of the cluster, beside other work; nodes may come and go."""
+
+    def __init__(self, function: Callable[[], Any]):
+        self._call = ray.remote(num_cpus=0, max_retries=0)(function)
+        self._asked: dict[str, ray.ObjectRef] = {}  # by the id of the node
+        self._ask()
+
+    def _ask(self) -> None:
+        for node in ray.nodes():
+            if node["Alive"] and node["NodeID"] not in self._asked:
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                self._asked[node["NodeID"]] = self._call.options(scheduling_strategy=there).remote()
+
+    def answers(self, *, within_s: float = 20.0) -> list[Any]:
+        """Collect what the nodes answered, those that came meanwhile too; one that is gone, or is slow, is left out."""
+        self._ask()
+        answered, _ = ray.wait(list(self._asked.values()), num_returns=len(self._asked), timeout=within_s)
+        found = []
+        for each in answered:
+            with suppress(ray.exceptions.RayError):
+                found.append(ray.get(each))
+        return found
 
 
 def more_nodes(config: dict[str, Any], present: Counter[str]) -> tuple[Node, ...]:

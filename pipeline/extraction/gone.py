@@ -21,7 +21,7 @@ from ndvr.operators.library.receipt_files import commit
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.manifest import Manifest
-from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.object_store import is_object, is_remote
 from ndvr.operators.storage.video_files import local_path, printable
 from ndvr.pipeline.runs.record import GoneVideos
 
@@ -50,7 +50,7 @@ def find_gone(manifest: Manifest, library: Library) -> dict[str, Entry]:
             held = entry.status == "done" or entry.gone
             if not held or uri in here or not _is_in(root, uri) or printable(_path(uri)).startswith(closed):
                 continue
-            if is_remote(uri) or _is_missing(uri):
+            if is_object(uri) or _is_missing(uri):
                 found[video_id] = entry
     return dict(sorted(found.items()))
 
@@ -96,7 +96,7 @@ def _is_in(root: str, uri: str) -> bool:
 
 
 def _path(uri: str) -> str:
-    return uri if is_remote(uri) else local_path(uri)
+    return uri if is_object(uri) else local_path(uri)
 
 
 def _is_missing(uri: str) -> bool:

@@ -18,8 +18,9 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.runs import WorkNote
 from ndvr.operators.rows import PLANNED, table
+from ndvr.operators.sandbox.walls import on_this_machine
 from ndvr.operators.storage.object_store import Access
-from ndvr.operators.video.decode import Decode, Job, Limits
+from ndvr.operators.video.decode import Decode, Job, Limits, this_host
 from ndvr.pipeline.extraction.pools import Pools, Stage, Stages
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting
@@ -87,8 +88,16 @@ def run_graph(
     waiting = 1 if most_per_block == 1 else 2
     operators = _operators(settings, run, threads=stages.embed.threads)
     with cluster.explained("extraction"):
+        walls = cluster.OnEveryNode(_walls_here) if len(resources.nodes) > 1 else None
         dataset = _dataset(blocks, operators, stages, rows_per_commit=rows_per_commit, waiting=waiting)
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        if walls:
+            status.note_walls(walls.answers())
+
+
+def _walls_here() -> tuple[str, list[str]]:
+    """Name this machine as its decoders do, and the walls that stand around them."""
+    return this_host(), list(on_this_machine())
 
 
 @dataclass(frozen=True, kw_only=True)

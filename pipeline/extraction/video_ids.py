@@ -20,7 +20,7 @@ from ndvr.operators.errors import DecodeError
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.storage.fetch import content_of
 from ndvr.operators.storage.manifest import Manifest, stat_files
-from ndvr.operators.storage.object_store import Stat, is_remote
+from ndvr.operators.storage.object_store import Stat, is_object
 from ndvr.operators.storage.video_files import local_path, printable
 
 IdFrom = Literal["path", "name", "hash"]
@@ -70,7 +70,7 @@ def lies_elsewhere(entry: Entry, uri: str) -> bool:
     stored = entry.end["uri"]
     if not stored or stored == uri:
         return False
-    if is_remote(stored) or is_remote(uri):
+    if is_object(stored) or is_object(uri):
         return True
     return os.path.realpath(local_path(stored)) != os.path.realpath(local_path(uri))
 
@@ -119,7 +119,7 @@ def renamed(manifest: Manifest, *, prefix: str, id_from: IdFrom | None, library:
 
 
 def _path(uri: str) -> str:
-    return uri if is_remote(uri) else printable(local_path(uri))
+    return uri if is_object(uri) else printable(local_path(uri))
 
 
 def _hashes(manifest: Manifest, library: Library | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ class RunTotals:
         self.failed: Counter[str] = Counter()  # videos by class
         self.skipped: Counter[str] = Counter()  # videos by reason
         self.windows: Counter[str] = Counter()  # by method
+        self.hosts: set[str] = set()  # that decoded
         self.receipts = 0
         self.frames = 0
         self.bytes_read = 0
@@ -51,6 +52,7 @@ class RunTotals:
     def row(self, row: Mapping[str, Any]) -> None:
         """Count one receipt, of any kind (ndvr.operators.rows.LEDGER)."""
         self.receipts += 1
+        self.hosts |= {row["host"]} if row.get("host") else set()
         self.last_s = time.monotonic()
         self._began(row.get("started"))
         self.busy_s["embed"] += row["embed_s"] or 0.0

@@ -219,7 +219,8 @@ class RunRecord:
     versions: dict[str, str | None] = field(default_factory=lambda: versions())
     walls: list[str] = field(
         default_factory=list
-    )  # around decoders on this machine, as operators.sandbox.walls has them
+    )  # around decoders, as operators.sandbox.walls has them: of a cluster those that stand on every host that decoded
+    walls_by_host: dict[str, list[str] | None] = field(default_factory=dict)  # of a cluster; None: not known
     cluster: dict[str, int] = field(default_factory=dict)  # cpus, gpus, nodes
     counts: dict[str, Any] = field(default_factory=dict)  # videos, done, skipped, failed, open; partial, windows ...
     seconds: RunSeconds = field(default_factory=RunSeconds)
@@ -266,6 +267,9 @@ class RunRecord:
         self.outcome = FINISHED if error is None else f"stopped: {_reason(error)}"
         self.finished = _now()
         self.cluster, self.counts = status.cluster, _counts(summary, status)
+        if status.cluster.get("nodes", 1) > 1:
+            self.walls_by_host = {host: status.walls_by_host.get(host) for host in sorted(status.totals.hosts)}
+            self.walls = [wall for wall in self.walls if all(wall in (on or ()) for on in self.walls_by_host.values())]
         self.seconds.close(status)
         self.stages = uses(status, self.seconds)
         self.bounded_by, self.because = bounded_by(self.stages, self.seconds)

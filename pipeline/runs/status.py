@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Status:
         self.workers: dict[str, int] = dict.fromkeys(STAGES, 0)
         self.passes = 0
         self.cluster: dict[str, int] = {}
+        self.walls_by_host: dict[str, list[str]] = {}  # around decoders, where there are several nodes
         self.queued_bytes = self.most_queued_bytes = 0  # in Ray's object store, between the stages and in them
         self._metrics: RunMetrics | None = None
         self._staff: list[tuple[float, dict[str, int]]] = []
@@ -86,6 +87,12 @@ class Status:
             self.cluster = dict(cluster or {})
             if on_ray and not self._metrics:
                 self._metrics = RunMetrics()
+
+    def note_walls(self, nodes: Iterable[tuple[str, list[str]]]) -> None:
+        """Note by host the walls that stand around decoders there."""
+        for host, walls in nodes:
+            known = self.walls_by_host.setdefault(host, walls)
+            self.walls_by_host[host] = [wall for wall in known if wall in walls]
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Count one receipt, of any kind."""

@@ -1,5 +1,6 @@
 """What VIDEOS may be, and what is said when it is something else."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ndvr.operators.storage.fetch import Fetcher, content_of
 from ndvr.operators.storage.manifest import read_manifest, stat_files
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.video_files import local_path
@@ -205,6 +207,12 @@ def test_a_name_that_is_not_utf8_has_a_printable_id_and_can_be_opened(tmp_path):
     assert os.fsencode(local_path(manifest.uris[video_id])) == name
     assert stat_files(manifest.uris)[video_id][0] == 1
     pa.array([manifest.uris[video_id]])  # fits into a table
+    with Fetcher().fetch(manifest.uris[video_id]) as file:
+        assert Path(file.path).read_bytes() == b"x", "what decodes it opens it"
+    assert content_of(manifest.uris[video_id]) == hashlib.sha256(b"x").hexdigest()
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"a {manifest.uris[video_id]}\n")
+    assert read_manifest(listed).uris == {"a": manifest.uris[video_id]}
 
 
 def test_what_lies_beside_videos_is_counted_and_not_taken(tmp_path):

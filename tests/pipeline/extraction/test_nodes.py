@@ -14,6 +14,8 @@ from places import SUPPORT, python_path
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import CommitOrStop
+from ndvr.operators.sandbox.walls import on_this_machine
+from ndvr.operators.video.decode import this_host
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.extraction.graph import DecodeActor, EmbedActor
 
@@ -57,6 +59,12 @@ def test_a_node_lost_in_the_middle_costs_no_video(several):
     assert found["alive"] == ["gpu", "steady"]
     assert found["committed_before"] < N_VIDEOS, "it was over before the node was killed"
     assert (found["summary"]["done"], found["summary"]["failed"]) == (N_VIDEOS, {})
+
+
+def test_the_record_has_the_walls_of_every_host_that_decoded(several):
+    record = json.loads(several[1].stdout)["summary"]["run"]
+    assert record["walls_by_host"] == {this_host(): list(on_this_machine())}
+    assert record["walls"] == list(on_this_machine())
 
 
 def test_several_nodes_make_the_same_library_as_one(several, videos, tmp_path, ray_cluster):
