@@ -55,6 +55,9 @@ def test_commands_end_well_on_a_flaky_store_and_lose_nothing(s3, quick, tmp_path
         for command in (["import", str(tmp_path / "f"), library, "--method", "thumbprint", "--quiet"], ["gc", library]):
             done = CliRunner().invoke(main, command)
             assert done.exit_code == 0, done.output
+        settings = ["--workers", "0", "--quiet", "--format", "json"]
+        done = CliRunner().invoke(main, ["similarity", library, library, str(tmp_path / "flaky"), *settings])
+        assert done.exit_code == 0, done.output
         assert sum(count for kind, count in relay.counts.items() if kind != "passed on") > 5
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
     opened = Library(library)
@@ -62,6 +65,9 @@ def test_commands_end_well_on_a_flaky_store_and_lose_nothing(s3, quick, tmp_path
     held = {video_id: array for video_id, _, array in opened.read(opened.entries(config).values())}
     assert set(held) == set(features) and all((held[video_id] == features[video_id]).all() for video_id in features)
     assert CliRunner().invoke(main, ["fsck", library, "--quiet"]).exit_code == 0
+    assert CliRunner().invoke(main, ["similarity", library, library, str(tmp_path / "s"), *settings]).exit_code == 0
+    flaky_scores, scores = (tmp_path / name / "similarities.json" for name in ("flaky", "s"))
+    assert flaky_scores.read_text() == scores.read_text()
 
 
 def test_a_store_that_stays_away_ends_in_a_code_that_schedulers_repeat(s3, quick, monkeypatch):

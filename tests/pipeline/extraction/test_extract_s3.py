@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from clips import numbered_clip
+from flaky_relay import flaky
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.manifest import read_manifest
@@ -137,3 +138,23 @@ def test_two_objects_are_compared_without_a_library(extracted):
     one, other = (f"{VIDEOS}/{name}" for name in ("03/clip ü3.mp4", "07/clip ü7.mp4"))  # of the same bytes
     found = run("compare", one, other, "--json")
     assert found.exit_code == 0 and np.isfinite(json.loads(found.stdout)["score"]), found.output
+
+
+def test_a_store_that_fails_in_a_fifth_of_requests_costs_time_and_no_video(s3, files, tmp_path, monkeypatch):
+    videos, library = "s3://bucket/flaky/videos", "s3://bucket/flaky/extracted"
+    some = {name: data for name, data in files.items() if name < "06"}
+    for name, data in some.items():
+        Store(videos).write(name, data)
+        (tmp_path / "v" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "v" / name).write_bytes(data)
+    with flaky(s3.port, rate=0.2, seed=7, silent_s=1.0) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
+        for _ in range(3):  # 75: a scheduler repeats it
+            if (done := run("extract", videos, library, "--quiet", "--json")).exit_code != 75:
+                break
+        assert done.exit_code == 0, done.output
+        assert sum(count for kind, count in relay.counts.items() if kind != "passed on") > 5
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    assert run("extract", tmp_path / "v", tmp_path / "local", "--quiet").exit_code == 0
+    assert rows(library) == rows(tmp_path / "local") and len(rows(library)) == len(some)
+    assert run("fsck", library, "--quiet").exit_code == 0
