@@ -103,3 +103,23 @@ def evaluate(
 
         write_page(html, result)
     click.echo(json.dumps(result.to_json(per_query=per_query), indent=1) if as_json else result.table())
+
+
+@click.command("stress")
+@click.argument("videos", type=PATH)
+@click.option("--edited", type=click.IntRange(1), help="How many of VIDEOS are edited. Default: 4.")
+@click.option("--edit", "edits", multiple=True, metavar="NAME", help="Only this edit; again for more. Default: all.")
+@click.option("--seed", type=click.IntRange(0), help="Of the edits. Default: 0.")
+@click.option("--out", type=PATH, metavar="FOLDER", help="Keep the library and the edited videos.")
+@quiet_option
+@json_option
+def stress(videos: str, quiet: bool, as_json: bool, **settings: Any) -> None:
+    """Edit some of VIDEOS in some forty ways, and search for the edits.
+
+    VIDEOS is a folder, a list or a library. Prints a report card: what was found, how far off its times are, how sure
+    the answer was, by edit and strength.
+    """
+    from ndvr.benchmarks.demo.stress import stress as run
+
+    card = run(videos, **given(**settings), progress=not quiet, say=lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(card.to_json(), ensure_ascii=False) if as_json else card.text())

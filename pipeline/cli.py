@@ -42,6 +42,7 @@ COMMANDS = {
     },
     "Evaluation": {
         "evaluate": "ndvr.benchmarks.commands:evaluate",
+        "stress": "ndvr.benchmarks.commands:stress",
     },
     "Before you start": {
         "doctor": "ndvr.pipeline.commands.doctor:doctor",
@@ -124,12 +125,12 @@ class Commands(click.Group):
 def main(traceback: bool) -> None:
     """Have we seen this video before? Near-duplicate video retrieval at scale, by picture and by sound.
 
-    Typical use: extract features of a collection once, add new videos every day, compare, evaluate.
+    Typical use: extract features of a collection once, add new videos every day, search it.
 
     \b
-      ndvr extract    ./videos library/
-      ndvr similarity library/ library/ scores/
-      ndvr evaluate   scores/ --truth truth.csv
+      ndvr extract ./videos library/
+      ndvr index   library/
+      ndvr search  new.mp4 library/
     """
 
 

@@ -71,7 +71,8 @@ def reverse(sources, rng) -> Edited:
     return whole(clip, source, relation="near_dup_hard", speed=-1.0, audio=0, notes=notes)
 
 
-def _speed(source: Clip, factor: float) -> Edited:
+def at_speed(source: Clip, factor: float) -> Edited:
+    """Picture and sound, so many times faster."""
     count = round(len(source.frames) / factor)
     picks = np.minimum((np.arange(count) * factor + 1e-6).astype(int), len(source.frames) - 1)
     audio = None if source.audio is None else change_tempo(source.audio, source.rate_hz, factor)
@@ -79,11 +80,11 @@ def _speed(source: Clip, factor: float) -> Edited:
 
 
 def speed125(sources, rng) -> Edited:
-    return _speed(sources[0], 1.25)
+    return at_speed(sources[0], 1.25)
 
 
 def speed80(sources, rng) -> Edited:
-    return _speed(sources[0], 0.8)
+    return at_speed(sources[0], 0.8)
 
 
 def tcrop(sources, rng) -> Edited:
@@ -91,12 +92,12 @@ def tcrop(sources, rng) -> Edited:
     source = sources[0]
     length_s = source.duration_s * rng.uniform(0.45, 0.6)
     start_s = (source.duration_s - length_s) * rng.uniform(0.2, 0.8)
-    clip, start_s = _cut(source, start_s, length_s)
+    clip, start_s = cut_out(source, start_s, length_s)
     row = Relation(q=(0, clip.duration_s), v=(start_s, start_s + clip.duration_s), relation="partial")
     return Edited(clip=clip, relations=(row,))
 
 
-def _cut(source: Clip, start_s: float, length_s: float) -> tuple[Clip, float]:
+def cut_out(source: Clip, start_s: float, length_s: float) -> tuple[Clip, float]:
     """A part on whole frames, and where it really begins."""
     start_s = float(round(start_s * source.fps) / source.fps)
     return source.cut(start_s, start_s + length_s), start_s
@@ -143,7 +144,7 @@ def concat(sources, rng) -> Edited:
     for index in rng.permutation(len(sources)):
         source = sources[index].at_rate(first.fps)
         length_s = min(rng.uniform(3.5, 6.0), source.duration_s)
-        piece, start_s = _cut(source, rng.uniform(0, source.duration_s - length_s), length_s)
+        piece, start_s = cut_out(source, rng.uniform(0, source.duration_s - length_s), length_s)
         frames += [fit(frame, first.size) for frame in piece.frames]
         assert piece.audio is not None  # every original has sound
         audio.append(_resampled(piece.audio, round(piece.duration_s * first.rate_hz)))
@@ -163,7 +164,7 @@ def _resampled(audio: np.ndarray, count: int) -> np.ndarray:
     return np.stack([np.interp(steps, np.arange(audio.shape[1]), channel) for channel in audio]).astype(np.float32)
 
 
-def _each(source: Clip, change: Callable[[np.ndarray], np.ndarray], **relation) -> Edited:
+def each_frame(source: Clip, change: Callable[[np.ndarray], np.ndarray], **relation) -> Edited:
     """The same change made to every frame."""
     first = change(source.frames[0])
     frames = np.empty((len(source.frames), *first.shape), np.uint8)
@@ -181,23 +182,23 @@ def low(sources, rng) -> Edited:
 def scale(sources, rng) -> Edited:
     factor = rng.uniform(0.45, 0.7)
     width, height = (even(side * factor) for side in sources[0].size)
-    return _each(sources[0], lambda frame: draw.resize(frame, (width, height)))
+    return each_frame(sources[0], lambda frame: draw.resize(frame, (width, height)))
 
 
-def _crop(source: Clip, rng, keep: float) -> Edited:
+def crop(source: Clip, rng, keep: float) -> Edited:
     """Keep a part of the width and height, off the middle, shown at the old size."""
     width, height = source.size
     left, top = (int(side * (1 - keep) * rng.uniform(0.2, 0.8)) for side in source.size)
     part = slice(top, top + int(height * keep)), slice(left, left + int(width * keep))
-    return _each(source, lambda frame: draw.resize(frame[part], source.size, "linear"))
+    return each_frame(source, lambda frame: draw.resize(frame[part], source.size, "linear"))
 
 
 def crop10(sources, rng) -> Edited:
-    return _crop(sources[0], rng, 0.9)
+    return crop(sources[0], rng, 0.9)
 
 
 def crop25(sources, rng) -> Edited:
-    return _crop(sources[0], rng, 0.75)
+    return crop(sources[0], rng, 0.75)
 
 
 def letterbox(sources, rng) -> Edited:
@@ -205,7 +206,7 @@ def letterbox(sources, rng) -> Edited:
     width, height = sources[0].size
     grow = rng.uniform(1.25, 1.5)
     size = (width, even(height * grow)) if width > height else (even(width * grow), height)
-    return _each(sources[0], lambda frame: fit(frame, size))
+    return each_frame(sources[0], lambda frame: fit(frame, size))
 
 
 def blur_background(sources, rng) -> Edited:
@@ -217,7 +218,7 @@ def blur_background(sources, rng) -> Edited:
         small = draw.blur(draw.resize(frame, (canvas[0] // 4, canvas[1] // 4)), 3)
         return fit(frame, canvas, draw.resize(small, canvas, "linear"))
 
-    return _each(sources[0], change)
+    return each_frame(sources[0], change)
 
 
 def mirror(sources, rng) -> Edited:
@@ -249,7 +250,7 @@ def logo(sources, rng) -> Edited:
         frame[part] = frame[part] * (1 - shown) + mark * shown
         return frame
 
-    return _each(sources[0], change)
+    return each_frame(sources[0], change)
 
 
 def text(sources, rng) -> Edited:
@@ -270,7 +271,7 @@ def text(sources, rng) -> Edited:
 
 def grey(sources, rng) -> Edited:
     weights = np.array([0.299, 0.587, 0.114], np.float32)
-    return _each(sources[0], lambda frame: np.repeat((frame @ weights).astype(np.uint8)[..., None], 3, axis=2))
+    return each_frame(sources[0], lambda frame: np.repeat((frame @ weights).astype(np.uint8)[..., None], 3, axis=2))
 
 
 def _channels_changed(curves: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -283,7 +284,7 @@ def colour_shift(sources, rng) -> Edited:
     balance = 1 + rng.uniform(0.12, 0.28, 3) * rng.choice([-1, 1], 3)
     gamma = rng.choice([0.75, 1.35])
     ramp = 255 * (np.arange(256)[:, None] / 255) ** gamma
-    return _each(sources[0], _channels_changed(np.clip(ramp * balance, 0, 255).astype(np.uint8)))
+    return each_frame(sources[0], _channels_changed(np.clip(ramp * balance, 0, 255).astype(np.uint8)))
 
 
 def noise(sources, rng) -> Edited:
@@ -295,7 +296,7 @@ def noise(sources, rng) -> Edited:
         x, y = rng.integers(0, 32, 2)
         return draw.brighten(frame, np.ascontiguousarray(grain[y : y + height, x : x + width]))
 
-    return _each(sources[0], change, crf=30)
+    return each_frame(sources[0], change, crf=30)
 
 
 # Neighbours differ, as an original gets a run of them.

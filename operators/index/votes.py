@@ -208,8 +208,7 @@ def _elect(probes: Keys, segments: Sequence[Segment], hits: Hits, votes: np.ndar
         centre = np.stack([x / np.maximum(width, 0.3), y / np.maximum(height, 0.3)], 1) / 0.5 + shift
         grid = np.clip(np.floor(np.concatenate([size, centre], 1) + 0.5), -60, 60).astype(np.int64) + 64
         code = (((turn * 128 + grid[:, 0]) * 128 + grid[:, 1]) * 128 + grid[:, 2]) * 128 + grid[:, 3]
-        _, cell = np.unique(np.stack([of, code], 1), axis=0, return_inverse=True)
-        cell = cell.ravel()
+        _, cell = np.unique(of.astype(np.int64) << 32 | code, return_inverse=True)  # code is below 2^32
         order = np.lexsort((-votes, windows, cell))
         first = np.ones(len(order), bool)
         first[1:] = (np.diff(cell[order]) != 0) | (np.diff(windows[order]) != 0)
