@@ -1,4 +1,4 @@
-"""The whole of ndvr on videos it makes itself: `ndvr demo`. Ends with a table and report.html."""
+"""The whole of ndvr on videos it makes itself: `ndvr demo`. Ends with a table, report.html and a search."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from ndvr.benchmarks.evaluation.truth import read_truth
 from ndvr.benchmarks.report.report import write_report
 from ndvr.models.card import Mel, Overview
 from ndvr.operators.library.library import Library
+from ndvr.operators.media.clip import read_clip
+from ndvr.operators.media.encode import write_video
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.runs.record import Summary
+from ndvr.pipeline.search.search import SearchResult, search
 from ndvr.pipeline.settings import Setting, choose
 
 PICTURED_EDITS = ("speed125", "tcrop", "concat", "reverse")  # pairs whose windows are drawn: time shows in them
@@ -37,6 +40,7 @@ class Demo:
     """What a demo left behind."""
 
     evaluations: dict[str, Evaluation]  # by method
+    found: SearchResult | None  # for a new clip; None: no method with real weights that looks
     report: Path
     seconds: dict[str, float]  # by step
 
@@ -44,11 +48,18 @@ class Demo:
         """Return the tables, and where the report is."""
         tables = [evaluation.table() for evaluation in self.evaluations.values()]
         steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items())
-        return "\n\n".join([*tables, f"{steps}\nopen {self.report} in a browser"])
+        asked = [] if self.found is None else [self._asked()]
+        return "\n\n".join([*tables, f"{steps}\nopen {self.report} in a browser", *asked])
+
+    def _asked(self) -> str:
+        """Return the search, as it is typed, and what it says."""
+        assert self.found is not None
+        return f"$ ndvr search {self.found.answers[0].uri} {self.found.library} --top 3\n{self.found.text()}"
 
     def to_json(self) -> dict[str, Any]:
         evaluations = {method: evaluation.to_json() for method, evaluation in self.evaluations.items()}
-        return {"report": str(self.report), "seconds": self.seconds, "evaluations": evaluations}
+        found = None if self.found is None else self.found.to_json()
+        return {"report": str(self.report), "seconds": self.seconds, "evaluations": evaluations, "search": found}
 
 
 def demo(
@@ -62,7 +73,7 @@ def demo(
     progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Demo:
-    """Make videos and edited copies under `folder`, extract, compare, evaluate, report.
+    """Make videos and edited copies under `folder`, extract, compare, evaluate, report, search for a new clip.
 
     A method whose weights were not given runs on seeded random ones, marked untrained everywhere. A method that
     listens is judged by the copies that share the sound, all others by those that share the picture. Running it again
@@ -83,7 +94,10 @@ def demo(
     say("drawing the report")
     with _timed(seconds, "report"):
         report = draw_report(root, settings, truth, evaluations=evaluations, summary=summary)
-    return Demo(evaluations=evaluations, report=report, seconds=seconds)
+    say("searching the library for a clip that is not in it")
+    with _timed(seconds, "search"):
+        found = search_for_new_clip(root, settings, truth, progress=progress)
+    return Demo(evaluations=evaluations, found=found, report=report, seconds=seconds)
 
 
 def choose_settings(
@@ -166,6 +180,29 @@ def draw_report(
         },
         notes=[_NOTE],
     )
+
+
+def search_for_new_clip(
+    root: Path, settings: Mapping[str, Setting], truth: Path, *, progress: bool
+) -> SearchResult | None:
+    """Index the library and search it for three seconds of an original, cropped and mirrored."""
+    chosen = next((s for s in settings.values() if s.weights != "random" and not isinstance(s.view, Mel)), None)
+    if chosen is None:
+        return None
+    copies = {row["query_id"] for row in read_truth(truth).rows}
+    videos = sorted(path.relative_to(root / "videos") for path in (root / "videos").rglob("*.mp4"))
+    original = next(video for video in videos if video.as_posix() not in copies)
+    clip = read_clip(root / "videos" / original).cut(2.0, 5.0)
+    path = root / "new.mp4"
+    write_video(path, cropped_and_mirrored(clip.frames), fps=clip.fps, crf=30, preset="veryfast")
+    given: dict[str, Any] = {"method": chosen.method, "weights": chosen.weights, "options": chosen.options}
+    return search(path, root / "library", **given, top=3, progress=progress)
+
+
+def cropped_and_mirrored(frames: np.ndarray) -> np.ndarray:
+    """Keep the middle 80 % of the sides of frames (N, H, W, 3), mirrored."""
+    height, width = frames.shape[1] // 10, frames.shape[2] // 10
+    return frames[:, height:-height, width:-width][:, :, ::-1]
 
 
 def shared_part(setting: Setting) -> str:
