@@ -132,7 +132,7 @@ def _groups(found: Found) -> list[dict[str, Any]]:
     rows = []
     for group in groups_of(found)[:_MOST_GROUPS]:
         rules = tuple(rule for rule in DEFAULT if rule != "largest")
-        kept, why = choose(group, facts_of(group.videos, headers=False), rules, decisions)
+        kept, why = choose(group, facts_of(group.videos), rules, decisions)
         others = [video.video_id for video in group.videos if video is not kept]
         rows.append({"kept": kept.video_id, "why": why, "others": others})
     return rows

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ndvr.operators.index.kinds import COVERED
 from ndvr.operators.library.decisions import Decisions, pair_of
 from ndvr.operators.storage.object_store import is_remote
-from ndvr.operators.video.headers import read_headers
+from ndvr.operators.video.headers import Header, read_headers
 from ndvr.pipeline.review.pairs import Found, Pair, Video
 
 ALIKE = ("identical", "copy", "part", "contains", "alike")  # kinds that make a group
@@ -100,14 +100,11 @@ def _name(pair: Pair, side: str) -> str:
     return f"{video.video_id}\0{video.content}"
 
 
-def facts_of(videos: Iterable[Video], *, headers: bool = True) -> dict[str, Facts]:
-    """What is known of the files, by content; `headers` are read where they can be, in a child that can be killed."""
-    every = list({video.content: video for video in videos}.values())
-    there = [video for video in every if video.uri] if headers else []
-    read = dict(zip([video.content for video in there], read_headers([video.uri for video in there]))) if there else {}
+def facts_of(videos: Iterable[Video], headers: Mapping[str, Header] | None = None) -> dict[str, Facts]:
+    """What is known of the files, by content, as `headers` are; without these, what the library knows."""
     facts = {}
-    for video in every:
-        header = read.get(video.content)
+    for video in videos:
+        header = (headers or {}).get(video.content)
         known = header is not None and header.codec is not None
         duration_s = video.duration_s or (header.duration_s if header and known else None)
         facts[video.content] = Facts(
@@ -192,7 +189,9 @@ def plan(found: Found, rules: Sequence[str], decisions: Decisions) -> list[Line]
     """The plan for all groups. Headers are read only where a rule needs them."""
     groups = groups_of(found)
     every = [video for group in groups for video in group.videos]
-    facts = facts_of(every, headers="largest" in rules)
+    there = [video for video in every if video.uri] if "largest" in rules else []
+    headers = read_headers([video.uri for video in there]) if there else ()
+    facts = facts_of(every, dict(zip((video.content for video in there), headers)))
     plans = (keep_plan(number, group, facts, rules, decisions) for number, group in enumerate(groups, 1))
     return [line for lines in plans for line in lines]
 

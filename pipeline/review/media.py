@@ -17,7 +17,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
@@ -184,13 +184,23 @@ class Files:
 
     def header(self, video: Video) -> Header:
         """What the file's header says; an empty one where it is not there."""
-        if video.content not in self._headers:
+        return self.headers([video])[video.content]
+
+    def headers(self, videos: Iterable[Video]) -> dict[str, Header]:
+        """What the headers of files say, by content; each is read once."""
+        every = {video.content: video for video in videos}
+        found, new = {}, []
+        for content, video in every.items():
             try:
-                with self.open(video):
-                    (self._headers[video.content],) = read_headers([video.uri], workers=1)
+                if content not in self._headers:
+                    with self.open(video):
+                        new.append(video)
             except NotServed as error:
-                return Header(error_class="io", message=str(error))
-        return self._headers[video.content]
+                found[content] = Header(error_class="io", message=str(error))
+        if new:
+            for video, header in zip(new, read_headers([each.uri for each in new], workers=_DECODERS)):
+                self._headers[video.content] = header
+        return found | {content: self._headers[content] for content in every if content in self._headers}
 
 
 def plays(header: Header) -> bool:

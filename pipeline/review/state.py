@@ -234,8 +234,10 @@ class State:
     def groups(self, rules: Sequence[str] = DEFAULT, *, offset: int = 0, limit: int = 20) -> dict[str, Any]:
         """Groups with what each rule says, and what is to be kept and why."""
         made, decisions = [], self.decisions
-        for number, group in list(enumerate(self._groups, 1))[offset : offset + limit]:
-            facts = facts_of(group.videos)
+        shown = list(enumerate(self._groups, 1))[offset : offset + limit]
+        headers = self.files.headers(video for _, group in shown for video in group.videos)
+        for number, group in shown:
+            facts = facts_of(group.videos, headers)
             lines = keep_plan(number, group, facts, rules, decisions)
             by = {rule: choose(group, facts, (rule,), Decisions())[0].video_id for rule in RULES}
             action = {line.video_id: (line.action, line.reason) for line in lines}

@@ -327,6 +327,7 @@ for (const id of ["kind", "state", "order"]) $(`#${id}`).addEventListener("chang
 let groupsShown = 0;
 
 async function groups(more = false) {
+  if (!groupsShown) $("#groups").replaceChildren(element("p", { class: "soft", text: "Reading what the files say ..." }));
   const found = await ask(`/groups?keep=${$("#rule").value}&offset=${more ? groupsShown : 0}&limit=20`);
   const cards = found.groups.map(drawGroup);
   if (more) $("#groups").append(...cards);
