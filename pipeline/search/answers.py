@@ -41,8 +41,8 @@ QUERIES = pa.schema(
     [
         ("query_id", pa.string()),
         ("uri", pa.string()),
-        # searched; unsure: too short, dark or flat to tell; partial: features of the library that may matter are lost;
-        # failed: see message
+        # searched; unsure: nothing to tell by (too short, dark, silent); partial: features of the library that may
+        # matter are lost; failed: see message
         ("status", pa.string()),
         ("message", pa.string()),
         ("matches", pa.int32()),

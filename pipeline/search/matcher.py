@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ndvr.models.card import Mel
 from ndvr.models.keys import Judged, Keys, Place
 from ndvr.operators.index import kinds
 from ndvr.operators.index.lines import Line, find_lines
@@ -122,7 +123,8 @@ class Matcher:
             sha256=query.sha256,
         )
         if query.features is None or not len(query.features):
-            return replace(blank, status="failed", message=query.message or "it has no features")
+            failed: Status = "unsure" if query.skipped else "failed"
+            return replace(blank, status=failed, message=query.message or "it has no features")
         compared, doubt, lost = self.compare(query)
         rejected = self.rejected(query)
         lost = [video_id for video_id in lost if video_id not in rejected]
@@ -203,7 +205,8 @@ class Matcher:
         """Why "not seen" would say too much of a query, or ""."""
         assert query.features is not None
         if not n_probes:
-            return "its pictures are too dark or flat"
+            heard = isinstance(self.model.view, Mel)
+            return "its sound hardly changes" if heard else "its pictures are too dark or flat"
         length_s = len(query.features) * kinds.hop_s(query.start_s)
         if length_s < SHORT_S:
             return f"it is too short ({length_s:.1f} s)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ class Query:
     bytes: int | None = None
     mtime_ns: int | None = None
     message: str = ""
+    skipped: bool = False  # there is nothing to see, or to hear, in it
     own: bool = False  # a video of the library that is searched: it does not find itself
 
 
@@ -95,7 +97,7 @@ def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: boo
                     raise
                 facts["message"] = f"its features are lost: {error}"
         else:
-            facts["message"] = _reason(end)
+            facts |= _reason(end)
         yield Query(**facts, sha256=end["sha256"] or "", own=own)
 
 
@@ -124,7 +126,7 @@ def _query(
     facts |= dict(zip(("bytes", "mtime_ns"), stat)) if stat else {}
     bad = next((row for row in rows if row["status"] == "failed" and row["attempt"] == end["attempt"]), end)
     if bad["status"] != "done":
-        return Query(**facts, message=_reason(bad))
+        return Query(**facts, **_reason(bad))
     pieces = [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
     start_s = np.concatenate([row["start_s"] for row in pieces])
     data = bytearray(b"".join(row["data"] for row in pieces))
@@ -133,5 +135,12 @@ def _query(
     return Query(**facts, start_s=start_s, features=features)
 
 
-def _reason(end) -> str:
-    return ": ".join(filter(None, (end["error_class"] or end["status"], end["message"])))
+def _reason(end) -> dict[str, Any]:
+    """Say why there are no features, and whether that is because there is nothing to see or to hear."""
+    skipped = end["status"] == "skipped"
+    return {
+        "message": ": ".join(
+            filter(None, (end["error_class"] or (None if skipped else end["status"]), end["message"]))
+        ),
+        "skipped": skipped,
+    }
