@@ -6,10 +6,10 @@
     INDEX/segments/<hash>.parquet  a row per video of that segment: video_id, content, windows, sha256
     INDEX/snapshots/<n>.json       segments, the rows of videos that are gone, sureness; the highest number holds
 
-A segment is named by the hash of what is in it and never changes; it is made of its videos and their keys in order,
-whatever way these came together. Every file is whole or not there, segments come before the snapshot that names them:
-a reader sees one state of the index at any moment, and a killed writer leaves nothing but files that nobody names,
-which the next one clears away or takes over.
+A segment is named by the hash of what is in it, which is checked when it is opened, and never changes; it is made of
+its videos and their keys in order, whatever way these came together. Every file is whole or not there, segments come
+before the snapshot that names them: a reader sees one state of the index at any moment, and a killed writer leaves
+nothing but files that nobody names, which the next one clears away or takes over.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.index import codes
 from ndvr.operators.index.lists import Coded, Lists, into_lists
+from ndvr.operators.storage.object_store import Unreachable
+from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
 from ndvr.operators.storage.store import Store
 
 FORMAT = "ndvr-index/2"
 ABOUT, SEGMENTS, SNAPSHOTS = "index.json", "segments", "snapshots"
+_REMEDY = "`ndvr index LIBRARY --again` makes a new index"
 VIDEOS = pa.schema(
     [("video_id", pa.string()), ("content", pa.string()), ("windows", pa.int32()), ("sha256", pa.string())]
 )
@@ -74,10 +77,10 @@ class Segment:
             raise FileNotFoundError(
                 f"segment {name} of the index {store} is gone; `ndvr index LIBRARY --again` makes a new index"
             ) from None
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"segment {name} of the index {store} is damaged ({error}); `ndvr index LIBRARY --again` makes one"
-            ) from error
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if getattr(error, "errno", None) is not None or isinstance(error, Unreachable):
+                raise
+            raise Damaged(f"segment {name} of the index {store}", str(error).splitlines()[0], _REMEDY) from error
         about = json.loads(self.table.schema.metadata[b"ndvr"])
         self.name, self.gone, self.level = name, frozenset(gone), int(about["level"])
         self.boxes = np.array(about["boxes"], np.float32).reshape(-1, 4)  # (B, 4), see ndvr.models.keys.Keys
@@ -135,9 +138,20 @@ class Segment:
         return [self.videos[n] for n in alive], coded.at((start[row] + window)[kept])
 
 
+def _source(store: Store, path: str) -> pa.NativeFile:
+    return store.open(path) if store.remote else pa.memory_map(str(store.folder / path))
+
+
 def _open(store: Store, path: str) -> pa.Table:
-    source = store.open(path) if store.remote else pa.memory_map(str(store.folder / path))
-    return pa.ipc.open_file(source).read_all()
+    return pa.ipc.open_file(_source(store, path)).read_all()
+
+
+def _name_of(table: pa.Buffer, lists: pa.Buffer, rows: pa.Table) -> str:
+    """Name a segment by the bytes of its files; of its videos by what is in them."""
+    digest = hashlib.sha256(table)
+    digest.update(lists)
+    digest.update(json.dumps(rows.to_pylist()).encode())
+    return digest.hexdigest()[:16]
 
 
 def _bytes_of(column: pa.ChunkedArray) -> np.ndarray:
@@ -169,6 +183,7 @@ class IndexFiles:
 
     def __init__(self, root: str | Store):
         self.store = Store(root)
+        self._checked: set[str] = set()  # segments that are as they were written
 
     @property
     def exists(self) -> bool:
@@ -177,11 +192,9 @@ class IndexFiles:
     def about(self) -> dict[str, Any]:
         """What was written by `create`."""
         try:
-            about = self.store.read_json(ABOUT)
+            about = read_sealed_json(self.store, ABOUT, remedy=_REMEDY)
         except FileNotFoundError:
             raise FileNotFoundError(f"no index at {self.store}; `ndvr index LIBRARY` makes one") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.store} is not an index: {error}") from error
         if (written := about.get("format")) != FORMAT:
             raise ValueError(
                 f"the index {self.store} has format {written!r}, this version reads {FORMAT!r}; "
@@ -190,16 +203,28 @@ class IndexFiles:
         return about
 
     def create(self, about: dict[str, Any]) -> None:
-        self.store.write_json(ABOUT, about | {"format": FORMAT})
+        self.store.write_json(ABOUT, seal_json(about | {"format": FORMAT}))
 
     def snapshot(self) -> Snapshot:
         """The one that holds now."""
         names = self.store.names(SNAPSHOTS)
-        return Snapshot(**self.store.read_json(f"{SNAPSHOTS}/{names[-1]}")) if names else Snapshot()
+        if not names:
+            return Snapshot()
+        return Snapshot(**read_sealed_json(self.store, f"{SNAPSHOTS}/{names[-1]}", remedy=_REMEDY))
+
+    def drop_unreadable(self) -> None:
+        """Forget an index that is damaged, or of another format: it is made anew."""
+        try:
+            self.about()
+            self.open(self.snapshot())
+        except FileNotFoundError:
+            return
+        except (ValueError, TypeError):
+            self.store.remove(ABOUT, *(f"{SNAPSHOTS}/{name}" for name in self.store.names(SNAPSHOTS)))
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make it the one that holds."""
-        self.store.write_json(snapshot.name, asdict(snapshot))
+        self.store.write_json(snapshot.name, seal_json(asdict(snapshot)))
 
     def write_segment(self, videos: Sequence[IndexedVideo], keys: Coded, *, level: int) -> str:
         """Write videos with their keys; the name depends on nothing but these, in their order.
@@ -220,18 +245,26 @@ class IndexFiles:
         of_lists = pa.table({"centroid": _binary(lists.centroids), "keys": pa.array(np.diff(lists.starts))})
         rows = pa.Table.from_pylist([asdict(video) for video in videos], VIDEOS)
         data, data_of_lists = _file(table), _file(of_lists)
-        digest = hashlib.sha256(data)
-        digest.update(data_of_lists)
-        digest.update(json.dumps(rows.to_pylist()).encode())
-        name = digest.hexdigest()[:16]
+        name = _name_of(data, data_of_lists, rows)
         self.store.write_parquet(f"{SEGMENTS}/{name}.parquet", rows, compression="zstd")
         self.store.write(f"{SEGMENTS}/{name}.lists", data_of_lists)
         self.store.write(f"{SEGMENTS}/{name}.arrow", data)
         return name
 
     def open(self, snapshot: Snapshot) -> list[Segment]:
-        """The segments that count."""
-        return [Segment(self.store, name, snapshot.gone.get(name, ())) for name in snapshot.segments]
+        """The segments that count. Damaged when one is not as it was written."""
+        segments = [Segment(self.store, name, snapshot.gone.get(name, ())) for name in snapshot.segments]
+        for segment in segments:
+            if segment.name not in self._checked:
+                self._check(segment)
+                self._checked.add(segment.name)
+        return segments
+
+    def _check(self, segment: Segment) -> None:
+        """Read a segment whole: a changed byte would lose candidates, and what is not found would count as not seen."""
+        data, lists = (_source(self.store, f"{SEGMENTS}/{segment.name}.{kind}") for kind in ("arrow", "lists"))
+        if _name_of(data.read_buffer(), lists.read_buffer(), segment.rows) != segment.name:
+            raise Damaged(f"segment {segment.name} of the index {self.store}", "its bytes have changed", _REMEDY)
 
     def clear(self, snapshot: Snapshot) -> list[str]:
         """Remove what neither this snapshot nor the one before it names; returns what was removed."""
@@ -240,7 +273,7 @@ class IndexFiles:
         earlier = [name for name in self.store.names(SNAPSHOTS) if f"{SNAPSHOTS}/{name}" < snapshot.name]
         if earlier:  # for readers that are still at it
             kept.add(f"{SNAPSHOTS}/{earlier[-1]}")
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 named |= set(self.store.read_json(f"{SNAPSHOTS}/{earlier[-1]}")["segments"])
         stray = [f"{SNAPSHOTS}/{name}" for name in self.store.names(SNAPSHOTS)]
         stray = [name for name in stray if name not in kept]

@@ -73,6 +73,7 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False, strict
     files = opened.files
     with interruptible(), Lease(files.store, "ndvr index"):
         if again:
+            files.drop_unreadable()
             files.commit(Snapshot(number=files.snapshot().number + 1 if files.exists else 1))
         if again or not files.exists:
             files.create({"config": opened.config, "method": opened.setting.method, "library": str(opened.library)})
