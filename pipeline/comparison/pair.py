@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.features.embed import Embed
+from ndvr.operators.index.kinds import WORDS, Kind, Stretch, covered, hop_s, is_setting, kind_of, layer, stretches
+from ndvr.operators.index.lines import find_lines
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_whole
 from ndvr.operators.video.decode import Decode, Job
@@ -18,6 +20,11 @@ from ndvr.pipeline.settings import Setting, choose_one
 
 if TYPE_CHECKING:
     from ndvr.models.method import Model
+
+_SAYS: dict[str, str] = {
+    "setting": ": both show one background or template, and what moves before it differs; no copy, whatever the score",
+    "shared": ": they have a part in common, and neither is mostly in the other",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +41,38 @@ class PairResult:
     range: tuple[float, float]
     windows: tuple[int, int]
     identical: bool  # the same bytes
+    kind: Kind | None = (
+        None  # of a in b, as `ndvr search` calls it; None below a half of the range, or where nothing tells
+    )
+    a_covered: float = 0.0  # share of a that the segments cover
+    b_covered: float = 0.0
+    segments: tuple[Stretch, ...] = ()
     plot: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Make one flat object for programs."""
-        return {**vars(self), "range": list(self.range), "windows": list(self.windows)}
+        segments = [asdict(stretch) for stretch in self.segments]
+        return {**vars(self), "range": list(self.range), "windows": list(self.windows), "segments": segments}
 
     def _repr_html_(self) -> str:
         return as_html(self.text())
 
     def text(self) -> str:
-        """Write one to five lines for people."""
+        """Write one to seven lines for people."""
         low, high = self.range
         lines = ["identical: the same bytes (SHA-256)"] if self.identical else []
         lines += [] if self.trained else ["WARNING: untrained (random) weights; this score means nothing."]
         lines.append(f"{self.score:.4f}  {self.a} in {self.b}  ({self.method}; {low:g} unrelated .. {high:g} the same)")
         if abs(self.score - self.score_reversed) > 1e-5:
             lines.append(f"{self.score_reversed:.4f}  {self.b} in {self.a}")
+        if self.kind:
+            lines.append(f"{WORDS[self.kind]}{_SAYS.get(self.kind, '')}")
+        if self.segments and self.kind != "setting":
+            where = ", ".join(
+                f"{s.q_start_s:.1f}-{s.q_end_s:.1f} s of a at {s.v_start_s:.1f}-{s.v_end_s:.1f} s of b"
+                for s in self.segments[:3]
+            )
+            lines.append(f"{where}: {self.a_covered:.0%} of a, {self.b_covered:.0%} of b")
         if self.plot:
             lines.append(f"picture: {self.plot}")
         return "\n".join(lines)
@@ -77,22 +99,41 @@ def compare(
     model = setting.load("cpu", "embed", "similarity")
     times, features, contents = _extract([str(a), str(b)], setting, model, decoder)
     signatures = [model.signature(array) for array in features]
+    score = model.similarity(*signatures)
     result = PairResult(
         a=str(a),
         b=str(b),
         method=method,
         weights=model.weights,
         trained=model.trained,
-        score=model.similarity(*signatures),
+        score=score,
         score_reversed=model.similarity(*signatures[::-1]),
         range=model.card.range,
         windows=(len(times[0]), len(times[1])),
         identical=contents[0] == contents[1],
+        **_named(model, signatures, times, score),
         plot=str(plot) if plot else None,
     )
     if plot:
         _plot(Path(plot), model.matrix(*signatures), result, times)
     return result
+
+
+def _named(model: Model, signatures: list[Any], times: list[np.ndarray], score: float) -> dict[str, Any]:
+    """What the two have to do with each other, and when they show the same, where their score is that of a match."""
+    low, high = model.card.range
+    if model.compact or score < (low + high) / 2:
+        return {}
+    matrix = model.judge(*signatures).matrix
+    lines = find_lines(matrix)
+    if not lines:
+        return {}
+    segments = stretches(lines, *times)
+    lengths = (len(times[0]) * hop_s(times[0]), len(times[1]) * hop_s(times[1]))
+    cover = covered(segments, *lengths)
+    own = (layer(model.own_matrix(signatures[0])), layer(model.own_matrix(signatures[1])))
+    kind = kind_of(cover, lengths, setting=is_setting(matrix, lines, own))
+    return {"kind": kind, "a_covered": cover[0], "b_covered": cover[1], "segments": tuple(segments)}
 
 
 def _extract(
