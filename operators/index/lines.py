@@ -23,6 +23,9 @@ _MOST_LINES = 24
 _PEAKS = 4  # cells of each row and each column that vote
 _TRIED = 6  # lines that are followed cell by cell
 _JITTER = 0.03  # what it costs to look one window beside the line
+_SHIFTS = np.array([0.0, -0.5, 0.5, -1.0, 1.0])  # windows, of a line that is followed
+_SLOPES = np.array([sign * speed for sign in (1.0, -1.0) for speed in SPEEDS])
+_PRIORS = np.where(_SLOPES == 1.0, 1.0, np.where(_SLOPES > 0, 0.9, 0.85))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,22 +83,25 @@ def _best_line(gains: np.ndarray, matrix: np.ndarray) -> Line | None:
     rows, columns = _peaks(gains)
     if not len(rows):
         return None
-    weight = gains[rows, columns].astype(np.float64)
-    tried = []
-    for sign in (1.0, -1.0):
-        for speed in SPEEDS:
-            slope = sign * speed
-            offset = columns - slope * rows
-            low = np.floor(offset.min()) - 1
-            counts = np.bincount(np.round(offset - low).astype(np.int64), weight)
-            votes = np.convolve(counts, (0.5, 1.0, 0.5), "same")
-            at = int(votes.argmax())
-            prior = 1.0 if slope == 1.0 else 0.9 if slope > 0 else 0.85
-            tried.append((votes[at] * prior, slope, at + low))
-    tried.sort(reverse=True)
-    lines = [_follow(gains, matrix, slope, offset) for _, slope, offset in tried[:_TRIED]]
-    best = max((line for line in lines if line is not None), key=lambda line: line[0], default=None)
-    return None if best is None else _refined(gains, matrix, best)
+    wide = _widened(gains)
+    found = [run for run in _follow(wide, *_proposed(rows, columns, gains[rows, columns])) if run is not None]
+    return _refined(wide, gains, matrix, max(found, key=lambda run: run[0])) if found else None
+
+
+def _proposed(rows: np.ndarray, columns: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and offsets (L,) of the lines that most cells (P,), by weight, vote for: the best of each slope."""
+    offset = columns - _SLOPES[:, None] * rows  # (S, P)
+    low = np.floor(offset.min(1)) - 1
+    place = np.round(offset - low[:, None]).astype(np.int64)
+    n = int(place.max()) + 2
+    place += n * np.arange(len(_SLOPES))[:, None]
+    counts = np.bincount(place.ravel(), np.tile(weight.astype(np.float64), len(_SLOPES)), n * len(_SLOPES))
+    votes = counts.reshape(len(_SLOPES), n)
+    votes = votes + 0.5 * (np.roll(votes, 1, 1) + np.roll(votes, -1, 1))  # the outer ones are empty
+    at = votes.argmax(1)
+    strength = votes[np.arange(len(at)), at] * _PRIORS
+    best = np.lexsort((at + low, _SLOPES, strength))[::-1][:_TRIED]
+    return _SLOPES[best], (at + low)[best]
 
 
 def _peaks(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,38 +121,44 @@ def _peaks(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _Run = tuple[float, float, float, int, int]  # gain with the prior, slope, offset, first and last row
 
 
-def _follow(gains: np.ndarray, matrix: np.ndarray, slope: float, offset: float) -> _Run | None:
-    """The run with the largest sum along a line, over small shifts of it."""
-    best: _Run | None = None
-    prior = 1.0 if slope == 1.0 else 0.97 if slope > 0 else 0.93
-    i = np.arange(gains.shape[0])
-    for shift in (0.0, -0.5, 0.5, -1.0, 1.0):
-        cells = _along(gains, i, slope * i + offset + shift).astype(np.float64)
-        total = np.concatenate([[0.0], np.cumsum(cells)])
-        low = np.minimum.accumulate(total[:-1])
-        rise = total[1:] - low
-        last = int(rise.argmax())
-        if rise[last] <= 0:
-            continue
-        first = int(np.flatnonzero(total[: last + 1] == low[last])[-1])
-        if best is None or rise[last] * prior > best[0] + 1e-6:
-            best = (float(rise[last]) * prior, slope, offset + shift, first, last)
-    return best
+def _follow(wide: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> list[_Run | None]:
+    """The run with the largest sum along each of (L,) lines, over small shifts of it."""
+    i = np.arange(len(wide))
+    cells = _along(wide, i, slopes[:, None, None] * i + offsets[:, None, None] + _SHIFTS[:, None])
+    total = np.zeros((*cells.shape[:2], len(i) + 1))
+    np.cumsum(cells, 2, out=total[..., 1:], dtype=np.float64)
+    low = np.minimum.accumulate(total[..., :-1], 2)
+    rise = total[..., 1:] - low
+    last = rise.argmax(2)
+    rises = np.take_along_axis(rise, last[..., None], 2)[..., 0]
+    runs: list[_Run | None] = []
+    for line, (slope, offset) in enumerate(zip(slopes.tolist(), offsets.tolist())):
+        prior = 1.0 if slope == 1.0 else 0.97 if slope > 0 else 0.93
+        best: _Run | None = None
+        for k, shift in enumerate(_SHIFTS.tolist()):
+            gain, end = float(rises[line, k]), int(last[line, k])
+            if gain > 0 and (best is None or gain * prior > best[0] + 1e-6):
+                first = int(np.flatnonzero(total[line, k, : end + 1] == low[line, k, end])[-1])
+                best = (gain * prior, slope, offset + shift, first, end)
+        runs.append(best)
+    return runs
 
 
-def _along(gains: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """The cells on a line, or a little less of the better neighbour; outside of the matrix far below."""
-    width = gains.shape[1]
-    middle = np.round(j).astype(np.int64)
-    outside = (j < -0.75) | (j > width - 0.25)
-    sides = [
-        np.where((middle + d >= 0) & (middle + d < width), gains[i, np.clip(middle + d, 0, width - 1)] - cost, -1.0)
-        for d, cost in ((0, 0.0), (-1, _JITTER), (1, _JITTER))
-    ]
-    return np.where(outside, -100.0, np.maximum.reduce(sides))
+def _widened(cells: np.ndarray) -> np.ndarray:
+    """Each cell (T, U), or a little less of the better neighbour, with a column more on both sides: (T, U + 2)."""
+    wide = np.full((len(cells), cells.shape[1] + 4), -1.0, np.float32)
+    wide[:, 2:-2] = cells
+    return np.maximum(wide[:, 1:-1], np.maximum(wide[:, :-2], wide[:, 2:]) - np.float32(_JITTER))
 
 
-def _refined(gains: np.ndarray, matrix: np.ndarray, run: _Run) -> Line:
+def _along(wide: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """What `_widened` has at rows i and columns j; outside of the matrix far below."""
+    width = wide.shape[1] - 2
+    cells = wide[i, np.clip(np.round(j).astype(np.int64) + 1, 0, width + 1)]
+    return np.where((j < -0.75) | (j > width - 0.25), np.float32(-100.0), cells)
+
+
+def _refined(wide: np.ndarray, gains: np.ndarray, matrix: np.ndarray, run: _Run) -> Line:
     """Its slope and offset fitted to the cells that agree most, and followed again."""
     _, slope, offset, first, last = run
     i = np.arange(first, last + 1)
@@ -165,14 +177,15 @@ def _refined(gains: np.ndarray, matrix: np.ndarray, run: _Run) -> Line:
         # Where moments hardly differ the fit leans to slower lines; people choose round speeds.
         common = sorted(_COMMON_SPEEDS, key=lambda speed: abs(np.log(speed / abs(slope))))[:2]
         runs = [(run[0] * 0.9, run)]
-        for tried, weigh in ((fitted, 1.0), *((float(np.sign(slope)) * speed, 1.02) for speed in common)):
-            if 0.4 < abs(tried) < 2.5 and tried * slope > 0:
-                again = _follow(gains, matrix, tried, float(middle - tried * centre))
-                runs += [(again[0] * weigh, again)] if again is not None else []
+        weighed = [(fitted, 1.0), *((float(np.sign(slope)) * speed, 1.02) for speed in common)]
+        weighed = [(tried, weigh) for tried, weigh in weighed if 0.4 < abs(tried) < 2.5 and tried * slope > 0]
+        slopes = np.array([tried for tried, _ in weighed])
+        again = _follow(wide, slopes, float(middle) - slopes * float(centre))
+        runs += [(each[0] * weigh, each) for each, (_, weigh) in zip(again, weighed) if each is not None]
         _, slope, offset, first, last = max(runs, key=lambda each: each[0])[1]
     i = np.arange(first, last + 1)
     j = np.clip(slope * i + offset, 0, gains.shape[1] - 1)
-    gain = float(np.maximum(_along(gains, i, j), -1.0).sum())
-    agreement = float(np.maximum(_along(matrix, i, j), 0).mean())
+    gain = float(np.maximum(_along(wide, i, j), -1.0).sum())
+    agreement = float(np.maximum(_along(_widened(matrix[first : last + 1]), i - first, j), 0).mean())
     begin, end = round(float(j[0]), 4), round(float(j[-1]), 4)
     return Line(first=first, last=last, begin=begin, end=end, agreement=agreement, gain=gain)
