@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.storage.sealed import store_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import read_table, visible
 
 FOLDER = "decisions"
 _MOST_FILES = 64  # more are folded into one
+_REMEDY = "take it from a backup, or remove it: what it says of pairs is then not known"
 _TRIES = 5  # to read files that somebody folds at this moment
 
 # same, different: whether the pair is a match. keep: a is kept where one of the two is to go. note: its text counts.
@@ -291,12 +292,12 @@ class DecisionLog:
 
     def _write(self, name: str, decisions: Sequence[Decision]) -> None:
         rows = [{name: getattr(row, name) for name in SCHEMA.names} for row in decisions]
-        self.store.write_parquet(f"{FOLDER}/{name}", pa.Table.from_pylist(rows, SCHEMA), compression="zstd")
+        store_table(self.store, f"{FOLDER}/{name}", pa.Table.from_pylist(rows, SCHEMA))
 
     def _rows(self, names: Sequence[str]) -> list[Decision]:
         for _ in range(_TRIES):
             try:
-                tables = [pq.read_table(self.store.open(f"{FOLDER}/{name}"), schema=SCHEMA) for name in names]
+                tables = [stored_table(self.store, f"{FOLDER}/{name}", SCHEMA, remedy=_REMEDY) for name in names]
             except FileNotFoundError:  # folded by somebody since it was listed
                 names = self._names()
             else:

@@ -189,6 +189,22 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, remedy: str 
         return SealedTable(source, path, remedy=remedy, **options).read(columns=columns).replace_schema_metadata()
 
 
+def store_table(store: Store, name: str, table: pa.Table) -> None:
+    """Write a sealed table into a store."""
+    store.write(name, seal_table(table, compression="zstd"))
+
+
+def stored_table(store: Store, name: str, schema: pa.Schema, *, remedy: str = "") -> pa.Table:
+    """Read a table of a store in these columns, null where it was written before there was such a column."""
+    with store.open(name) as source:
+        found = SealedTable(source, f"{store}/{name}", remedy=remedy).read()
+    there = set(found.column_names)
+    columns = [
+        found[each.name].cast(each.type) if each.name in there else pa.nulls(len(found), each.type) for each in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def is_intact(path: Path) -> bool:
     """Tell whether a table, or an array that `save_array` wrote, is there and as it was written."""
     try:

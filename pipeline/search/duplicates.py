@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
 from ndvr.operators.library.feature_reader import lost_text
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
+from ndvr.operators.storage.sealed import store_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES
 from ndvr.pipeline.search.matcher import LEAST_SCORE
@@ -136,8 +136,8 @@ def _search_all(opened: Opened, store: Store, threshold: float, *, strict: bool,
     rows = [row for row in every if (row["video_id_a"], row["video_id_b"]) not in rejected]
     groups = group(rows, lengths)
     check(store)
-    store.write_parquet("pairs.parquet", pa.Table.from_pylist(rows, PAIRS), compression="zstd")
-    store.write_parquet("groups.parquet", pa.Table.from_pylist(groups, GROUPS), compression="zstd")
+    store_table(store, "pairs.parquet", pa.Table.from_pylist(rows, PAIRS))
+    store_table(store, "groups.parquet", pa.Table.from_pylist(groups, GROUPS))
     return Duplicates(
         pairs=str(store),
         method=result.method,
@@ -160,7 +160,7 @@ def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list
     there = set(videos)
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for name in searches.names("matches"):
-        for row in pq.read_table(searches.open(f"matches/{name}"), schema=MATCHES).to_pylist():
+        for row in stored_table(searches, f"matches/{name}", MATCHES).to_pylist():
             query, video = row["query_id"], row["video_id"]
             if row["score"] < threshold or query == video or not {query, video} <= there:
                 continue

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.decisions import Decisions, content_key
+from ndvr.operators.storage.sealed import store_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer, Match
 
@@ -61,7 +61,7 @@ class OutFolder:
         name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
         for kind, schema, rows in tables(answers):
             table = pa.Table.from_pylist(rows, schema)
-            self.store.write_parquet(f"{kind}/{name}.parquet", table, compression="zstd")
+            store_table(self.store, f"{kind}/{name}.parquet", table)
 
 
 def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
@@ -105,7 +105,8 @@ def respect(answers: Sequence[Answer], decisions: Decisions, contents: Mapping[s
 
 def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
     names = [name for name in store.names(kind) if name.endswith(".parquet")]
-    return [row for name in names for row in pq.read_table(store.open(f"{kind}/{name}"), schema=schema).to_pylist()]
+    remedy = "name a new folder for OUT"
+    return [row for name in names for row in stored_table(store, f"{kind}/{name}", schema, remedy=remedy).to_pylist()]
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:

@@ -11,7 +11,7 @@ import pytest
 
 from ndvr.operators.library.decisions import Decision, DecisionLog, Decisions, from_csv
 from ndvr.operators.scores.pair_list import PairList
-from ndvr.operators.storage.sealed import write_table
+from ndvr.operators.storage.sealed import Damaged, write_table
 from ndvr.operators.storage.store import Store
 
 
@@ -96,3 +96,16 @@ def test_rejected_pairs_leave_a_list_of_pairs_before_the_best_are_chosen(tmp_pat
     best = PairList(["a", "b", "c"], rejected=[("b", "a"), ("a", "unknown")]).read([part], top_k=1)
     assert (best.n_rejected, best.score.tolist()) == (1, pytest.approx([0.8, 0.7]))
     assert best.families() == [["a", "b", "c"]]
+
+
+def test_no_changed_byte_of_a_decision_counts(tmp_path):
+    log = DecisionLog(Store(tmp_path))
+    log.append([Decision.now(verdict="different", a_content="a", b_content="b", who="me")])
+    (path,) = (tmp_path / "decisions").iterdir()
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 37):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(Damaged, match="decisions/"):
+            log.read()
+    path.write_bytes(whole)
+    assert log.read().verdict("a", "b") == "different"
