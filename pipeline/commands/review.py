@@ -41,7 +41,7 @@ def decide(
     import_from: str | None,
     as_json: bool,
 ) -> None:
-    """Say of two videos whether they are a match; LIBRARY remembers it.
+    """Say whether two videos are a match; LIBRARY remembers it.
 
     A and B are ids of LIBRARY, files, or queries of --matches. same: they are a match; different: they are none, and
     `search`, `dedupe`, `report` and `review` leave the pair out from now on; keep: A, where one of the two is to go;
@@ -90,8 +90,10 @@ def _export(library: str, place: str) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, help="0: any that is free.")
 @click.option("--host", default="127.0.0.1", help="Where to listen; anything but this machine is reached by others.")
 @click.option("--who", metavar="NAME", help="Who decides, unless the page says otherwise. Default: this user.")
-@click.option("--plan", type=PATH, metavar="FILE.csv", help="Do not serve: write which video of each group to keep.")
-@click.option("--keep", metavar="RULE,...", help=f"Rules of --plan, in order: {', '.join(KEEP)}.")
+@click.option(
+    "--write-plan", "plan", type=PATH, metavar="FILE.csv", help="Do not serve: write which video of each group to keep."
+)
+@click.option("--keep", metavar="RULE,...", help=f"Rules of --write-plan, in order: {', '.join(KEEP)}.")
 @json_option
 def review(
     library: str,
@@ -104,7 +106,7 @@ def review(
     keep: str | None,
     as_json: bool,
 ) -> None:
-    """Look at pairs in a browser and decide: two players side by side, on this machine.
+    """Look at pairs in a browser and decide: two players side by side.
 
     Prints the address, which holds a token: only who has it gets in. Ctrl-C ends. MATCHES is of `ndvr search --out`,
     PAIRS of `ndvr dedupe`, SCORES of `ndvr similarity`; without them, what was decided is shown, and searches can be
@@ -114,7 +116,7 @@ def review(
         _write_plan(library, found, plan, keep, as_json=as_json)
         return
     if keep:
-        raise click.UsageError("--keep goes with --plan; the page has the rules in its groups")
+        raise click.UsageError("--keep goes with --write-plan; the page has the rules in its groups")
 
     from ndvr.operators.library.decisions import this_user
     from ndvr.operators.library.library import Library
@@ -141,7 +143,7 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
     from ndvr.pipeline.review.pairs import read_found
 
     if not found:
-        raise click.UsageError("--plan needs PAIRS, a folder that `ndvr dedupe` wrote")
+        raise click.UsageError("--write-plan needs PAIRS, a folder that `ndvr dedupe` wrote")
     wanted = tuple(keep.split(",")) if keep else rules.DEFAULT
     if strange := [rule for rule in wanted if rule not in rules.RULES]:
         raise ValueError(f"unknown rule {strange[0]!r}; choose among {', '.join(rules.RULES)}")

@@ -128,7 +128,7 @@ def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_
 @to_option
 @json_option
 def common(library: str, as_json: bool, **settings: Any) -> None:
-    """List what many videos of LIBRARY show: intros, cards, logos, test pictures.
+    """List what many videos of LIBRARY show: intros, cards, logos.
 
     Learned from the index of LIBRARY as it is. Videos of which one is mostly shown by the other are copies and do not
     count; of what is black or flat nothing is known.

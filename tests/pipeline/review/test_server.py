@@ -341,7 +341,7 @@ def test_a_plan_is_a_table_and_deletes_nothing(folder, tmp_path):
         "review",
         str(folder / "library"),
         str(folder / "pairs"),
-        "--plan",
+        "--write-plan",
         str(table),
         "--keep",
         "longest,oldest",
