@@ -125,7 +125,7 @@ class Commands(click.Group):
 def main(traceback: bool) -> None:
     """Have we seen this video before? Near-duplicate video retrieval at scale, by picture and by sound.
 
-    Typical use: extract features of a collection once, add new videos every day, search it.
+    Typical use: extract features once, add new videos every day, search.
 
     \b
       ndvr extract ./videos library/

@@ -26,7 +26,7 @@ from ndvr.pipeline.commands.options import (
 @click.option("--failures", is_flag=True, help="List failed and skipped videos with the reason.")
 @click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
 @click.option("--runs", is_flag=True, help="The extractions that wrote into it, and what bounded the last of them.")
-@click.option("--index", "indexes", is_flag=True, help="Its indexes: videos, segments, bytes, how sure scores are.")
+@click.option("--indexes", is_flag=True, help="Its indexes: videos, segments, bytes, how sure scores are.")
 @click.option("--to", type=PATH, metavar="FOLDER", help="With --index: where the index is. Default: LIBRARY/index.")
 @json_option
 def show(library: str, failures: bool, as_list: bool, runs: bool, indexes: bool, to: str | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the indexes of a library hold: `ndvr show LIBRARY --index`."""
+"""What the indexes of a library hold: `ndvr show LIBRARY --indexes`."""
 
 from __future__ import annotations
 
