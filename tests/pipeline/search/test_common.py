@@ -62,15 +62,15 @@ def test_an_index_says_what_it_holds(series):
     assert (view.videos, view.without_keys, view.gone, view.up_to_date) == (8, 1, 0, True)
     assert view.segments == {0: 1}
     assert view.seconds == pytest.approx(73, abs=1)
-    shown = run("show", series, "--index").output
+    shown = run("show", series, "--indexes").output
     assert "8 videos (1 too dark or flat to be looked up, 0 gone)" in shown
     assert "sureness: assumed from other videos" in shown or "sureness: fitted to" in shown
-    assert json.loads(run("show", series, "--index", "--json").output)[0]["keys"] == view.keys
+    assert json.loads(run("show", series, "--indexes", "--json").output)[0]["keys"] == view.keys
 
 
 def test_a_library_without_an_index_is_one_sentence(films, tmp_path):
     library = clips.extract(tmp_path / "library", {"a": clips.clip(tmp_path / "a.mp4", films["film0"][:16])})
-    for command in (("common", library), ("show", library, "--index")):
+    for command in (("common", library), ("show", library, "--indexes")):
         done = run(*command)
         assert done.exit_code == 2
         assert done.output.strip() == f"Error: {library} has no index; `ndvr index {library}` makes it"
