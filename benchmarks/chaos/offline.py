@@ -177,7 +177,7 @@ class Counts:
     """What happened. `wrong` has a sentence for everything that must not be."""
 
     strikes: Counter[tuple[str, str]] = field(default_factory=Counter)  # by command, and how
-    late: int = 0  # the command had ended before it was struck
+    late: int = 0  # the command had ended before it was struck; not counted as a strike
     stopped: int = 0  # it told in a sentence that the disk was full
     wrong: list[str] = field(default_factory=list)
 
@@ -258,7 +258,9 @@ class Striker:
                 self._wrong(name, f"after a strike, {strangers[0]} is another")
             if ended:
                 break
+        began = time.monotonic()
         how, answer = forked(lambda: command.run(place), self.folder / "answer")
+        self._seconds[name] = min(self._seconds[name], time.monotonic() - began)  # other programs may have slowed it
         if how != "done":
             self._wrong(name, f"in peace, it {how}: {answer}")
         how, there = forked(lambda: held(place), self.folder / "answer")
@@ -280,7 +282,7 @@ class Striker:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
         outcome, answer = forked(lambda: command.run(place), self.folder / "answer", strike=strike)
-        self.counts.strikes[name, how] += 1
+        self.counts.strikes[name, how] += outcome != "done"
         self.counts.late += outcome == "done"
         self.counts.stopped += outcome == "told"
         if outcome == "failed" or (outcome == "told" and how == "killed"):
@@ -291,14 +293,16 @@ class Striker:
         self.counts.wrong.append(f"{name}: {what}")
 
 
-def strike_all(strikes: int, seed: int = 0) -> Counts:
-    """Strike the commands in turn, so many times in all."""
+def strike_all(strikes: int, seed: int = 0, *, progress: bool = False) -> Counts:
+    """Strike the commands in turn, so many times in all; `progress` says on stderr how far it is."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
         striker, number = Striker(folder, seed), 0
         while striker.counts.strikes.total() < strikes:
             striker.round(list(COMMANDS)[number % len(COMMANDS)])
             number += 1
+            if progress:
+                click.echo(f"{striker.counts.strikes.total()}, wrong {len(striker.counts.wrong)}", err=True)
         return striker.counts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -311,7 +315,7 @@ def strike_all(strikes: int, seed: int = 0) -> Counts:
 def main(strikes: int, seed: int, out: Path | None) -> None:
     """Print a table and write JSON. Exit code 1 when anything was lost, other than it ought to be, or not told."""
     began = time.monotonic()
-    counts = strike_all(strikes, seed)
+    counts = strike_all(strikes, seed, progress=True)
     click.echo("| command | " + " | ".join(HOW) + " |\n| --- |" + " ---: |" * len(HOW))
     for name in COMMANDS:
         click.echo(f"| {name} | " + " | ".join(str(counts.strikes[name, how]) for how in HOW) + " |")
