@@ -28,7 +28,9 @@ def library(folder, lengths: dict[str, int], *, method: str = "csl3d", **setting
     only = {"c3dhash": 1}.get(method)
     arrays = {video_id: drifting(only or n, seeds[video_id], method) for video_id, n in lengths.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = hdf5(folder.parent / f"{folder.name}-{min(lengths)}.hdf5", arrays)
+    path = hdf5(
+        folder.parent / f"{folder.name}.hdf5", arrays
+    )  # one file, written anew: a video of another would be another
     assert imported(path, folder, method=method, **settings).failed == {}
     return folder
 

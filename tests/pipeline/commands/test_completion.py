@@ -42,7 +42,7 @@ def test_methods(folder, line):
 
 
 def test_methods_as_an_argument_and_as_a_proposer(folder):
-    assert completions("ndvr", "methods", "s", folder=folder) == ["s2vs"]
+    assert completions("ndvr", "methods", "s2", folder=folder) == ["s2vs"]
     assert completions("ndvr", "similarity", "a", "b", "c", "--propose", "tc", folder=folder) == ["tca"]
 
 
