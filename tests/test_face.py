@@ -61,6 +61,7 @@ def test_python_m_ndvr_is_the_command():
     assert run_python("-m", "ndvr", "--help").startswith("Usage: ndvr [OPTIONS] COMMAND")
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_the_face_its_version_and_the_mark_of_typed_packages(tmp_path):
     """From a copy, as a build leaves files in the folder it builds from."""
     source = tmp_path / "source"

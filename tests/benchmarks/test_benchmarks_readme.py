@@ -17,6 +17,7 @@ README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 MODULES = sorted(set(re.findall(r"^python -m (ndvr\.benchmarks\.[\w.]+)", README, re.MULTILINE)))
 
 
+@pytest.mark.slow
 def test_the_dataset_of_the_page_is_added_by_its_file_alone(tmp_path):
     built = build_package(tmp_path)
     example = re.search(r"```python\n# benchmarks/(datasets/\w+\.py)\n(.*?)```", README, re.DOTALL)

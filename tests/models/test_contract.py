@@ -31,6 +31,7 @@ def test_published_files_name_their_address(name):
         assert file.sha256 is None or len(file.sha256) == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_features_that_are_not_finite_never_reach_a_score(name):
     model = loaded(name, ("similarity",))
@@ -39,6 +40,7 @@ def test_features_that_are_not_finite_never_reach_a_score(name):
             model.signature(np.full((4, *model.feature_shape), np.nan, np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_features_of_nothing_but_zeros_give_a_score(name):
     model = loaded(name, ("similarity",))
@@ -66,6 +68,7 @@ def test_features_have_the_shape_and_type_on_the_card(model):
     assert features.dtype == (np.uint8 if model.card.feature_dtype == "uint8" else np.float32)
 
 
+@pytest.mark.slow
 def test_no_windows_give_no_features(model):
     assert model.embed(windows_of(model, 1)[:0]).shape == (0, *model.feature_shape)
 
@@ -79,16 +82,19 @@ def test_a_feature_depends_on_its_window_only(model):
     np.testing.assert_allclose(together, alone, atol=2e-5 * max(1.0, np.abs(alone).max()))
 
 
+@pytest.mark.slow
 def test_windows_of_another_shape_are_refused_naming_both(model):
     with pytest.raises(ValueError, match=f"{model.name} expects windows of shape"):
         model.embed(np.zeros((2, 5, 5, 3), model.view.window_dtype))
 
 
+@pytest.mark.slow
 def test_features_of_another_width_are_refused_naming_both(model):
     with pytest.raises(ValueError, match=f"{model.name} expects features of shape"):
         model.signature(np.zeros((2, 7), np.float32))
 
 
+@pytest.mark.slow
 def test_scores_are_finite_and_in_range_for_every_length(model):
     signatures = [signature_of(model, count, seed=count) for count in (1, 2, 3, 5, 9)]
     low, high = model.card.range
@@ -98,6 +104,7 @@ def test_scores_are_finite_and_in_range_for_every_length(model):
         assert (scores >= low - 1e-5).all() and (scores <= high + 1e-5).all()
 
 
+@pytest.mark.slow
 def test_batched_scores_equal_those_one_by_one(model):
     targets = [signature_of(model, count, seed=count) for count in (1, 7, 4, 12, 4)]
     query = signature_of(model, 6, seed=4)
@@ -113,6 +120,7 @@ def symmetric_ways(name: str) -> list[tuple[str, dict]]:
     return [(name, options) for options in ([{}] if card.symmetric else card.symmetric_if)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [way for name in METHODS for way in symmetric_ways(name)])
 def test_a_method_that_says_so_is_symmetric(name, options):
     model = loaded(name, ("similarity",), **options)
@@ -126,6 +134,7 @@ def test_a_method_that_does_not_say_so_is_not_symmetric(name):
     assert model.symmetric == (difference_between_directions(model) < 1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_selector_high_scores_are_urgent_and_scores_keep_their_scale(model):
     signatures = [signature_of(model, count, seed=count) for count in (4, 9)]
     scores = model.score_matrix(signatures, signatures)

@@ -119,6 +119,7 @@ def test_weights_that_cannot_be_fetched_name_file_address_and_place(monkeypatch,
         files.resolve(None, card.weights, cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_without_a_checksum_nothing_is_fetched_by_http_unless_it_is_trusted(site, tmp_path):
     with pytest.raises(files.WeightsError, match="refused: it has no checksum, .* fetch it yourself .* put it at"):
         files.fetch(file_at(site, sha256=None), cache=tmp_path)
@@ -284,6 +285,7 @@ def test_unknown_names_list_the_known_ones():
         load("random:x")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_pca_says_what_one_holds(tmp_path):
     torch.save({"mean": torch.zeros(3840)}, tmp_path / "pca.pth")
     backbone = models.load("s2vs", "random:1", parts=("embed",)).network("embed").state_dict()

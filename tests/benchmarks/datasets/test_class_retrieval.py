@@ -217,6 +217,7 @@ def test_the_lowest_top_k_is_not_always_the_worst_order():
     assert top_average_precision_ends(above, at_least, 3) == pytest.approx(((1 + 2 / 3) / 2, 1.0))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6), st.integers(1, 8))
 def test_ends_of_the_top_k_are_those_of_all_orders(ranking, k):

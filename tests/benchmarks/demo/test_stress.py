@@ -13,6 +13,8 @@ from ndvr.benchmarks.demo.stress import stress
 from ndvr.operators.media.clip import read_clip
 from ndvr.pipeline.cli import main
 
+pytestmark = pytest.mark.slow
+
 EASY = ("mirrored", "trimmed to", "re-encoded")
 
 

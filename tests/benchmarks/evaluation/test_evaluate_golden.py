@@ -69,6 +69,7 @@ def fivr(recipes, tmp_path_factory):
     return Fivr5k(recipes, tmp_path_factory.mktemp("fivr"))
 
 
+@pytest.mark.slow
 def test_fivr_5k_dense(fivr):
     tasks = run(fivr.write("dense", fivr.scores), "fivr-5k", "--hard")
     check({name: task for name, task in tasks.items() if "DA" not in name}, fivr.cases["dense"]["s2vs"])
@@ -84,6 +85,7 @@ def test_fivr_5k_audio(fivr):
     check(run(scores, "fivr-5k", "--hard", "--task=DAVR", "--task=DAVR_h"), fivr.cases["dense"]["s2vs audio"])
 
 
+@pytest.mark.slow
 def test_fivr_5k_ties_in_sorted_order_and_at_both_ends(fivr, recipes):
     tied = recipes.quantised(fivr.scores)
     assert recipes.digest(tied) == fivr.golden["digest"]["ties"]
@@ -96,6 +98,7 @@ def test_fivr_5k_ties_in_sorted_order_and_at_both_ends(fivr, recipes):
         assert tasks[name]["map_high"] == pytest.approx(ends["best"], abs=EXACT)
 
 
+@pytest.mark.slow
 def test_fivr_5k_float16_scores_that_all_tie(fivr):
     official = fivr.cases["scores rounded to float16, sorted id order"]["FIVR-200K evaluation.py"]
     scores = fivr.write("float16", fivr.scores.astype(np.float16))
@@ -104,6 +107,7 @@ def test_fivr_5k_float16_scores_that_all_tie(fivr):
     check(run(fivr.write("equal", np.full(fivr.scores.shape, 0.5)), "fivr-5k", "--convention=fivr"), official)
 
 
+@pytest.mark.slow
 def test_fivr_5k_missing_queries(fivr, recipes):
     kept = recipes.kept_queries(fivr.queries)
     rows = [fivr.queries.index(query) for query in kept]
@@ -131,12 +135,14 @@ def test_fivr_5k_missing_videos_with_and_without_their_ids(fivr):
     check(run(fivr.write("whole", fivr.scores), "fivr-5k", "--hard", "--ids", ids), beside["s2vs"])
 
 
+@pytest.mark.slow
 def test_fivr_5k_only_the_best_100_of_each_query(fivr):
     lowest = np.sort(fivr.scores, axis=1)[:, -100:-99]
     scores = fivr.write("top", np.where(fivr.scores >= lowest, fivr.scores, np.nan))
     check(run(scores, "fivr-5k", "--hard"), fivr.cases["only the 100 best of each query"]["s2vs"])
 
 
+@pytest.mark.slow
 def test_fivr_relevant_sets_are_those_of_the_label_file(fivr):
     sets = json.loads((GOLDEN / "fivr_relevant_sets.json").read_text())["versions"]
     tasks = run(fivr.write("sets", fivr.scores), "fivr-5k")

@@ -73,6 +73,7 @@ def test_a_pair_scored_in_two_parts_is_found_where_the_parts_meet(tmp_path):
 numbers = st.one_of(st.floats(-2, 2), st.integers(-3, 3).map(float), st.floats(allow_nan=False, allow_infinity=False))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(numbers, max_size=30), st.lists(numbers, min_size=1, max_size=60))
 def test_scores_are_looked_up_where_a_binary_search_would_find_them(thresholds, scores):

@@ -94,6 +94,7 @@ def test_one_query_has_no_interval():
     assert mean_interval(np.array([0.5])) is None
 
 
+@pytest.mark.slow
 def test_many_queries_are_resampled_in_pieces():
     values = np.random.default_rng(2).random(5000)
     low, high = mean_interval(values)

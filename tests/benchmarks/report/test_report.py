@@ -45,6 +45,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_loads_nothing(tmp_path, truth):
     video = str(numbered_clip(tmp_path / "o.mp4", n_frames=5))
     page = write_report(
@@ -68,6 +69,7 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path, truth):
         assert text in page
 
 
+@pytest.mark.slow
 def test_names_from_files_cannot_end_the_script_or_open_a_tag(tmp_path):
     evil = "</script><b>x.mp4"
     path = truth_file(tmp_path / "t.csv", f"{evil},o,copy,x")

@@ -179,6 +179,7 @@ def test_a_video_of_many_windows_is_counted_with_all_of_them():
     assert bytes_per_video(choose_one("c3dhash"), 1) == 512 * 4
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_command_counts_the_processes_it_starts():
     child = "import time; held = bytearray(150 << 20); time.sleep(0.6)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '{child}']); print('done')"

@@ -54,6 +54,7 @@ def test_features_of_samples_are_the_authors(model):
     np.testing.assert_allclose(model.embed(windows), GOLDEN["short_0s5/features"], atol=FEATURE_ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("video", ["r4", "r5", "r7"])
 def test_signatures_are_the_authors(video, model):
     found = model.signature(GOLDEN[f"{video}/features"])[:, 0, ::16]

@@ -119,6 +119,7 @@ def test_checksums_in_lanes_are_those_byte_by_byte(size):
     assert crc32c(data) == crc ^ 0xFFFFFFFF
 
 
+@pytest.mark.slow
 def test_what_tensorflow_wrote_is_read(tmp_path):
     found = read_bundle(official_like(tmp_path / "model"))
     assert len(found) == 11 + 2 * 9 + 2
@@ -143,6 +144,7 @@ def test_a_changed_byte_of_data_is_noticed_and_the_tensor_named(tmp_path):
         read_bundle(prefix)
 
 
+@pytest.mark.slow
 def test_a_changed_byte_of_the_index_is_noticed_wherever_it_matters(tmp_path):
     prefix = write_bundle(tmp_path / "model", TENSORS)
     path, noticed = Path(f"{prefix}.index"), 0

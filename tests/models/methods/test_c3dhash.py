@@ -81,6 +81,7 @@ def test_a_single_video_keeps_its_batch_axis(model):
     np.testing.assert_allclose(found, GOLDEN["bits48_single_clip_hash"][None], atol=ATOL)
 
 
+@pytest.mark.slow
 def test_float32_is_close_to_double_precision(model):
     found = activations_of(model, golden_c3dhash.windows(48, 16))
     np.testing.assert_allclose(found, GOLDEN["bits48_T16_hash_f64"], atol=ATOL)
@@ -188,6 +189,7 @@ def test_a_kinetics_file_with_learned_shortcuts_is_given_them(model):
         models.load("c3dhash", backbone(**learned))
 
 
+@pytest.mark.slow
 def test_what_their_loader_would_leave_as_noise_is_refused_by_name():
     lost = {key.removeprefix("module."): None for key in backbone() if ".layer4.1." in key}
     with pytest.raises(files.WeightsError, match=r"lacks layer4.1.bn1.bias, .* and 7 more; bn1.weight has shape"):

@@ -60,6 +60,7 @@ def check_trace(size: str, name: str, model) -> None:
         np.testing.assert_allclose(value, wanted, atol=atol, err_msg=what)
 
 
+@pytest.mark.slow
 def test_parameters_have_the_authors_names_and_shapes(small_weights):
     check_weights("small", small_weights)
 

@@ -80,6 +80,7 @@ def others(model):
     return [signature_of(model, tune(seed)) for seed in range(100, 106)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 def test_the_same_sound_is_found_however_it_was_changed(model, others, edit):
     source = tune(1)

@@ -51,6 +51,7 @@ def test_masked_matrices_and_cells_are_the_authors(case):
     np.testing.assert_allclose(cells.reshape(wanted.shape) * kept, wanted * kept, atol=ATOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", STUDENTS)
 def test_distillation_of_every_student_is_the_authors(student):
     head = network(*STUDENTS[student])

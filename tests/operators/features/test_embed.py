@@ -33,6 +33,7 @@ def test_features_do_not_depend_on_neighbours_their_order_or_the_number_of_threa
     assert embedded(several, one) == [together[1]]
 
 
+@pytest.mark.slow
 def test_a_piece_of_several_batches_is_the_same_alone_and_among_others():
     model = loaded("ausil", ("embed",))
     windows = windows_of(model, windows_per_batch(model) + 1)

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from ndvr.operators.index.segments import IndexFiles
 from ndvr.pipeline.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 def contents(root) -> list:
     """All that an index says."""

@@ -86,6 +86,7 @@ def first(segment, vectors, **how):
     return found[0].row if found else None
 
 
+@pytest.mark.slow
 def test_few_lists_find_what_all_keys_find(segment, monkeypatch):
     opened, vectors = segment
     rng = np.random.default_rng(2)

@@ -52,6 +52,7 @@ def test_decisions_say_how_right_sure_matches_were():
     ]
 
 
+@pytest.mark.slow
 def test_many_writers_at_once_lose_nothing_and_many_files_become_few(tmp_path):
     log = DecisionLog(Store(tmp_path))
     rows = [said(f"a{n}", "same", "b", who=f"w{n % 4}") for n in range(200)]

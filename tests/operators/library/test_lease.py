@@ -15,6 +15,8 @@ from ndvr.operators.library.fencing import LOCKS, check, revoke
 from ndvr.operators.library.lease import Lease, Locked
 from ndvr.operators.storage.store import Store
 
+pytestmark = pytest.mark.slow  # it waits for locks to grow old
+
 HOLD = """
 import sys, time
 from ndvr.operators.library.lease import Lease

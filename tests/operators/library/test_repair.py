@@ -141,6 +141,7 @@ def test_damage_is_found_mended_as_fsck_advises_and_leaves_no_trace(made, place,
     assert not any("no receipt" in line for line in json.loads(run("fsck", library, "--json", "--quiet"))["leftovers"])
 
 
+@pytest.mark.slow
 def test_nearly_every_kind_of_damage_is_found(made, tmp_path):
     silent = []
     for number, (kind, damage) in enumerate(DAMAGE.items()):

@@ -17,6 +17,7 @@ def numbers_on(jpeg, frames=6):
     return [read_number(strip[:, i * 98 : i * 98 + 96]) for i in range(frames)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2, 40])  # read through; sought
 def test_frames_are_spread_evenly_whatever_the_length(tmp_path, seconds):
     path = numbered_clip(tmp_path / "a.mp4", n_frames=25 * seconds, options={"g": "50"})

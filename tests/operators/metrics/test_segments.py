@@ -169,6 +169,7 @@ def by_the_definition(truth, matches):
     return total
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows, rows)
 def test_segment_ap_is_its_definition(true_rows, found_rows):

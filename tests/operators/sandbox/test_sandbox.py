@@ -137,6 +137,7 @@ def test_a_child_that_somebody_kills_did_not_die_by_itself(sandbox, number):
         list(sandbox(is_told_to_go).stream(number))
 
 
+@pytest.mark.slow
 def test_a_stopped_child_is_a_hanging_one(sandbox):
     box = sandbox(hangs, stall_s=1)
     messages = box.stream()
@@ -183,6 +184,7 @@ def test_the_child_is_replaced_after_it_died(sandbox):
     assert list(box.stream(2)) == [0, 1]
 
 
+@pytest.mark.slow
 def test_signs_of_life_keep_a_slow_call_alive(sandbox):
     assert list(sandbox(slow_but_alive, stall_s=1).stream()) == ["finished"]
 

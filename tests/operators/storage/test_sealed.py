@@ -49,7 +49,7 @@ def test_every_flipped_byte_of_a_table_is_noticed_or_changes_nothing():
             unnoticed += 1
         except Damaged:
             pass
-    assert unnoticed <= len("ndvr-seal") + 2  # where its key or length stands: it passes for a table without a seal
+    assert unnoticed <= 2  # a length before its key: it passes for a table without a seal
 
 
 @pytest.mark.parametrize("length", [0, 3, 8, 100, -1, -8, -100])

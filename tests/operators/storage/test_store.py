@@ -125,6 +125,7 @@ for write in (
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_is_an_os_error_and_leaves_the_old_file(store):
     store.write("a.bin", b"old")
     # A limit on the size of files fails as a full disk does: in the middle of a write.

@@ -33,6 +33,7 @@ def test_a_file_that_kills_its_only_decoder_twice_is_quarantined(misbehaving, cl
     assert name in rows[-1]["message"] and rows[-1]["decoder"] == "pyav"
 
 
+@pytest.mark.slow
 def test_the_next_decoder_takes_over_after_a_death(misbehaving, clip):  # noqa: F811
     rows = rows_of(misbehaving(FAULT.format(name="pyav", signal="SIGSEGV")), clip)
     assert story(rows) == [("attempt", 1, "failed", "crash"), ("end", 2, "done", None)]
@@ -40,6 +41,7 @@ def test_the_next_decoder_takes_over_after_a_death(misbehaving, clip):  # noqa: 
     assert rows[0]["decoder"] == "pyav" and rows[-1]["decoder"].startswith("decord ")
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_both_decoders_is_quarantined(misbehaving, clip):  # noqa: F811
     code = FAULT.format(name="pyav", signal="SIGSEGV") + FAULT.format(name="decord", signal="SIGABRT")
     rows = rows_of(misbehaving(code), clip)
@@ -48,6 +50,7 @@ def test_a_file_that_kills_both_decoders_is_quarantined(misbehaving, clip):  # n
     assert "SIGSEGV" in rows[-1]["message"] and "then decord" in rows[-1]["message"]
 
 
+@pytest.mark.slow
 def test_an_exit_is_a_death_and_bad_luck_is_forgiven(misbehaving, clip):  # noqa: F811
     code = """
     def pyav(path):
@@ -61,6 +64,7 @@ def test_an_exit_is_a_death_and_bad_luck_is_forgiven(misbehaving, clip):  # noqa
     assert (rows[-1]["deaths"], rows[-1]["quarantined"]) == (1, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "kind"), [("time.sleep(600)", "timeout"), ("bytearray(4 << 30)", "oom"), ("1 / 0", "crash")]
 )

@@ -129,6 +129,7 @@ def test_what_was_seen_is_settled_when_the_rest_fails(two, tmp_path):
     assert [(row["kind"], row["method"]) for row in rows] == [("seen", "b"), ("attempt", "a"), ("end", "a")]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_it_is_read_is_no_content(tmp_path):
     clip = numbered_clip(tmp_path / "a.mp4", n_frames=400)
     # Every frame is a window and a piece holds 55, so that the child is still at work when the first one is here.

@@ -127,6 +127,7 @@ def picture_bomb(path: Path, side: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_picture_of_256_million_pixels_meets_the_memory_limit(decode, tmp_path):
     # FFmpeg refuses 16384 x 16384 by itself; this is the largest round number that it does not.
     end = end_of(decode, picture_bomb(tmp_path / "bomb.mp4", 16_000))

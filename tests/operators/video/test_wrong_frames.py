@@ -116,12 +116,14 @@ def test_times_that_do_not_run_on_are_wrong(times, said):
         list(watched(Stream("a decoder", duration_s=6.0), frames, STRICT))
 
 
+@pytest.mark.slow
 def test_decord_alone_fails_and_says_what_would_help(misbehaving, tmp_path):  # noqa: F811
     rows = rows_of(misbehaving("", "decord"), without_first_key_frame(tmp_path / "a.ts"))
     assert (rows[-1]["status"], rows[-1]["error_class"]) == ("failed", "corrupt")
     assert "wrong frames" in rows[-1]["message"] and "`--decoder auto`" in rows[-1]["message"]
 
 
+@pytest.mark.slow
 def test_the_next_decoder_takes_over_from_one_that_shows_copies(misbehaving, tmp_path):  # noqa: F811
     # The first decoder plays the same second again and again.
     code = """

@@ -88,6 +88,7 @@ def test_a_command_ends_with_a_code_that_schedulers_repeat(short, monkeypatch, t
     assert done.stderr.splitlines()[-1].startswith("Error: Ray did not start within") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_that_ray_is_starting_is_seen_in_a_terminal(short):
     """Descriptor 2 leads nowhere while Ray starts; the line has its own."""
     script = """if True:

@@ -79,6 +79,7 @@ def test_choices_on_the_command_line_are_those_there_are():
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -46,6 +46,7 @@ def test_methods_as_an_argument_and_as_a_proposer(folder):
     assert completions("ndvr", "similarity", "a", "b", "c", "--propose", "tc", folder=folder) == ["tca"]
 
 
+@pytest.mark.slow
 def test_options_and_weights_of_the_chosen_method(folder):
     line = ("ndvr", "extract", "videos", "lib", "--method", "s2vs")
     assert completions(*line, "--option", "sam", folder=folder) == ["sampler=ffmpeg", "sampler=opencv"]
@@ -54,12 +55,14 @@ def test_options_and_weights_of_the_chosen_method(folder):
     ]
 
 
+@pytest.mark.slow
 def test_choices_and_lists_of_choices(folder):
     assert completions("ndvr", "extract", "a", "b", "--decoder", "", folder=folder) == ["auto", "pyav", "decord"]
     assert completions("ndvr", "extract", "a", "b", "--retry", "io,t", folder=folder) == ["io,timeout"]
     assert completions("ndvr", "evaluate", "s", "--dataset", "fivr", folder=folder) == ["fivr-200k", "fivr-5k"]
 
 
+@pytest.mark.slow
 def test_libraries_where_there_are_some_else_folders_that_may_lead_to_one(folder):
     assert completions("ndvr", "show", "films/", folder=folder) == ["films/lib"]
     assert completions("ndvr", "similarity", "films/lib", "films/l", folder=folder) == ["films/lib"]
@@ -71,6 +74,7 @@ def test_paths(folder):
     assert completions("ndvr", "similarity", "a", "b", "c", "--query-ids", "", folder=folder) == ["file"]
 
 
+@pytest.mark.slow
 def test_ids_of_a_library(folder):
     assert completions("ndvr", "explain", "films/lib", "v", folder=folder) == ["v1", "v2"]
     assert completions("ndvr", "remove", "films/lib", "v1", "w", folder=folder) == ["w3"]

@@ -25,6 +25,8 @@ from ndvr.pipeline.commands.comparison import dedupe as command
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison.dedupe import dedupe
 
+pytestmark = pytest.mark.slow
+
 # Families by tens: v1 and v2 and v3 are alike, so are v11 and v12.
 LENGTHS = {"v1": 9, "v2": 4, "v3": 6, "v11": 5, "v12": 12, "v21": 7, "v31": 1}
 

@@ -11,6 +11,8 @@ from score_libraries import compared, library, scores_in
 from ndvr import models
 from ndvr.operators.scores.signatures import n_bytes
 
+pytestmark = pytest.mark.slow
+
 CLIPS = {"clip1": 20, "clip2": 20}
 
 

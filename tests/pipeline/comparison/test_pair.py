@@ -23,6 +23,7 @@ def files(tmp_path_factory):
     return {name: clips.clip(folder / f"{name}.mp4", each, crf=26) for name, each in frames.items()}
 
 
+@pytest.mark.slow
 def test_another_lecture_on_the_same_slides_is_called_the_same_setting_or_nothing(files):
     other = compare(files["lecture"], files["other lecture"])
     assert other.kind in (None, "setting")

@@ -19,6 +19,8 @@ from ndvr.pipeline.comparison.inputs import MethodSpec
 from ndvr.pipeline.comparison.rerank import rerank, spot_check
 from ndvr.pipeline.comparison.selection import parse_selection
 
+pytestmark = pytest.mark.slow
+
 QUERIES = {"q1": 5, "q11": 7, "q21": 4}
 DATABASE = {"v1": 6, "v2": 9, "v3": 4, "v11": 8, "v12": 5, "v21": 12, "v22": 4, "v31": 7, "v41": 5, "v51": 6}
 FAST = "c3dhash:bits=64,weights=random:2"

@@ -18,6 +18,8 @@ from ndvr.pipeline.estimate.trial import bytes_under
 from ndvr.pipeline.estimate.wall_time import Target, stages, wall_s
 from ndvr.pipeline.extraction.extract import extract
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):

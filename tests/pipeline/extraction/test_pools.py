@@ -164,6 +164,7 @@ class TestAddress:
         with pytest.raises(ValueError, match=sentence):
             cluster.check_reachable(address)
 
+    @pytest.mark.slow
     def test_something_else_that_listens_is_no_cluster(self, monkeypatch):
         monkeypatch.setattr(cluster, "ANSWER_S", 6.0)
         with socket.create_server(("127.0.0.1", 0)) as mute:

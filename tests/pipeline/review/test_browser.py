@@ -15,7 +15,7 @@ from ndvr.pipeline.search.answers import Answer, Match
 from ndvr.pipeline.search.out_folder import OutFolder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")]
 
 # Where the second player is, beyond where the segment says it should be, both read at one moment.
 AHEAD_S = """async () => {

@@ -14,6 +14,8 @@ from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.duplicates import duplicates
 from ndvr.pipeline.search.out_folder import read_answers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -13,6 +13,8 @@ from ndvr.pipeline.review.found_page import matching_times, write_found_page
 from ndvr.pipeline.search.answers import Answer, Match
 from ndvr.pipeline.search.out_folder import OutFolder, read_answers
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)</script>\"'&.mp4"
 
 

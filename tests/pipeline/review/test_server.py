@@ -27,6 +27,8 @@ from ndvr.pipeline.review.guard import COOKIE, HEADERS
 from ndvr.pipeline.review.media import Files, NotServed
 from ndvr.pipeline.review.pairs import Video, read_found
 
+pytestmark = pytest.mark.slow
+
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 

@@ -13,6 +13,8 @@ from ndvr.pipeline.search.opened import open_index
 from ndvr.pipeline.search.search import Index, index, search
 from ndvr.pipeline.upkeep.maintenance import fsck, remove
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copied(library, tmp_path):

@@ -14,6 +14,8 @@ from ndvr.pipeline.search.common import common
 from ndvr.pipeline.search.index_view import show_index
 from ndvr.pipeline.search.search import index
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):

@@ -62,6 +62,7 @@ def rows_of(path):
     return pq.read_table(path).to_pylist()
 
 
+@pytest.mark.slow
 def test_copies_are_paired_and_grouped_and_the_second_run_searches_for_nothing(collection, tmp_path):
     done = duplicates(collection, tmp_path / "pairs", progress=False)
     assert (done.videos, done.searched, done.groups, done.videos_in_groups) == (4, 4, 1, 3)
@@ -77,6 +78,7 @@ def test_copies_are_paired_and_grouped_and_the_second_run_searches_for_nothing(c
         duplicates(collection, tmp_path / "pairs", threshold=0.2, progress=False)
 
 
+@pytest.mark.slow
 def test_a_new_video_costs_one_search(collection, tmp_path):
     duplicates(collection, tmp_path / "pairs", progress=False)
     new = clips.clip(tmp_path / "new.mp4", np.clip(clips.scene(2, 8) * 0.8 + 30, 0, 255).astype(np.uint8))

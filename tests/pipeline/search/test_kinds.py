@@ -27,11 +27,13 @@ def kinds(index, path, frames) -> dict[str, str]:
     return {match.video_id: match.kind for match in answer.matches}
 
 
+@pytest.mark.slow
 def test_another_lecture_on_the_same_slides_is_the_same_setting_and_a_copy_is_a_copy(index, tmp_path):
     assert kinds(index, tmp_path / "other.mp4", clips.lecture(2)).get("lecture") in (None, "setting")
     assert kinds(index, tmp_path / "copy.mp4", clips.lecture(1)[:, 4:-4, 6:-6]) == {"lecture": "copy"}
 
 
+@pytest.mark.slow
 def test_a_shared_intro_is_a_segment_and_no_copy(index, tmp_path):
     frames = np.concatenate([clips.scene(60, 4), clips.scene(62, 12)])
     (answer,) = index.search(clips.clip(tmp_path / "next.mp4", frames, crf=28)).answers

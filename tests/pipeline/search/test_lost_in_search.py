@@ -15,6 +15,8 @@ from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.search import search
 from ndvr.pipeline.upkeep.maintenance import fsck
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return CliRunner().invoke(main, [*map(str, arguments), "--quiet"])

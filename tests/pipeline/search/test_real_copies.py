@@ -7,6 +7,8 @@ import pytest
 
 from ndvr.pipeline.search.search import Index
 
+pytestmark = pytest.mark.slow
+
 LIBRARY = ("videos/chaplin.mp4", "videos/cups.mp4", "videos/dog_park.mp4", "videos/moon.mp4", "videos/yoga.mp4")
 STRIP = "copies/real/simili_a-original.mp4"
 

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.search import search
 
+pytestmark = pytest.mark.slow
+
 
 def ask(index, path, frames, **wanted):
     """The answer to one clip."""

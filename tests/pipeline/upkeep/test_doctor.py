@@ -10,6 +10,8 @@ from places import python_path
 
 from ndvr.operators.sandbox.walls import missing_text, on_this_machine
 
+pytestmark = pytest.mark.slow
+
 
 def examined(*options: str, modules="") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "ndvr.pipeline.cli", "doctor", *options]

@@ -119,6 +119,7 @@ def test_what_a_killed_run_left_is_cleared_up_by_the_next_one(library, tmp_path)
     assert "the worker was gone while it had this video at hand" in run("explain", library, "b")
 
 
+@pytest.mark.slow
 def test_what_a_run_on_a_cluster_left_waits_until_its_workers_are_gone(library, monkeypatch):
     monkeypatch.setattr("ndvr.operators.library.runs.LINGER_S", 1.0)
     killed = new_run()
@@ -294,6 +295,7 @@ def test_one_digest_for_the_same_library_however_it_came_to_be(tmp_path):
     assert run("fsck", made, "--digest", "--quiet") != one
 
 
+@pytest.mark.slow
 def test_folding_changes_nothing_that_is_read_and_looking_up_reads_little(library):
     stop = datetime.now(timezone.utc) + timedelta(minutes=5)
     videos = [f"v{number:03d}" for number in range(120)]

@@ -15,6 +15,8 @@ from ndvr.operators.library.fencing import ignored_files
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.upkeep.maintenance import fsck, gc
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86400
 
 
