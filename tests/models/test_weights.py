@@ -53,6 +53,7 @@ def file_at(site, path: str = "/good", *mirrors: str, sha256: str | None = SHA25
     return File(name="w.pth", url=site.url + path, sha256=sha256, mirrors=tuple(site.url + m for m in mirrors))
 
 
+@pytest.mark.slow
 def test_a_file_is_fetched_once_and_then_found(site, tmp_path):
     path = files.fetch(file_at(site), cache=tmp_path / "cache")
     assert path.read_bytes() == PAYLOAD
@@ -61,11 +62,13 @@ def test_a_file_is_fetched_once_and_then_found(site, tmp_path):
     assert os.listdir(path.parent) == ["w.pth"]
 
 
+@pytest.mark.slow
 def test_mirrors_are_tried_in_order(site, tmp_path):
     files.fetch(file_at(site, "/gone", "/cut", "/altered", "/good"), cache=tmp_path)
     assert site.asked == ["/gone", "/cut", "/altered", "/good"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "reason"),
     [("/gone", "Not Found"), ("/cut", "ended after 640000 of 1280000"), ("/altered", "it has sha256")],
@@ -79,21 +82,25 @@ def test_a_bad_transfer_leaves_nothing_and_says_what_to_do(site, tmp_path, path,
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_cut_transfer_is_noticed_without_a_checksum(site, tmp_path):
     with pytest.raises(files.WeightsError, match="ended after .*its authors give no checksum"):
         files.fetch(file_at(site, "/cut", sha256=None), cache=tmp_path, trust_http=True)
 
 
+@pytest.mark.slow
 def test_a_web_page_in_place_of_a_file_is_not_kept(site, tmp_path):
     with pytest.raises(files.WeightsError, match="/page .it answers with a web page, .* put it at .*w.pth"):
         files.fetch(file_at(site, "/page", sha256=None), cache=tmp_path, trust_http=True)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_first_digits_of_a_checksum_suffice(site, tmp_path):
     assert files.fetch(file_at(site, sha256=SHA256[:8]), cache=tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_another_file_under_the_name_in_the_cache_is_refused(site, tmp_path):
     (tmp_path / "w.pth").write_bytes(b"something else")
     with pytest.raises(files.WeightsError, match="is not w.pth: its sha256 is .* delete it"):
@@ -128,6 +135,7 @@ def test_without_a_checksum_nothing_is_fetched_by_http_unless_it_is_trusted(site
     assert path.read_bytes() == PAYLOAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["trust", "hand"])
 def test_the_checksum_of_the_first_use_is_kept_and_tested(site, tmp_path, by):
     file = file_at(site, sha256=None)

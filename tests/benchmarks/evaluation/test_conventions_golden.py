@@ -125,6 +125,7 @@ def test_ties_of_evve_cc_web_video_and_vcdb_in_the_order_of_the_results(shared, 
 # --- pickles ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_official_pickles_say_what_their_conversions_say(annotations, tmp_path):
     def only(folder, *names):
         made = tmp_path / names[0]

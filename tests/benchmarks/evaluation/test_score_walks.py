@@ -35,6 +35,7 @@ def in_parts(order):
     return Walks(parts=parts, map=HERE.map)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", range(3))
 @pytest.mark.parametrize("convention", ["s2vs", "fivr"])
 def test_parts_in_any_order_add_up_to_the_same_bits(fivr, order, convention):

@@ -64,6 +64,7 @@ def test_every_stage_of_a_frame_method_is_measured_and_projected(annotations, tm
     assert projection["hours_at_mean_frames"] > projection["hours"] > 0
 
 
+@pytest.mark.slow
 def test_a_code_method_goes_from_features_to_map_with_nothing_missing(annotations, tmp_path):
     mine = job(annotations, tmp_path)
     assert (mine.compact, mine.windows) == (True, 1)
@@ -104,6 +105,7 @@ def test_the_same_video_has_the_same_features_in_every_share(annotations, tmp_pa
         np.testing.assert_array_equal(features, all_of_them[video])
 
 
+@pytest.mark.slow
 def test_right_videos_lie_nearer_the_stronger_their_label(annotations, tmp_path):
     collection = read_collection(annotations)
     found = planted(tmp_path / "lib", collection, collection.videos, n_windows=2)
@@ -119,6 +121,7 @@ def test_right_videos_lie_nearer_the_stronger_their_label(annotations, tmp_path)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)  # half floats
 
 
+@pytest.mark.slow
 def test_the_made_up_annotation_has_the_numbers_of_the_real_one(tmp_path, annotations):
     made_up = read_collection(write_made_up(tmp_path))
     assert (len(made_up.queries), len(made_up.videos)) == (QUERIES, VIDEOS)

@@ -44,6 +44,7 @@ def random_features(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random((count, 2528), np.float32) / 10
 
 
+@pytest.mark.slow
 def test_features_of_a_spectrogram_are_the_authors(model):
     found = model.embed(windows_of(GOLDEN["short_0s5/db"]))
     np.testing.assert_allclose(found, GOLDEN["short_0s5/features"], atol=FEATURE_ATOL)

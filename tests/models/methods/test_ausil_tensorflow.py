@@ -186,6 +186,7 @@ def test_a_compressed_index_is_refused(tmp_path):
         read_bundle(write_bundle(tmp_path / "model", TENSORS, compression=1))
 
 
+@pytest.mark.slow
 def test_the_index_kept_here_agrees_with_the_official_one(shared, tmp_path):
     manifest = json.loads((shared / "golden" / "ausil" / "official_checkpoint_manifest.json").read_text())
     entries = {entry["name"]: entry for entry in manifest["entries"]}

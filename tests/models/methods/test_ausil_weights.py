@@ -43,6 +43,7 @@ def test_weights_may_hold_either_part_or_both(weights, model):
     assert [again.digest(part) for part in models.BOTH] == [model.digest(part) for part in models.BOTH]
 
 
+@pytest.mark.slow
 def test_what_training_leaves_in_a_checkpoint_is_ignored(weights, model):
     given = {(f"module.{key}" if key.startswith("layer") else f"{key}:0"): value for key, value in weights.items()}
     given |= {"attention_layer/context_vector/Adam": np.ones((2528, 1), np.float32), "beta1_power": np.float32(0)}
@@ -82,6 +83,7 @@ def as_python_2_wrote_it(state: dict[str, torch.Tensor]) -> bytes:
     return changed + data[at:]
 
 
+@pytest.mark.slow
 def test_the_sound_networks_file_of_python_2_is_read(tmp_path, model):
     state = golden_ausil.cnn_weights()
     old = {f"module.{key}": torch.from_numpy(value) for key, value in state.items() if not key.endswith("tracked")}

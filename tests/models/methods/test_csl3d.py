@@ -188,6 +188,7 @@ def test_files_in_every_wrapping_load(small, small_weights, tmp_path):
         models.load("csl3d", cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_network_of_another_size_is_refused_naming_both(small_weights):
     with pytest.raises(files.WeightsError) as failure:
         models.load("csl3d", small_weights)

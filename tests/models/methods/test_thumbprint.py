@@ -119,6 +119,7 @@ def test_an_edited_copy_outranks_strangers(model, strangers, edit):
     assert scores[0] > 1.3 * scores[1:].max()
 
 
+@pytest.mark.slow
 def test_flat_videos_match_nothing_not_even_each_other(model):
     flat = [signature(model, np.full((8, SIDE, SIDE), v, np.uint8)) for v in (0, 0, 128, 255)]
     for video in flat:
@@ -159,6 +160,7 @@ def test_the_matrix_shows_when_the_copy_plays(model):
     np.testing.assert_array_equal(matrix.argmax(1), np.arange(4, 10))
 
 
+@pytest.mark.slow
 def test_a_video_longer_than_one_part_is_searched_to_its_end(model):
     long = np.concatenate([film(7, 4)] * 155 + [FILM[:8]])
     scores = model.similarities(signature(model, FILM), [signature(model, long), signature(model, film(8))])

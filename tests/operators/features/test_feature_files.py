@@ -245,6 +245,7 @@ def test_groups_that_are_met_again_or_lie_without_end_are_refused_in_time(tmp_pa
         list(find_features(path).walk())
 
 
+@pytest.mark.slow
 def test_files_that_say_or_unpack_to_more_than_they_can_hold_are_failures(tmp_path):
     (tmp_path / "out").mkdir()
     whole = io.BytesIO()

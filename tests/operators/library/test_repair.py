@@ -194,6 +194,7 @@ def test_gc_empties_the_trash_when_asked(place):
     assert not list((place / "lib" / "trash").rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_gc_removes_a_large_share_only_when_forced(tmp_path):
     for number in range(7):
         imported(hdf5(tmp_path / f"{number}.hdf5", {f"v{number}": features(2, number)}), tmp_path / "lib")

@@ -44,6 +44,7 @@ def test_frames_are_shown_turned_and_mirrored_as_the_file_asks(tmp_path, orienta
     assert numbers_on(film_strip(str(path))) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_files_that_are_no_videos_give_a_grey_strip(tmp_path):
     good = numbered_clip(tmp_path / "good.mp4", n_frames=10)
     (tmp_path / "empty.mp4").touch()
@@ -60,6 +61,7 @@ def test_files_that_are_no_videos_give_a_grey_strip(tmp_path):
     assert len(numbers_on(right)) == 6
 
 
+@pytest.mark.slow
 def test_strips_are_made_by_several_processes_in_order(tmp_path):
     paths = [str(numbered_clip(tmp_path / f"{i}.mp4", n_frames=1, numbers=[i])) for i in range(5)]
     began = time.monotonic()

@@ -46,6 +46,7 @@ def test_precision_at_recall_is_the_best_precision_from_there_on():
 few_scores = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(few_scores)
 def test_steps_agree_with_scikit_learn_whatever_the_ties(rows):
     scores = np.array([score for score, _ in rows], float)

@@ -198,6 +198,7 @@ def test_fractions_of_a_second_are_rounded_to_float32_as_in_vcsl():
     assert precision_recall(one_third, one_third)[0] == pytest.approx(share**2, abs=1e-15)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows, rows)
 def test_precision_is_its_definition_and_recall_its_mirror(first, second):

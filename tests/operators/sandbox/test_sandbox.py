@@ -176,6 +176,7 @@ def test_what_the_child_prints_takes_no_more_room_with_every_call(sandbox):
     assert os.fstat(box._log.fileno()).st_size == 1 + (1 << 20)
 
 
+@pytest.mark.slow
 def test_the_child_is_replaced_after_it_died(sandbox):
     box = sandbox(good)
     assert list(box.stream(3)) == [0, 1, 2]
@@ -189,6 +190,7 @@ def test_signs_of_life_keep_a_slow_call_alive(sandbox):
     assert list(sandbox(slow_but_alive, stall_s=1).stream()) == ["finished"]
 
 
+@pytest.mark.slow
 def test_leaving_a_stream_early_does_not_leak_into_the_next(sandbox):
     box = sandbox(good)
     assert next(iter(box.stream(1000))) == 0

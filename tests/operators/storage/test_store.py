@@ -87,6 +87,7 @@ def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(store):
     assert store.read("a.bin") == b"old" and os.listdir(store.folder) == ["a.bin"]
 
 
+@pytest.mark.slow
 def test_readers_see_the_old_file_or_the_new_one_while_it_is_replaced(store):
     versions = [bytes([n]) * 200_000 for n in range(2)]
     store.write("a.bin", versions[0])
@@ -179,6 +180,7 @@ def test_what_was_written_is_flushed_and_then_its_name_and_those_of_new_folders(
     assert len(flushed) == 2 and flushed[1] == f"{root}/commits"
 
 
+@pytest.mark.slow
 def test_a_full_disk_names_the_file_that_did_not_fit(store):
     said = subprocess.run(
         [sys.executable, "-c", FULL + "        print(error)", str(store)], capture_output=True, text=True

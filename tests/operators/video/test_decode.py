@@ -143,6 +143,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_content(tmp_path):
     assert (end["status"], end["error_class"]) == ("failed", "io") and "changed" in end["message"]
 
 
+@pytest.mark.slow
 def test_a_generator_that_is_closed_early_leaves_no_child(tmp_path):
     clip = numbered_clip(tmp_path / "a.mp4", n_frames=400)
     decode = Decode(jobs={"m": Job(view=Frames(fps=25), config="m-1")}, run="r")

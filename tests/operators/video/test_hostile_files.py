@@ -66,6 +66,7 @@ def test_what_is_no_file_is_io(decode, tmp_path, make, said):
     assert said in end["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "kind"), [(b"", "empty"), (b"a page, not a video\n" * 50, "corrupt"), (bytes(1 << 20), "corrupt")]
 )
@@ -109,6 +110,7 @@ def test_a_header_that_promises_a_million_frames_costs_no_more_than_those_there_
     assert (end["status"], end["frames"], end["windows_count"]) == ("done", 80, 3)
 
 
+@pytest.mark.slow
 def test_a_million_frames_that_are_not_there_are_corrupt(decode, tmp_path):
     end = end_of(decode, claiming(tmp_path / "a.mp4", 10**6, sizes=True))
     assert (end["status"], end["error_class"]) == ("failed", "corrupt")

@@ -91,6 +91,7 @@ def test_clips_start_eight_seconds_apart(tmp_path):
     assert starts.tolist() == [0, 8, 16]
 
 
+@pytest.mark.slow
 def test_every_published_view_from_one_pass_equals_that_view_alone(tmp_path):
     pictures = [np.full((90, 160, 3), 9 * i % 250, np.uint8) for i in range(100)]
     write_video(tmp_path / "a.mp4", iter(pictures), fps=10, audio=tone(10.0))

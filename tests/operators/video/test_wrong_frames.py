@@ -76,6 +76,7 @@ def test_a_decoder_that_says_what_is_damaged_may_patch_a_tenth(tmp_path):
         list(watched(*given(path, many), LENIENT))
 
 
+@pytest.mark.slow
 def test_decord_fills_up_with_copies_and_is_caught(tmp_path):
     path = without_first_key_frame(tmp_path / "a.ts")
     import decord
@@ -146,6 +147,7 @@ def test_the_next_decoder_takes_over_from_one_that_shows_copies(misbehaving, tmp
     assert "wrong frames" in rows[0]["message"] and rows[1]["decoder"].startswith("decord ")
 
 
+@pytest.mark.slow
 def test_damaged_packets_leave_a_partial_video(misbehaving, tmp_path):  # noqa: F811
     path = clip(tmp_path / "whole.mp4")
     with av.open(str(path)) as source, av.open(str(tmp_path / "a.mp4"), "w") as made:

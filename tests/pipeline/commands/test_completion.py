@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_commands_and_options(folder):
     assert completions("ndvr", "si", folder=folder) == ["similarity"]
     assert completions("ndvr", "extract", "videos", "lib", "--decode-w", folder=folder) == ["--decode-workers"]
@@ -41,6 +42,7 @@ def test_methods(folder, line):
     assert completions("ndvr", *line, "--method", "", folder=folder) == list(models.names())
 
 
+@pytest.mark.slow
 def test_methods_as_an_argument_and_as_a_proposer(folder):
     assert completions("ndvr", "methods", "s2", folder=folder) == ["s2vs"]
     assert completions("ndvr", "similarity", "a", "b", "c", "--propose", "tc", folder=folder) == ["tca"]
@@ -69,6 +71,7 @@ def test_libraries_where_there_are_some_else_folders_that_may_lead_to_one(folder
     assert completions("ndvr", "show", "", folder=folder) == ["dir"]
 
 
+@pytest.mark.slow
 def test_paths(folder):
     assert completions("ndvr", "extract", "v", folder=folder) == ["file"]
     assert completions("ndvr", "similarity", "a", "b", "c", "--query-ids", "", folder=folder) == ["file"]

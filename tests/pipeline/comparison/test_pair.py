@@ -32,6 +32,7 @@ def test_another_lecture_on_the_same_slides_is_called_the_same_setting_or_nothin
     assert "\na copy\n" in copied.text()
 
 
+@pytest.mark.slow
 def test_a_shared_intro_has_its_times(files):
     pair = compare(files["episode"], files["next episode"])
     assert pair.kind == "shared"
@@ -42,12 +43,14 @@ def test_a_shared_intro_has_its_times(files):
     assert pair.to_json()["segments"][0]["v_end_s"] == segment.v_end_s
 
 
+@pytest.mark.slow
 def test_an_excerpt_is_a_part(files):
     pair = compare(files["excerpt"], files["episode"])
     assert (pair.kind, pair.a_covered) == ("part", pytest.approx(1, abs=0.1))
     assert pair.segments[0].v_start_s == pytest.approx(7, abs=0.5)
 
 
+@pytest.mark.slow
 def test_what_is_not_alike_has_no_kind(files):
     pair = compare(files["lecture"], files["episode"])
     assert pair.kind is None and len(pair.text().splitlines()) == 1

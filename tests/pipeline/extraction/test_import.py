@@ -149,6 +149,7 @@ def test_failures_are_retried_when_asked(tmp_path):
     assert len(list((tmp_path / "lib" / "commits").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_import_continues_and_every_row_is_there_once(tmp_path, monkeypatch):
     videos = {f"v{k}": features(20, k) for k in range(8)}
     path = hdf5(tmp_path / "f.hdf5", videos)

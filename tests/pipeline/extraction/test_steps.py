@@ -47,6 +47,7 @@ def record_of(settings) -> dict:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_videos_that_took_worker_after_worker_down_are_failures_and_need_no_worker(videos, tmp_path):
     library = Library.create(tmp_path / "lib")
     for _ in range(MOST_LOST):

@@ -47,5 +47,6 @@ def test_a_shared_intro_is_a_segment_and_no_copy(index, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_still_picture_can_be_copied(index, tmp_path):
     assert kinds(index, tmp_path / "still.mp4", clips.scene(63, 6, still=True)) == {"still": "copy"}

@@ -279,6 +279,7 @@ def test_a_byte_that_changed_in_the_ledger_or_a_configuration_is_refused_with_th
         assert path.name in done.output or "the configuration " in done.output
 
 
+@pytest.mark.slow
 def test_one_digest_for_the_same_library_however_it_came_to_be(tmp_path):
     digests = set()
     for order in (["a", "b", "c"], ["c", "a", "b"]):
