@@ -6,16 +6,14 @@ Decoding runs in a child process that can be killed, so a report survives the sa
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from ndvr.operators.errors import DecodeError, NoPicture
-from ndvr.operators.sandbox.sandbox import Sandbox
+from ndvr.operators.sandbox.sandbox import Sandbox, Sandboxes
 from ndvr.operators.video.stills import new_sandbox, stills
 
 _GAP = 2  # pixels between frames
@@ -71,25 +69,13 @@ def film_strips(
 
     Each of the `workers` (default: one a CPU, at most 4) has a process.
     """
-    boxes: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
-    sandboxes = [new_sandbox() for _ in range(workers or min(4, os.cpu_count() or 1))]
 
-    def strip(each: W) -> tuple[W, bytes]:
+    def strip(each: W, box: Sandbox) -> tuple[W, bytes]:
         uri, which = (each, frames) if isinstance(each, str) else each
-        box = boxes.get()
-        try:
-            return each, film_strip(uri, which, height, quality=quality, sandbox=box)
-        finally:
-            boxes.put(box)
+        return each, film_strip(uri, which, height, quality=quality, sandbox=box)
 
-    for box in sandboxes:
-        boxes.put(box)
-    try:
-        with ThreadPoolExecutor(len(sandboxes)) as pool:
-            yield from pool.map(strip, wanted)
-    finally:
-        for box in sandboxes:
-            box.close()
+    with Sandboxes(new_sandbox, workers or min(4, os.cpu_count() or 1)) as boxes:
+        yield from boxes.map(strip, wanted)
 
 
 def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:

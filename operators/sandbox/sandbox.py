@@ -22,9 +22,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import IO, Any
+from queue import SimpleQueue
+from typing import IO, Any, TypeVar
 
 from ndvr.operators.errors import ERROR_CLASSES, DecodeError, NoPicture
 from ndvr.operators.sandbox import _wire as wire
@@ -44,6 +46,10 @@ GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk
 # What a program brings upon itself; any other signal came from somebody else.
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ChildDied(DecodeError):
@@ -299,3 +305,43 @@ def _error(value: Any) -> DecodeError | NoPicture:
 class _Raised(Exception):
     def __init__(self, error: BaseException):
         self.error = error
+
+
+class Sandboxes:
+    """Several sandboxes, each lent to one thread at a time."""
+
+    def __init__(self, make: Callable[[], Sandbox], count: int):
+        self._every = [make() for _ in range(count)]
+        self._free: SimpleQueue[Sandbox] = SimpleQueue()
+        for box in self._every:
+            self._free.put(box)
+
+    def __enter__(self) -> Sandboxes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Sandbox]:
+        """Lend a sandbox, as soon as one is free."""
+        box = self._free.get()
+        try:
+            yield box
+        finally:
+            self._free.put(box)
+
+    def map(self, work: Callable[[T, Sandbox], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield work(item, sandbox) in the order of the items, as many at once as there are sandboxes."""
+
+        def lent(item: T) -> R:
+            with self.one() as box:
+                return work(item, box)
+
+        with ThreadPoolExecutor(len(self._every)) as threads:
+            yield from threads.map(lent, items)
+
+    def close(self) -> None:
+        """End all children."""
+        for box in self._every:
+            box.close()

@@ -10,12 +10,11 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import floor
 from pathlib import PurePosixPath
-from queue import SimpleQueue
 from typing import Any
 
 import av
@@ -24,7 +23,7 @@ from av.stream import Disposition
 from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.sandbox.handed_file import HandedFile, open_container
-from ndvr.operators.sandbox.sandbox import Sandbox
+from ndvr.operators.sandbox.sandbox import Sandbox, Sandboxes
 from ndvr.operators.storage.object_store import filesystem, is_object, open_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video._frame_rules import opencv_step
@@ -65,28 +64,18 @@ class Header:
 def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     """Yield one Header per path, in order; never raises for a file."""
     workers = max(1, min(workers, len(paths)))
-    boxes: SimpleQueue[Sandbox] = SimpleQueue()
-    every = [Sandbox(serve, memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S) for _ in range(workers)]
-    for box in every:
-        boxes.put(box)
 
-    def read(path: str) -> Header:
-        box = boxes.get()
+    def read(path: str, box: Sandbox) -> Header:
         try:
             with _here(path) as file:
                 (fields,) = box.stream(file=file)
             return Header(**fields)
         except DecodeError as error:
             return Header(bytes=size_of(path), error_class=error.kind, message=error.message)
-        finally:
-            boxes.put(box)
 
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            yield from pool.map(read, paths)
-    finally:
-        for box in every:
-            box.close()
+    make = partial(Sandbox, serve, memory_gb=MEMORY_GB, stall_s=DEADLINE_S, total_s=DEADLINE_S)
+    with Sandboxes(make, workers) as boxes:
+        yield from boxes.map(read, paths)
 
 
 def windows_of(header: Header, view: View) -> int:
