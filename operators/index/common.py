@@ -15,6 +15,7 @@ import numpy as np
 from ndvr.operators.index import codes
 from ndvr.operators.index.segments import Segment
 from ndvr.operators.index.votes import look_up
+from ndvr.operators.scores.pair_list import connected
 
 ALIKE = 0.8  # of whole pictures, kept in two bits: of equal ones some 1.06
 COPY = 0.4  # of the keys of a video: a pair with so many is a copy
@@ -128,20 +129,9 @@ def _without_copies(keys: _Keys, probe: np.ndarray, other: np.ndarray) -> tuple[
     pairs, counts = np.unique(shown, return_counts=True)
     part = pairs[counts >= COPY * sizes[pairs // n]]
     back = part % n * n + part // n
-    family = np.arange(n)
-    for a, b in zip(*np.divmod(np.intersect1d(part, back), n)):
-        a, b = _root(family, int(a)), _root(family, int(b))
-        family[max(a, b)] = min(a, b)
-    family = np.array([_root(family, a) for a in range(n)])
+    family = connected(n, *np.divmod(np.intersect1d(part, back), n))
     kept = ~np.isin(pair, [*part, *back]) & (family[number[probe]] != family[number[other]])
     return probe[kept], other[kept]
-
-
-def _root(parents: np.ndarray, a: int) -> int:
-    while parents[a] != a:
-        parents[a] = parents[parents[a]]
-        a = int(parents[a])
-    return a
 
 
 def _stretches(keys: _Keys, is_common: np.ndarray) -> np.ndarray:
@@ -154,11 +144,8 @@ def _stretches(keys: _Keys, is_common: np.ndarray) -> np.ndarray:
 def _joined(keys: _Keys, stretch: np.ndarray, probe: np.ndarray, other: np.ndarray) -> list[Material]:
     """Stretches that look alike, together; of a video that shows one several times the longest."""
     n = int(stretch.max()) + 1
-    root = np.arange(n)
-    links = np.stack([stretch[probe], stretch[other]], 1)
-    for a, b in np.unique(links[(links >= 0).all(1)], axis=0).tolist():
-        a, b = _root(root, a), _root(root, b)
-        root[max(a, b)] = min(a, b)
+    links = np.stack([stretch[probe], stretch[other]])
+    root = connected(n, *np.unique(links[:, (links >= 0).all(0)], axis=1))
     groups: dict[int, dict[int, Shown]] = {}
     common_keys = np.flatnonzero(stretch >= 0)
     begins = np.searchsorted(stretch[common_keys], np.arange(n + 1))
@@ -170,7 +157,7 @@ def _joined(keys: _Keys, stretch: np.ndarray, probe: np.ndarray, other: np.ndarr
             first=int(keys.window[first]),
             end=int(keys.end[last]),
         )
-        group, video = groups.setdefault(_root(root, number), {}), int(keys.video[first])
+        group, video = groups.setdefault(int(root[number]), {}), int(keys.video[first])
         if video not in group or shown.end - shown.first > group[video].end - group[video].first:
             group[video] = shown
     return [Material(shown=list(group.values())) for group in groups.values()]

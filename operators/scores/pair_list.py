@@ -94,15 +94,7 @@ class PairList:
 
     def families(self) -> list[list[str]]:
         """Find the videos that a chain of pairs connects; the largest family first, equals by their first id."""
-        label = np.arange(len(self.video_ids))
-        while True:
-            before = label.copy()
-            low = np.minimum(label[self.a], label[self.b])
-            np.minimum.at(label, before[self.a], low)
-            np.minimum.at(label, before[self.b], low)
-            label = label[label]
-            if np.array_equal(label, before):
-                break
+        label = connected(len(self.video_ids), self.a, self.b)
         members: dict[int, list[str]] = {}
         for place in np.unique(np.concatenate([self.a, self.b])):
             members.setdefault(int(label[place]), []).append(self.video_ids[place])
@@ -117,6 +109,19 @@ class PairList:
 
     def __len__(self) -> int:
         return len(self.a)
+
+
+def connected(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Label things that pairs (P,), (P,) of their places connect: (count,), the first place that each reaches."""
+    label = np.arange(count)
+    while True:
+        before = label.copy()
+        low = np.minimum(label[a], label[b])
+        np.minimum.at(label, before[a], low)
+        np.minimum.at(label, before[b], low)
+        label = label[label]
+        if np.array_equal(label, before):
+            return label
 
 
 def _among_best(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:

@@ -145,8 +145,7 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
     if not found:
         raise click.UsageError("--write-plan needs PAIRS, a folder that `ndvr dedupe` wrote")
     wanted = tuple(keep.split(",")) if keep else rules.DEFAULT
-    if strange := [rule for rule in wanted if rule not in rules.RULES]:
-        raise ValueError(f"unknown rule {strange[0]!r}; choose among {', '.join(rules.RULES)}")
+    rules.check_rules(wanted)
     lines = rules.plan(read_found(found, library), wanted, decisions_of(library))
     write_text(Path(plan), rules.plan_csv(lines))
     if as_json:

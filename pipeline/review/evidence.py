@@ -20,7 +20,7 @@ import numpy as np
 from ndvr.operators.index.kinds import Stretch, hop_s
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.library import Library
-from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.pairs import Found, Pair
 from ndvr.pipeline.search.matcher import Matcher, Wanted
@@ -136,7 +136,7 @@ class Evidence:
                 raise ValueError(f"{library} has no features of {video.video_id} any more")
             queries = Queries(str(library), {video.video_id: ""}, {video.video_id: None}, library)
             return queries.read([video.video_id], opened)
-        if not is_remote(video.uri) and not Path(local_path(video.uri)).is_file():
+        if not is_object(video.uri) and not Path(local_path(video.uri)).is_file():
             raise FileNotFoundError(f"{video.uri} is not there any more")
         queries = read_queries(video.uri, opened)
         return queries.read(list(queries.uris)[:1], opened)

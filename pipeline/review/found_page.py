@@ -17,7 +17,7 @@ from typing import Any
 from ndvr.operators.index.kinds import KINDS, WORDS, Stretch
 from ndvr.operators.library.decisions import Decisions, decisions_of
 from ndvr.operators.media.film_strip import film_strips, picture_size
-from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.store import write_text
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.evidence import Evidence, Looked
@@ -25,7 +25,7 @@ from ndvr.pipeline.review.figures import write_figures
 from ndvr.pipeline.review.keep import DEFAULT, choose, facts_of, groups_of
 from ndvr.pipeline.review.page import render
 from ndvr.pipeline.review.pairs import Found, Pair, opened, read_found
-from ndvr.pipeline.search.answers import rate_text, where_text
+from ndvr.pipeline.search.answers import where_text
 
 MOST_PAIRS = 2000  # of a page; a browser sorts and filters them at once
 _RELATION = {
@@ -199,24 +199,23 @@ def _strips(pairs: Sequence[Pair], segments: Sequence[Sequence[Stretch]], most: 
 
 
 def _is_here(uri: str) -> bool:
-    return bool(uri) and not is_remote(uri) and Path(local_path(uri)).is_file()
+    return bool(uri) and not is_object(uri) and Path(local_path(uri)).is_file()
 
 
 def _row(pair: Pair, segments: Sequence[Stretch], looked: Looked | None, number: int) -> dict[str, Any]:
-    rate = pair.false_per_million
     placement = pair.placement or (looked.placement if looked and pair.segments is None else "")
     a, b = _wanted(pair, segments)
     return {
         "number": number,
         "kind": pair.kind,
-        "words": WORDS[pair.kind] if pair.kind in KINDS else "alike",
+        "words": pair.words,
         "relation": _RELATION[pair.kind],
         "a_id": pair.a.video_id,
         "b_id": pair.b.video_id,
         "text": f"{pair.a.video_id} {pair.b.video_id}".lower(),
         "score": pair.score,
-        "rate": 1e9 if rate is None else rate,
-        "sure": None if rate is None else f"{rate_text(rate)} false per million",
+        "rate": 1e9 if pair.false_per_million is None else pair.false_per_million,
+        "sure": pair.sure,
         "a_covered": pair.a_covered,
         "b_covered": pair.b_covered,
         "a_strip": a,

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
+
 from ndvr.operators.index.kinds import COVERED
 from ndvr.operators.library.decisions import Decisions, pair_of
-from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.scores.pair_list import connected
+from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.video.headers import Header, read_headers
 from ndvr.pipeline.review.pairs import Found, Pair, Video
 
@@ -71,33 +74,23 @@ class Line:
 def groups_of(found: Found) -> list[Group]:
     """The groups that pairs make, the largest first, equals by their first id."""
     edges = [pair for pair in found.pairs if pair.kind in ALIKE]
-    root: dict[str, str] = {}
-
-    def find(video: str) -> str:
-        while root.setdefault(video, video) != video:
-            root[video] = root[root[video]]
-            video = root[video]
-        return video
-
-    videos: dict[str, Video] = {}
+    videos: dict[tuple[str, str], Video] = {}
     for pair in edges:
-        videos |= {_name(pair, "a"): pair.a, _name(pair, "b"): pair.b}
-        a, b = find(_name(pair, "a")), find(_name(pair, "b"))
-        root[max(a, b)] = min(a, b)
-    members: dict[str, list[Video]] = {}
-    for name in sorted(videos):
-        members.setdefault(find(name), []).append(videos[name])
-    pairs: dict[str, list[Pair]] = {}
+        videos |= {_name(pair.a): pair.a, _name(pair.b): pair.b}
+    place = {name: number for number, name in enumerate(sorted(videos))}
+    ends = np.array([(place[_name(pair.a)], place[_name(pair.b)]) for pair in edges], np.int64).reshape(-1, 2)
+    first = connected(len(videos), *ends.T).tolist()
+    groups: dict[int, Group] = {}
+    for name, number in place.items():
+        groups.setdefault(first[number], Group(videos=[], pairs=[])).videos.append(videos[name])
     for pair in edges:
-        pairs.setdefault(find(_name(pair, "a")), []).append(pair)
-    groups = [Group(videos=members[first], pairs=pairs[first]) for first in members]
-    return sorted(groups, key=lambda group: (-len(group.videos), group.videos[0].video_id))
+        groups[first[place[_name(pair.a)]]].pairs.append(pair)
+    return sorted(groups.values(), key=lambda group: (-len(group.videos), group.videos[0].video_id))
 
 
-def _name(pair: Pair, side: str) -> str:
+def _name(video: Video) -> tuple[str, str]:
     """Tell apart videos of one id: those of different contents, as queries and videos may have."""
-    video = getattr(pair, side)
-    return f"{video.video_id}\0{video.content}"
+    return video.video_id, video.content
 
 
 def facts_of(videos: Iterable[Video], headers: Mapping[str, Header] | None = None) -> dict[str, Facts]:
@@ -119,10 +112,15 @@ def facts_of(videos: Iterable[Video], headers: Mapping[str, Header] | None = Non
     return facts
 
 
-def choose(group: Group, facts: Mapping[str, Facts], rules: Sequence[str], decisions: Decisions) -> tuple[Video, str]:
-    """The video to keep and why: one that people said to keep, else by the rules, one after the other; last by id."""
+def check_rules(rules: Iterable[str]) -> None:
+    """Raise ValueError for a rule that there is none of."""
     if unknown := [rule for rule in rules if rule not in RULES]:
         raise ValueError(f"unknown rule {unknown[0]!r}; choose among {', '.join(RULES)}")
+
+
+def choose(group: Group, facts: Mapping[str, Facts], rules: Sequence[str], decisions: Decisions) -> tuple[Video, str]:
+    """The video to keep and why: one that people said to keep, else by the rules, one after the other; last by id."""
+    check_rules(rules)
     left = list(group.videos)
     kept = decisions.kept()
     losers = {({*pair} - {winner}).pop() for pair, winner in kept.items()}
@@ -218,4 +216,4 @@ def plan_text(lines: Sequence[Line]) -> str:
 
 def video_json(video: Video, facts: Facts) -> dict[str, Any]:
     """A video with its facts, for pages and programs."""
-    return asdict(facts) | {"video_id": video.video_id, "uri": video.uri, "remote": is_remote(video.uri)}
+    return asdict(facts) | {"video_id": video.video_id, "uri": video.uri, "remote": is_object(video.uri)}

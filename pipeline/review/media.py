@@ -19,14 +19,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Protocol
 
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.media.film_strip import picture
-from ndvr.operators.sandbox.sandbox import Sandbox
+from ndvr.operators.sandbox.sandbox import Sandboxes
 from ndvr.operators.storage.fetch import Fetcher
-from ndvr.operators.storage.object_store import Unreachable, errors_explained, filesystem, is_remote, stat_of
+from ndvr.operators.storage.object_store import (
+    Unreachable,
+    errors_explained,
+    filesystem,
+    is_object,
+    open_object,
+    stat_objects,
+)
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video.headers import Header, read_headers
 from ndvr.operators.video.stills import new_sandbox
@@ -66,13 +72,12 @@ class _LocalSource:
 
 class _ObjectSource:
     def __init__(self, uri: str):
-        files, path = filesystem(uri)
+        (found,) = stat_objects([uri])
+        if found is None:
+            raise NotServed(f"there is no object {uri}")
+        self.size, self.mtime_ns = found
         with errors_explained(uri):
-            found = stat_of(files.get_file_info(path))
-            if found is None:
-                raise NotServed(f"there is no object {uri}")
-            self.size, self.mtime_ns = found
-            self._file, self._uri = files.open_input_file(path), uri
+            self._file, self._uri = open_object(filesystem(uri)[0], uri), uri
 
     def read(self, start: int, count: int) -> bytes:
         with errors_explained(self._uri):
@@ -84,10 +89,7 @@ class Files:
 
     def __init__(self) -> None:
         self._same: set[tuple[str, int, int, int]] = set()  # files whose SHA-256 was compared, as they were then
-        self._boxes: SimpleQueue[Sandbox] = SimpleQueue()
-        self._sandboxes = [new_sandbox() for _ in range(_DECODERS)]
-        for box in self._sandboxes:
-            self._boxes.put(box)
+        self._boxes = Sandboxes(new_sandbox, _DECODERS)
         self._pictures: OrderedDict[tuple[str, float, int], bytes] = OrderedDict()
         self._headers: dict[str, Header] = {}
         self._copies: OrderedDict[str, tuple[contextlib.ExitStack, str]] = OrderedDict()
@@ -95,8 +97,7 @@ class Files:
 
     def close(self) -> None:
         """End the decoders, and remove copies of objects."""
-        for box in self._sandboxes:
-            box.close()
+        self._boxes.close()
         for stack, _ in self._copies.values():
             stack.close()
 
@@ -105,7 +106,7 @@ class Files:
         """Open the file of a video. NotServed where it is gone, or another one than was read."""
         if not video.uri:
             raise NotServed(f"nothing says where {video.video_id} lies")
-        if is_remote(video.uri):
+        if is_object(video.uri):
             try:
                 source = _ObjectSource(video.uri)
             except (Unreachable, FileNotFoundError) as error:
@@ -148,14 +149,11 @@ class Files:
             if key in self._pictures:
                 self._pictures.move_to_end(key)
                 return self._pictures[key]
-        with self._here(video) as path:
-            box = self._boxes.get()
+        with self._here(video) as path, self._boxes.one() as box:
             try:
                 jpeg = picture(path, at_s, height, sandbox=box)
             except (DecodeError, NoPicture) as error:
                 raise NotServed(f"{video.video_id} cannot be decoded: {error}") from None
-            finally:
-                self._boxes.put(box)
         with self._lock:
             self._pictures[key] = jpeg
             while len(self._pictures) > _PICTURES:
@@ -165,7 +163,7 @@ class Files:
     @contextlib.contextmanager
     def _here(self, video: Video) -> Iterator[str]:
         """A path that a decoder can open; of an object a copy, which is kept for the next picture."""
-        if not is_remote(video.uri):
+        if not is_object(video.uri):
             with self.open(video):
                 yield video.uri
             return

@@ -9,25 +9,26 @@ Pairs that people judged to be no match are left out and counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from ndvr.operators.index.kinds import Stretch
+from ndvr.operators.index.kinds import WORDS, Kind, Stretch
 from ndvr.operators.library.decisions import Decisions, content_key, decisions_of
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
 from ndvr.operators.scores.files import open_scores
-from ndvr.operators.storage.sealed import open_json, read_table
+from ndvr.operators.storage.sealed import open_json, read_table, stored_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import SEGMENTS, Answer
+from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, rate_text
+from ndvr.pipeline.search.duplicates import PAIRS as INDEX_PAIRS
 from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
 from ndvr.pipeline.search.out_folder import read_answers, respect
 
 PAIRS, PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.parquet", "pairs.json", "groups.json", "searches"
+_REMEDY = "run `ndvr dedupe` again"
 
 What = Literal["matches", "pairs", "scores"]
 
@@ -58,6 +59,16 @@ class Pair:
     b_covered: float | None = None
     placement: str = ""
     segments: tuple[Stretch, ...] | None = None  # of a: q, of b: v; None: not known, see evidence.py
+
+    @property
+    def words(self) -> str:
+        """The kind, as people read it."""
+        return WORDS.get(cast(Kind, self.kind), self.kind)
+
+    @property
+    def sure(self) -> str | None:
+        """How sure it is, as people read it; None where that is not known."""
+        return None if self.false_per_million is None else f"{rate_text(self.false_per_million)} false per million"
 
     def to_json(self) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in ("kind", "score", "false_per_million", "placement")}
@@ -151,7 +162,7 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     about, answers = read_answers(source)
     place = str(library or about["library"])
     there = opened(place)
-    videos = videos_of_library(there, {match.video_id for answer in answers for match in answer.matches})
+    videos = videos_of_library(there, _found_ids(answers))
     answers = respect(answers, _decisions(there), {video.video_id: video.content for video in videos.values()})
     return Found(
         source=str(source),
@@ -161,7 +172,7 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
         config=about.get("config", ""),
         weights=about.get("weights", ""),
         options={},
-        pairs=pairs_of_answers(there, answers),
+        pairs=_pairs(videos, answers),
         rejected=sum(answer.rejected or 0 for answer in answers),
         answers=answers,
     )
@@ -169,7 +180,14 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
 
 def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list[Pair]:
     """The matches of a search as pairs: queries are `a`."""
-    videos = videos_of_library(library, {match.video_id for answer in answers for match in answer.matches})
+    return _pairs(videos_of_library(library, _found_ids(answers)), answers)
+
+
+def _found_ids(answers: Sequence[Answer]) -> set[str]:
+    return {match.video_id for answer in answers for match in answer.matches}
+
+
+def _pairs(videos: Mapping[str, Video], answers: Sequence[Answer]) -> list[Pair]:
     pairs = []
     for answer in answers:
         query = _query(answer)
@@ -201,7 +219,7 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
     about = searches.read_json(SEARCH_ABOUT)
     place = str(library or about["library"])
     there = opened(place)
-    rows = pq.read_table(store.open(PAIRS)).to_pylist()
+    rows = stored_table(store, PAIRS, INDEX_PAIRS, remedy=_REMEDY).to_pylist()
     videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
     segments, placements = _segments(searches), _placements(searches)
     every = []
@@ -225,7 +243,7 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
 def _segments(searches: Store) -> dict[tuple[str, str], tuple[Stretch, ...]]:
     found: dict[tuple[str, str], tuple[Stretch, ...]] = {}
     for name in searches.names("segments"):
-        for row in pq.read_table(searches.open(f"segments/{name}"), schema=SEGMENTS).to_pylist():
+        for row in stored_table(searches, f"segments/{name}", SEGMENTS, remedy=_REMEDY).to_pylist():
             key = row.pop("query_id"), row.pop("video_id")
             if (stretch := Stretch(**row)) not in found.get(key, ()):
                 found[key] = (*found.get(key, ()), stretch)
@@ -236,8 +254,9 @@ def _placements(searches: Store) -> dict[tuple[str, str], str]:
     """How the second video's picture lies in the first's, where that is not as it is."""
     found = {}
     for name in searches.names("matches"):
-        table = pq.read_table(searches.open(f"matches/{name}"), columns=["query_id", "video_id", "placement"])
-        found.update({(query, video): words for query, video, words in zip(*table.to_pydict().values()) if words})
+        table = stored_table(searches, f"matches/{name}", MATCHES, remedy=_REMEDY)
+        columns = table.select(["query_id", "video_id", "placement"]).to_pydict().values()
+        found.update({(query, video): words for query, video, words in zip(*columns) if words})
     return found
 
 
@@ -255,7 +274,7 @@ def _turned(stretch: Stretch) -> Stretch:
 
 
 def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
-    about = open_json(store.read(PAIRS_ABOUT), f"{store}/{PAIRS_ABOUT}", remedy="run `ndvr dedupe` again")
+    about = open_json(store.read(PAIRS_ABOUT), f"{store}/{PAIRS_ABOUT}", remedy=_REMEDY)
     rows = read_table(store.folder / PAIRS).to_pylist()
     place = str(library or about["database_library"])
     there = opened(place)
@@ -318,4 +337,4 @@ def _of_comparison(source: str, what: What, place: str, about: Mapping[str, Any]
 
 def _best(found: Found, most: int) -> Found:
     ranked = sorted(found.pairs, key=lambda pair: -pair.score)[:most]
-    return Found(**{name: getattr(found, name) for name in found.__dataclass_fields__} | {"pairs": ranked})
+    return replace(found, pairs=ranked)

@@ -25,7 +25,7 @@ import ndvr
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.index.kinds import KINDS, WORDS
 from ndvr.pipeline.review.guard import Guard, own_hosts
-from ndvr.pipeline.review.keep import DEFAULT, RULES
+from ndvr.pipeline.review.keep import DEFAULT, check_rules
 from ndvr.pipeline.review.media import BLOCK_BYTES, Files, NotServed, byte_range, media_type
 from ndvr.pipeline.review.page import TEMPLATES, render
 from ndvr.pipeline.review.pairs import Video
@@ -164,8 +164,7 @@ class _Server:
     async def groups(self, request: Request) -> Response:
         given = request.query_params
         rules = tuple(given.get("keep", ",".join(DEFAULT)).split(","))
-        if unknown := [rule for rule in rules if rule not in RULES]:
-            raise HTTPException(400, f"unknown rule {unknown[0]!r}; choose among {', '.join(RULES)}")
+        check_rules(rules)
         page = _numbers(given, "offset", "limit")
         if page.get("offset", 0) < 0 or not 1 <= page.get("limit", 20) <= 100:
             raise HTTPException(400, "offset is 0 or more, limit from 1 to 100")

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from ndvr.operators.index.kinds import KINDS, WORDS
 from ndvr.operators.library.decisions import (
     FOLDER,
     Decision,
@@ -22,6 +21,7 @@ from ndvr.operators.library.decisions import (
     Decisions,
     Verdict,
     contents_of,
+    pair_of,
 )
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.review.decide import Decided, undoing, write
@@ -29,7 +29,7 @@ from ndvr.pipeline.review.evidence import Evidence, Looked
 from ndvr.pipeline.review.keep import DEFAULT, RULES, Group, choose, facts_of, groups_of, keep_plan, video_json
 from ndvr.pipeline.review.media import Files, plays
 from ndvr.pipeline.review.pairs import Found, Pair, Video, pairs_of_answers, videos_of_library
-from ndvr.pipeline.search.answers import rate_text, where_text
+from ndvr.pipeline.search.answers import where_text
 from ndvr.pipeline.search.queries import Queries
 from ndvr.pipeline.search.search import Index
 
@@ -109,21 +109,9 @@ class State:
     def decide(self, number: int, verdict: str, *, note: str = "", who: str = "", swap: bool = False) -> Decided:
         """Write what somebody says of a pair; with `swap` b is kept and not a."""
         pair = self.pairs[number]
-        a, b = (pair.b, pair.a) if swap else (pair.a, pair.b)
-        row = Decision.now(
-            verdict=cast(Verdict, verdict),
-            a_content=a.content,
-            b_content=b.content,
-            a_id=a.video_id,
-            b_id=b.video_id,
-            who=who or self.who,
-            note=note,
-            score=pair.score,
-            false_per_million=pair.false_per_million,
-        )
-        done = write(self.library, [row])
-        self._forget()
-        return done
+        a, b = ((video.video_id, video.content) for video in (pair.a, pair.b))
+        facts: dict[str, Any] = {"score": pair.score, "false_per_million": pair.false_per_million}
+        return self._decided(*((b, a) if swap else (a, b)), verdict, note=note, who=who, **facts)
 
     def decide_ids(self, a: str, b: str, verdict: str, *, note: str = "", who: str = "") -> Decided:
         """Write what somebody says of two videos by their ids. ValueError where neither list nor library has one."""
@@ -131,15 +119,12 @@ class State:
         known |= contents_of(self.library, (a, b))
         if unknown := [name for name in (a, b) if name not in known]:
             raise ValueError(f"no video {unknown[0]!r} in the library or among the matches")
-        row = Decision.now(
-            verdict=cast(Verdict, verdict),
-            a_content=known[a],
-            b_content=known[b],
-            a_id=a,
-            b_id=b,
-            who=who or self.who,
-            note=note,
-        )
+        return self._decided((a, known[a]), (b, known[b]), verdict, note=note, who=who)
+
+    def _decided(self, a: tuple[str, str], b: tuple[str, str], verdict: str, *, who: str, **facts: Any) -> Decided:
+        """Write a row about two videos, each an id and its content."""
+        known: dict[str, Any] = {"a_id": a[0], "a_content": a[1], "b_id": b[0], "b_content": b[1]}
+        row = Decision.now(verdict=cast(Verdict, verdict), **known, who=who or self.who, **facts)
         done = write(self.library, [row])
         self._forget()
         return done
@@ -182,13 +167,11 @@ class State:
     def row(self, number: int) -> dict[str, Any]:
         """A pair as JSON, with what was decided."""
         pair, decisions = self.pairs[number], self.decisions
-        rate = pair.false_per_million
-        kept = decisions.kept().get(decisions_key(pair)) if len(decisions) else None
-        words = WORDS[pair.kind] if pair.kind in KINDS else "alike"
+        kept = decisions.kept().get(pair_of(pair.a.content, pair.b.content))
         return pair.to_json() | {
             "match": number,
-            "words": words,
-            "sure": None if rate is None else f"{rate_text(rate)} false per million",
+            "words": pair.words,
+            "sure": pair.sure,
             "verdict": decisions.verdict(pair.a.content, pair.b.content),
             "keep": None if kept is None else "a" if kept == pair.a.content else "b",
         }
@@ -291,17 +274,6 @@ class State:
                 )
                 self.pairs.extend(pairs)
         return done.to_json() | {"first_match": first, "matches": len(pairs)}
-
-
-def decisions_key(pair: Pair) -> tuple[str, str]:
-    """The contents of a pair, sorted."""
-    a, b = sorted((pair.a.content, pair.b.content))
-    return a, b
-
-
-def _method_of(library: Library) -> str:
-    methods = sorted({config.method for config in library.configs.values()})
-    return "thumbprint" if "thumbprint" in methods or not methods else methods[0]
 
 
 def _found(library: Library, config: str, pairs: list[Pair], *, of_library: bool) -> Found:

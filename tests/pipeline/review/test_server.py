@@ -22,6 +22,7 @@ from review_site import HOSTILE, TOKEN, app_of, made_up, running
 
 from ndvr.operators.storage.object_store import stat_objects
 from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.video_files import uri_of
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.review.guard import COOKIE, HEADERS
 from ndvr.pipeline.review.media import Files, NotServed
@@ -204,6 +205,32 @@ def test_an_object_is_served_by_ranges_too_and_not_when_it_was_changed(s3, tmp_p
     with pytest.raises(NotServed, match="no object"), files.open(replace(video, uri=f"{uri}.gone")):
         pass
     files.close()
+
+
+def test_a_file_whose_name_is_no_text_is_a_file_of_this_machine(tmp_path):
+    made = clips.clip(tmp_path / "video.mp4", clips.scene(3, 1))
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    os.rename(made, path)
+    stat = os.stat(path)
+    video, files = (
+        Video(video_id="v", content="c", uri=uri_of(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns),
+        Files(),
+    )
+    with files.open(video) as source:
+        assert source.size == stat.st_size and source.read(4, 4) == b"ftyp"
+    assert files.picture(video, 0.0, 72).startswith(b"\xff\xd8")
+    files.close()
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "searches/segments", "searches/matches"])
+def test_pairs_with_a_changed_byte_are_told(collection, tmp_path, name):
+    place = shutil.copytree(collection / "pairs", tmp_path / "pairs") / name
+    (path,) = [place] if place.is_file() else place.iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="is damaged"):
+        read_found(tmp_path / "pairs")
 
 
 def test_what_browsers_do_not_play_is_told_and_shown_as_pictures(site):
