@@ -2,6 +2,7 @@
 
 chaos           the command
 offline         import, gc, folding, similarity, dedupe and fit-pca, struck in forks of one process
+indexing        ndvr index killed, compared bit for bit
 flip            one byte of any file damaged
 round           one library: kill, run again, compare
 processes       find and kill the processes of a run

@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ndvr.benchmarks.chaos.library_check import scores_in
 from ndvr.benchmarks.record import record
 from ndvr.operators.library.library import Library
-from ndvr.operators.scores.files import open_scores
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
@@ -49,16 +49,6 @@ def _compare(place: Path) -> None:
     similarity(library, library, place / "scores", method=METHOD, weights="random:1", workers=0, progress=False)
 
 
-def scores_of(place: Path) -> dict[tuple[str, str], float]:
-    """Read SCORES: {(query_id, video_id): score}."""
-    scores: dict[tuple[str, str], float] = {}
-    for batch in open_scores(place / "scores").batches():
-        queries, videos = batch.queries.to_pylist(), batch.videos.to_pylist()
-        pairs = zip(batch.query.tolist(), batch.video.tolist(), batch.score.tolist())
-        scores |= {(queries[query], videos[video]): score for query, video, score in pairs}
-    return scores
-
-
 def files_of(place: Path) -> list[Path]:
     """List the files that are damaged, relative to `place`."""
     every = [path.relative_to(place) for top in ("library", "scores") for path in (place / top).rglob("*")]
@@ -71,12 +61,12 @@ def verdict(place: Path, digest: str, scores: dict[tuple[str, str], float]) -> s
         report = fsck(place / "library", progress=False)
         if not report.sound:
             return "told"
-        read = scores_of(place)
+        read = scores_in(place / "scores")
         _compare(place)
         _ = Library(Store(place / "library")).ledger
     except (ValueError, FileNotFoundError):
         return "told"
-    same = report.digest == digest and read == scores and scores_of(place) == scores
+    same = report.digest == digest and read == scores and scores_in(place / "scores") == scores
     return "no effect" if same else "silent"
 
 
@@ -86,7 +76,7 @@ def flip_bytes(tries: int, seed: int = 0) -> dict[str, Counter[str]]:
     with tempfile.TemporaryDirectory(prefix="flip-") as folder:
         place = Path(folder) / "whole"
         make(place)
-        digest, scores = fsck(place / "library", progress=False).digest, scores_of(place)
+        digest, scores = fsck(place / "library", progress=False).digest, scores_in(place / "scores")
         kinds: dict[str, list[Path]] = {}
         for path in files_of(place):
             kinds.setdefault("/".join(path.parts[:2]) if len(path.parts) > 2 else str(path), []).append(path)

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ndvr.operators.library.library import Library
+from ndvr.operators.scores.files import open_scores
 
-Key = tuple[str, str]  # configuration, video id
+Key = tuple[str, str]  # configuration, video id; of scores: query id, video id
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,16 @@ def _same_rows(a: Verdict, b: Verdict) -> bool:
     # Bytes, not values: NaN and -0.0 shall be the same ones.
     same = a.features.dtype == b.features.dtype and a.features.shape == b.features.shape
     return same and a.start_s.tobytes() == b.start_s.tobytes() and a.features.tobytes() == b.features.tobytes()
+
+
+def scores_in(folder: Path) -> dict[Key, float]:
+    """Read SCORES: {(query_id, video_id): score}."""
+    scores: dict[Key, float] = {}
+    for batch in open_scores(folder).batches():
+        queries, videos = batch.queries.to_pylist(), batch.videos.to_pylist()
+        pairs = zip(batch.query.tolist(), batch.video.tolist(), batch.score.tolist())
+        scores |= {(queries[query], videos[video]): score for query, video, score in pairs}
+    return scores
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,12 @@ import click
 import numpy as np
 import pyarrow.parquet as pq
 
+from ndvr.benchmarks.chaos.library_check import scores_in
 from ndvr.benchmarks.record import record
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import fold
-from ndvr.operators.scores.files import open_scores
 from ndvr.pipeline.comparison.dedupe import dedupe
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
@@ -81,10 +81,6 @@ def _fit_pca(place: Path) -> None:
     fit_pca(place / "library", place / "pca.npz", dims=16, progress=False)
 
 
-def _with_library(place: Path) -> None:
-    _import(place)
-
-
 def _with_left_overs(place: Path) -> None:
     """A library of several imports, with shards that nothing names and videos that were removed."""
     names = sorted((place.parent / "features").iterdir())
@@ -111,21 +107,17 @@ class Command:
     """What is struck: how it begins, what it does."""
 
     prepare: Callable[[Path], None]
-    run: Callable[[Path], None]
+    run: Callable[[Path], object]
 
 
 COMMANDS = {
     "import": Command(lambda place: place.mkdir(), _import),
-    "gc": Command(_with_left_overs, lambda place: void(gc(place / "library", force=True))),
+    "gc": Command(_with_left_overs, lambda place: gc(place / "library", force=True)),
     "fold": Command(_with_left_overs, _fold),
-    "similarity": Command(_with_library, _similarity),
-    "dedupe": Command(_with_library, _dedupe),
+    "similarity": Command(_import, _similarity),
+    "dedupe": Command(_import, _dedupe),
     "fit-pca": Command(_with_raw_vectors, _fit_pca),
 }
-
-
-def void(_: object) -> None:
-    """Nothing, of anything."""
 
 
 # --- What is there ---------------------------------------------------------------------------------------------------
@@ -161,12 +153,8 @@ def _readable(folder: Path, read: Callable[[Path], dict[str, str]]) -> dict[str,
 
 
 def _scores(folder: Path) -> dict[str, str]:
-    scores: dict[tuple[str, str], float] = {}
-    for batch in open_scores(folder).batches():
-        queries, videos = batch.queries.to_pylist(), batch.videos.to_pylist()
-        pairs = zip(batch.query.tolist(), batch.video.tolist(), batch.score.tolist())
-        scores |= {(queries[query], videos[video]): score for query, video, score in pairs}
-    return {"scores": hashlib.sha256(json.dumps(sorted(scores.items())).encode()).hexdigest()}
+    scores = sorted(scores_in(folder).items())
+    return {"scores": hashlib.sha256(json.dumps(scores).encode()).hexdigest()}
 
 
 # --- Striking --------------------------------------------------------------------------------------------------------

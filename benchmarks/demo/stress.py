@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from ndvr.benchmarks.demo.graded import GRADED, Graded
-from ndvr.operators.library.library import DESCRIPTION, Library
+from ndvr.operators.library.library import Library, is_library
 from ndvr.operators.media import draw
 from ndvr.operators.media.clip import Clip, read_clip
 from ndvr.operators.media.encode import write_video
-from ndvr.operators.storage.store import Store
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search.answers import Answer, Match
@@ -127,7 +126,7 @@ def stress(
 
 
 def _library(videos: str | Path, folder: Path, *, progress: bool, say: Callable[[str], None]) -> str | Path:
-    if (str(videos).startswith("s3://") or Path(videos).is_dir()) and Store(videos).exists(DESCRIPTION):
+    if is_library(videos):
         return videos
     say(f"extracting features into {folder}/library")
     extract(videos, folder / "library", methods=("thumbprint",), progress=progress)

@@ -260,6 +260,11 @@ class IndexFiles:
                 self._checked.add(segment.name)
         return segments
 
+    def bytes_of(self, snapshot: Snapshot) -> int:
+        """Count the bytes of the segments that count."""
+        sizes = self.store.sizes(SEGMENTS)
+        return sum(size for name, size in sizes.items() if name.partition(".")[0] in snapshot.segments)
+
     def _check(self, segment: Segment) -> None:
         """Read a segment whole: a changed byte would lose candidates, and what is not found would count as not seen."""
         data, lists = (_source(self.store, f"{SEGMENTS}/{segment.name}.{kind}") for kind in ("arrow", "lists"))

@@ -144,11 +144,9 @@ class Entry:
 
     @property
     def windows(self) -> int:
-        return (
-            0
-            if self._kept_out is not None or self._lost
-            else sum(map(self._columns["windows_count"].__getitem__, self._pieces))
-        )
+        if self._kept_out is not None or self._lost:
+            return 0
+        return sum(map(self._columns["windows_count"].__getitem__, self._pieces))
 
     def __repr__(self) -> str:
         return f"Entry({self.video_id!r}, {self.status}, {self.windows} windows)"

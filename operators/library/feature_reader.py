@@ -145,6 +145,8 @@ def named(video_ids: Sequence[str]) -> str:
 
 
 def lost_text(video_ids: Sequence[str]) -> str:
-    """Say which videos were left out as their features are lost, and what to do about it."""
+    """Say which videos were left out as their features are lost, and what to do about it; nothing when none was."""
+    if not video_ids:
+        return ""
     are = "features are missing or damaged; `ndvr fsck LIBRARY --repair` makes them due again"
     return f"left out, {len(video_ids):,} videos: {named(video_ids)}: their {are}"

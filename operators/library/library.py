@@ -33,6 +33,7 @@ from ndvr.operators.library.config import Config
 from ndvr.operators.library.receipt_files import read_receipts, remedy
 from ndvr.operators.library.shards import SHARDS, changed, features_of
 from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO
+from ndvr.operators.storage.object_store import SCHEMES
 from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.store import Store, file_name
 
@@ -67,6 +68,12 @@ class Lookup:
     def versions(self, config: str) -> dict[tuple[str, str | None], Entry]:
         """See Library.versions."""
         return History(of_config(self.receipts, config)).versions()
+
+
+def is_library(place: str | Path) -> bool:
+    """Tell whether a place, a folder or in an object store, holds a library."""
+    remote = str(place).startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+    return (remote or Path(place).is_dir()) and Store(place).exists(DESCRIPTION)
 
 
 class Library:

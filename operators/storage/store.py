@@ -55,9 +55,8 @@ class Store:
         else:
             place = str(root)
         self._answered = False  # this store, to this process
-        self.lease: str | None = (
-            lease  # under which this process, or that of which it is a worker, writes into a library
-        )
+        # Under which this process, or that of which it is a worker, writes into a library.
+        self.lease: str | None = lease
         self.access: Access = access or Access.here()
         self.remote = is_remote(place)
         self.root: str = place.rstrip("/") if self.remote else str(Path(place))

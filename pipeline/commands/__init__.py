@@ -2,7 +2,7 @@
 
 extraction    extract, import
 comparison    similarity, dedupe, compare
-search        index, search
+search        index, search, common
 review        report, review, decide
 library       show, explain, remove, fsck, gc, fit-pca
 plan          plan

@@ -18,13 +18,14 @@ from ndvr.pipeline.commands.options import (
     option_option,
     quiet_option,
     strict_option,
+    tell_left_out,
     weights_option,
     worker_memory_option,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from ndvr.pipeline.comparison.inputs import Compared
+    pass
 
 
 @click.command()
@@ -85,14 +86,7 @@ def similarity(queries: str, database: str, scores: str, as_json: bool, quiet: b
         for count, what in ((done.missing_queries, "queries"), (done.missing_videos, "database videos")):
             if count:
                 click.echo(f"{count:,} {what} have no scores; {done.scores} lists them with the reason")
-    _tell_left_out(done)
-
-
-def _tell_left_out(done: Compared) -> None:
-    """Name on standard error what was too long or lost its features, and exit with 1; return when all was compared."""
-    if text := done.left_out_text():
-        click.echo(text, err=True)
-        raise SystemExit(1)
+    tell_left_out(done)
 
 
 def _all_pairs(*libraries: str, settings: dict[str, Any], progress: bool) -> tuple[Any, dict[str, Any], str]:
@@ -173,7 +167,7 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
         if not done.trained:
             click.echo("WARNING: untrained (random) weights; these pairs mean nothing.", err=True)
         click.echo(done.text())
-    _tell_left_out(done)
+    tell_left_out(done)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from ndvr.pipeline.commands.options import (
     quiet_option,
     renamed,
     strict_option,
+    tell_left_out,
 )
 
 
@@ -27,14 +28,14 @@ from ndvr.pipeline.commands.options import (
 @click.option("--list", "as_list", is_flag=True, help='Only the videos with features, as a list: "id path" a line.')
 @click.option("--runs", is_flag=True, help="The extractions that wrote into it, and what bounded the last of them.")
 @click.option("--indexes", is_flag=True, help="Its indexes: videos, segments, bytes, how sure scores are.")
-@click.option("--to", type=PATH, metavar="FOLDER", help="With --index: where the index is. Default: LIBRARY/index.")
+@click.option("--to", type=PATH, metavar="FOLDER", help="With --indexes: where they are. Default: LIBRARY/index.")
 @json_option
 def show(library: str, failures: bool, as_list: bool, runs: bool, indexes: bool, to: str | None, as_json: bool) -> None:
     """Say what LIBRARY holds: configurations, videos, failures."""
     from ndvr.pipeline.upkeep import show as run
 
     if to and not indexes:
-        raise ValueError("--to has no meaning without --index")
+        raise ValueError("--to has no meaning without --indexes")
     if indexes:
         from ndvr.pipeline.search.index_view import show_index
 
@@ -192,6 +193,4 @@ def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any)
         if not done.trained:
             click.echo("WARNING: the features are of untrained (random) weights; so is this PCA.", err=True)
         click.echo(done.text())
-    if text := done.left_out_text():
-        click.echo(text, err=True)
-        raise SystemExit(1)
+    tell_left_out(done)

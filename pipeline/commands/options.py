@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -122,6 +122,20 @@ def warn_of_unlisted(unlisted: dict[str, str]) -> None:
         click.echo(f"WARNING: cannot look into {visible(name)}: {why}; what lies there is unknown", err=True)
     if len(unlisted) > _MOST_NAMED:
         click.echo(f"WARNING: and {len(unlisted) - _MOST_NAMED:,} more; --json names them all", err=True)
+
+
+class Leaving(Protocol):
+    """What a command did, which may have left videos out."""
+
+    def left_out_text(self) -> str:
+        """Name them; nothing when none was left out."""
+
+
+def tell_left_out(done: Leaving) -> None:
+    """Name on standard error what was left out, and exit with 1; return when nothing was."""
+    if text := done.left_out_text():
+        click.echo(text, err=True)
+        raise SystemExit(1)
 
 
 def check_methods(

@@ -18,6 +18,7 @@ from ndvr.pipeline.commands.options import (
     option_option,
     quiet_option,
     strict_option,
+    tell_left_out,
     weights_option,
 )
 
@@ -47,9 +48,7 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 
     done = run.index(library, **given(**check_method(settings)), progress=not quiet)
     click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else done.text())
-    if text := done.left_out_text():
-        click.echo(text, err=True)
-        raise SystemExit(1)
+    tell_left_out(done)
 
 
 @click.command()

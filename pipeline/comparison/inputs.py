@@ -83,7 +83,7 @@ class Compared:
         """Say which videos were not compared, being too long or having lost their features; nothing when all were."""
         needs = "too long for this method in the memory given; give more by --memory-gb"
         lines = [f"left out: {named(self.too_long)}: {needs}"] if self.too_long else []
-        return "\n".join([*lines, *([lost_text(self.lost)] if self.lost else [])])
+        return "\n".join(filter(None, [*lines, lost_text(self.lost)]))
 
 
 @dataclass(frozen=True, kw_only=True)

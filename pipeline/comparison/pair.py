@@ -41,9 +41,8 @@ class PairResult:
     range: tuple[float, float]
     windows: tuple[int, int]
     identical: bool  # the same bytes
-    kind: Kind | None = (
-        None  # of a in b, as `ndvr search` calls it; None below a half of the range, or where nothing tells
-    )
+    # Of a in b, as `ndvr search` calls it; None below a half of the range, or where nothing tells.
+    kind: Kind | None = None
     a_covered: float = 0.0  # share of a that the segments cover
     b_covered: float = 0.0
     segments: tuple[Stretch, ...] = ()

@@ -59,7 +59,7 @@ class Updated:
 
     def left_out_text(self) -> str:
         """Which videos could not be indexed; nothing when all were."""
-        return lost_text(self.lost) if self.lost else ""
+        return lost_text(self.lost)
 
 
 def update(opened: Opened, *, progress: bool = True, again: bool = False, strict: bool = False) -> Updated:
@@ -99,13 +99,12 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False, strict
 
 
 def _updated(opened: Opened, began: float, *, lost: tuple[str, ...], **counts: int) -> Updated:
-    sizes = opened.files.store.sizes("segments")
     return Updated(
         index=str(opened.files.store),
         method=opened.setting.method,
         videos=opened.n_videos,
         keys=sum(map(len, opened.segments)),
-        bytes=sum(size for name, size in sizes.items() if name.partition(".")[0] in opened.snapshot.segments),
+        bytes=opened.files.bytes_of(opened.snapshot),
         segments=len(opened.segments),
         lost=lost,
         seconds=round(time.monotonic() - began, 3),

@@ -82,7 +82,7 @@ class Duplicates:
 
     def left_out_text(self) -> str:
         """Which videos were left out; nothing when none was."""
-        return lost_text(self.lost) if self.lost else ""
+        return lost_text(self.lost)
 
     def text(self) -> str:
         """Two lines."""

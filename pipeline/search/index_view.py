@@ -12,8 +12,7 @@ import numpy as np
 from ndvr.operators.index.segments import IndexFiles
 from ndvr.operators.index.sureness import Sureness
 from ndvr.operators.library.library import Library
-from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.opened import INDEX, ledger_state
+from ndvr.pipeline.search.opened import files_of, ledger_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +71,7 @@ def show_index(library: str | Path, *, to: str | Path | None = None) -> list[Ind
     opened = Library(library)
     views = []
     for config in opened.configs:
-        root = f"{to}/{config}" if to else f"{opened.store.root}/{INDEX}/{config}"
-        files = IndexFiles(Store(root, opened.store.access if opened.store.remote and not to else None))
+        files = files_of(opened, config, to)
         if files.exists:
             views.append(_view(opened, config, files))
     if not views:
@@ -84,7 +82,6 @@ def show_index(library: str | Path, *, to: str | Path | None = None) -> list[Ind
 def _view(library: Library, config: str, files: IndexFiles) -> IndexView:
     snapshot = files.snapshot()
     segments = files.open(snapshot)
-    sizes = files.store.sizes("segments")
     durations = {video_id: entry.end["duration_s"] or 0.0 for video_id, entry in library.entries(config).items()}
     alive = [segment.videos[row] for segment in segments for row in segment.alive]
     with_keys = sum(len(set(segment.where(np.arange(len(segment)))[0].tolist()) - segment.gone) for segment in segments)
@@ -98,7 +95,7 @@ def _view(library: Library, config: str, files: IndexFiles) -> IndexView:
         without_keys=len(alive) - with_keys,
         gone=sum(len(segment.gone) for segment in segments),
         keys=sum(map(len, segments)),
-        bytes=sum(size for name, size in sizes.items() if name.partition(".")[0] in snapshot.segments),
+        bytes=files.bytes_of(snapshot),
         seconds=round(sum(durations.get(video.video_id, 0.0) for video in alive), 3),
         segments=dict(sorted(Counter(segment.level for segment in segments).items())),
         lists=sum(len(segment.lists) for segment in segments),

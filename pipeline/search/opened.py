@@ -98,12 +98,17 @@ def open_index(
             f"features in {opened} have shape {list(features.feature_shape)}, {model.name} under these settings "
             f"compares {list(model.feature_shape)}; choose the --option or --weights that fit them"
         )
-    root = f"{to}/{name}" if to else f"{opened.store.root}/{INDEX}/{name}"
-    files = IndexFiles(Store(root, opened.store.access if opened.store.remote and not to else None))
+    files = files_of(opened, name, to)
     there = files.exists and not again
     if there and (of := files.about()["config"]) != name:
         raise ValueError(f"{files.store} is an index of {of}, not of {name}; name another folder with --to")
     return Opened(opened, name, setting, model, files, files.snapshot() if there else Snapshot())
+
+
+def files_of(library: Library, config: str, to: str | Path | None) -> IndexFiles:
+    """Find the files of an index, or where they will be: LIBRARY/index, or `to`."""
+    root = f"{to}/{config}" if to else f"{library.store.root}/{INDEX}/{config}"
+    return IndexFiles(Store(root, library.store.access if library.store.remote and not to else None))
 
 
 def ledger_state(library: Library) -> str:

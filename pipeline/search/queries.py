@@ -12,11 +12,10 @@ import pyarrow as pa
 
 from ndvr.operators.features.embed import Embed
 from ndvr.operators.library.feature_reader import FeatureReader
-from ndvr.operators.library.library import DESCRIPTION, Library
+from ndvr.operators.library.library import Library, is_library
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.manifest import Manifest, read_manifest, stat_files
 from ndvr.operators.storage.sealed import Damaged
-from ndvr.operators.storage.store import Store
 from ndvr.operators.video.decode import Decode, Job
 from ndvr.pipeline.search.opened import Opened
 
@@ -62,7 +61,7 @@ class Queries:
 
 def read_queries(videos: str | Path, opened: Opened) -> Queries:
     """VIDEOS as a list of queries. ValueError or FileNotFoundError when there are none or they do not fit."""
-    if (str(videos).startswith("s3://") or Path(videos).is_dir()) and Store(videos).exists(DESCRIPTION):
+    if is_library(videos):
         library = Library(videos)
         config = library.config_of(opened.setting.method)
         mine, theirs = library.configs[config].to_json(), opened.features.to_json()

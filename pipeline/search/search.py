@@ -70,7 +70,7 @@ class SearchResult:
 
     def left_out_text(self) -> str:
         """Which videos have lost their features; nothing when none has."""
-        return lost_text(self.lost) if self.lost else ""
+        return lost_text(self.lost)
 
     def text(self) -> str:
         """The answers, and what was not searched."""

@@ -17,6 +17,7 @@ import numpy as np
 from ndvr.operators.features import pca
 from ndvr.operators.library.feature_reader import lost_text, without_lost
 from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress
 
 METHOD, SIZE = "tca", 3840
@@ -44,7 +45,7 @@ class Fitted:
 
     def left_out_text(self) -> str:
         """Name the videos that were left out; nothing when none was."""
-        return lost_text(self.lost) if self.lost else ""
+        return lost_text(self.lost)
 
     def text(self) -> str:
         """Say in one line what was learnt from what."""
@@ -76,12 +77,17 @@ def fit_pca(
         raise ValueError(f"dims={dims}, frames_per_video={frames_per_video}, seed={seed}: give whole numbers >= 0")
     opened = Library(library)
     name = _raw_config(opened, config)
-    found, lost = without_lost(opened, opened.entries(name), strict=strict, read=True)
-    entries = [entry for entry in found.values() if entry.pieces]
-    points = sum(frames_per_video or entry.windows for entry in entries)
-    with Progress("fit-pca", len(entries), "video", show=progress) as bar:
+    for read in (False, True):  # all is read beforehand only when something in it turned out to be damaged
+        every, lost = without_lost(opened, opened.entries(name), strict=strict, read=read)
+        entries = [entry for entry in every.values() if entry.pieces]
+        points = sum(frames_per_video or entry.windows for entry in entries)
         try:
-            learnt = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
+            with Progress("fit-pca", len(entries), "video", show=progress) as bar:
+                learnt = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
+            break
+        except Damaged:
+            if strict or read:
+                raise
         except ValueError as error:
             advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
             raise ValueError(f"{opened} has {len(entries)} videos: {error}; {advice}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,7 @@ def _score(alike: torch.Tensor) -> torch.Tensor:
 def _of_windows(vectors: np.ndarray, windows: np.ndarray) -> Keys:
     """Keys of vectors (K, D) of windows (K,)."""
     keys = whole_windows(vectors)
-    return Keys(
-        **{name: getattr(keys, name) for name in ("vectors", "boxes", "turns", "novelty")},
-        windows=windows[keys.windows].astype(np.int32),
-    )
+    return replace(keys, windows=windows[keys.windows].astype(np.int32))
 
 
 # --- Where the network comes from: a package of the index, a file in the cache, or what the user names
