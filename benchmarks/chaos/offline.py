@@ -63,6 +63,10 @@ def _import(place: Path) -> None:
     import_features(place.parent / "features", place / "library", method="c3dhash", progress=False)
 
 
+def _gc(place: Path) -> None:
+    gc(place / "library", force=True)
+
+
 def _fold(place: Path) -> None:
     store = Library(place / "library").store
     with Lease(store, "fold"):
@@ -107,12 +111,12 @@ class Command:
     """What is struck: how it begins, what it does."""
 
     prepare: Callable[[Path], None]
-    run: Callable[[Path], object]
+    run: Callable[[Path], None]
 
 
 COMMANDS = {
     "import": Command(lambda place: place.mkdir(), _import),
-    "gc": Command(_with_left_overs, lambda place: gc(place / "library", force=True)),
+    "gc": Command(_with_left_overs, _gc),
     "fold": Command(_with_left_overs, _fold),
     "similarity": Command(_import, _similarity),
     "dedupe": Command(_import, _dedupe),
