@@ -2,22 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from sounds import frames, heard, noise
 
 from ndvr import models
 from ndvr.operators.index.lines import find_lines
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE = 16_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Many small operations: threads only wait for each other, badly so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ndvr import models
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 128
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Many small operations: threads only wait for each other, badly so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from lost_shards import HARM, flip, shard_of
 from published_features import run
 from score_libraries import compared, library, scores_in
 
-from ndvr.operators.library.library import Library
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.comparison.dedupe import dedupe
 from ndvr.pipeline.upkeep.maintenance import fsck
@@ -17,29 +17,11 @@ VIDEOS = {"v2": 5, "v3": 12, "v12": 4}
 SETTINGS = ["--method", "csl3d", "--weights", "random:5", "--workers", "0", "--quiet"]
 
 
-def flip(path) -> None:
-    """Change a byte of the features."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-HARM = {"missing": lambda path: path.unlink(), "empty": lambda path: path.write_bytes(b""), "flipped": flip}
-
-
 @pytest.fixture
 def place(tmp_path):
     """A library of two shards: that of v21, and that of VIDEOS."""
     library(tmp_path / "library", {"v21": 6})
     return library(tmp_path / "library", VIDEOS)
-
-
-def shard_of(place, video_id):
-    """The file with the features of a video."""
-    opened = Library(place)
-    (config,) = opened.configs
-    (shard,) = opened.entries(config)[video_id].shards
-    return place / "shards" / shard
 
 
 @pytest.mark.parametrize("harm", HARM)

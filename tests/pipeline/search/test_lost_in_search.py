@@ -8,8 +8,8 @@ import shutil
 import clip_library as clips
 import pytest
 from click.testing import CliRunner
+from lost_shards import HARM, shard_of
 
-from ndvr.operators.library.library import Library
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.search import search
@@ -22,15 +22,6 @@ def run(*arguments):
     return CliRunner().invoke(main, [*map(str, arguments), "--quiet"])
 
 
-def flip(path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-HARM = {"missing": lambda path: path.unlink(), "flipped": flip}
-
-
 @pytest.fixture
 def place(library, films, tmp_path):
     """The library of films and, in a shard of its own, "late"; the films are indexed."""
@@ -38,14 +29,6 @@ def place(library, films, tmp_path):
     assert run("index", place).exit_code == 0
     clips.extract(place, {"late": clips.clip(tmp_path / "late.mp4", clips.scene(40, 6))}, run="r2")
     return place
-
-
-def shard_of(place, video_id):
-    """The file with the features of a video."""
-    opened = Library(place)
-    (config,) = opened.configs
-    (shard,) = opened.entries(config)[video_id].shards
-    return place / "shards" / shard
 
 
 @pytest.mark.parametrize("harm", HARM)
