@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import click
@@ -27,6 +28,8 @@ from ndvr.pipeline.search import build
 from ndvr.pipeline.search.opened import Opened, open_index
 
 NIGHTS, VIDEOS, WINDOWS = 3, 12, 30
+_HANGS_S = 120.0
+_MOST_ROUNDS = 20  # for each kill
 _FORK = multiprocessing.get_context("fork")  # a writer that imports everything anew would be killed while it does
 
 
@@ -69,6 +72,21 @@ def _index(library: Path) -> None:
     build.update(open_index(library), progress=False)
 
 
+def _start(library: Path) -> ForkProcess:
+    writer = _FORK.Process(target=_index, args=(library,), daemon=True)
+    writer.start()
+    return writer
+
+
+def _exit_code(writer: ForkProcess) -> int | None:
+    """Wait for its end. RuntimeError when it hangs."""
+    writer.join(_HANGS_S)
+    if writer.is_alive():
+        writer.kill()
+        raise RuntimeError(f"ndvr index hung for {_HANGS_S:g} s")
+    return writer.exitcode
+
+
 def contents(library: Path) -> dict[str, bytes]:
     """The bytes of the segments that count, by file."""
     opened = open_index(library)
@@ -91,24 +109,22 @@ def strike(
     """Index one library night by night, killing writers `kills` times at most; returns the library."""
     library, left = folder / f"round{counts.rounds}", kills
     for night in nights:
-        if library.exists():
-            shutil.copytree(night, library, dirs_exist_ok=True)
-        else:
-            shutil.copytree(night, library)
-        ended = False
+        shutil.copytree(night, library, dirs_exist_ok=True)
+        ended, tries = False, 0
         while not ended:
-            writer = _FORK.Process(target=_index, args=(library,))
-            writer.start()
+            writer = _start(library)
             if left and chance.random() < 0.9:
                 writer.join(chance.uniform(0, lasts_s))
                 if writer.is_alive():
                     writer.kill()
                     left -= 1
                     counts.kills += 1
-            writer.join()
-            ended = writer.exitcode == 0
+            ended = _exit_code(writer) == 0
             files = open_index(library)
             counts.torn += not whole(files)
+            tries += 1
+            if tries > 2 * kills + 2:
+                raise RuntimeError(f"{tries} writers have not indexed {library}")
     counts.rounds += 1
     return library
 
@@ -121,11 +137,12 @@ def kill_index(kills: int, seed: int = 0) -> Counts:
         nights = make_library(folder)
         peace = shutil.copytree(nights[-1], folder / "peace")
         began = time.monotonic()
-        undisturbed = _FORK.Process(target=_index, args=(peace,))
-        undisturbed.start()
-        undisturbed.join()
+        if _exit_code(_start(peace)):
+            raise RuntimeError("undisturbed, no index was made")
         lasts_s, expected = time.monotonic() - began, contents(peace)
         while counts.kills < kills:
+            if counts.rounds > _MOST_ROUNDS * kills:
+                raise RuntimeError(f"{counts.kills} kills of {kills}: the writers end before they can be killed")
             some = min(kills - counts.kills, 12)
             library = strike(nights, folder, counts, chance, kills=some, lasts_s=lasts_s)
             counts.different += contents(library) != expected

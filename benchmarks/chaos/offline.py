@@ -46,6 +46,7 @@ from ndvr.pipeline.upkeep.maintenance import fsck, gc, remove
 HOW = ("killed", "disk full")
 _SETTINGS: dict[str, Any] = {"method": "c3dhash", "weights": "random:1", "workers": 0, "progress": False}
 _HANGS_S = 120.0
+_MOST_ROUNDS = 20  # for each strike
 _N_VIDEOS = 40
 
 # --- What is struck --------------------------------------------------------------------------------------------------
@@ -289,13 +290,15 @@ def strike_all(strikes: int, seed: int = 0, *, progress: bool = False) -> Counts
     """Strike the commands in turn, so many times in all; `progress` says on stderr how far it is."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
-        striker, number = Striker(folder, seed), 0
-        while striker.counts.strikes.total() < strikes:
+        striker = Striker(folder, seed)
+        for number in range(_MOST_ROUNDS * strikes):
             striker.round(list(COMMANDS)[number % len(COMMANDS)])
-            number += 1
+            struck = striker.counts.strikes.total()
             if progress:
-                click.echo(f"{striker.counts.strikes.total()}, wrong {len(striker.counts.wrong)}", err=True)
-        return striker.counts
+                click.echo(f"{struck}, wrong {len(striker.counts.wrong)}", err=True)
+            if struck >= strikes:
+                return striker.counts
+        raise RuntimeError(f"{struck} strikes of {strikes}: the commands end before they can be struck")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
