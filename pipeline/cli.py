@@ -45,7 +45,7 @@ COMMANDS = {
         "stress": "ndvr.benchmarks.commands:stress",
     },
     "Before you start": {
-        "doctor": "ndvr.pipeline.commands.doctor:doctor",
+        "doctor": "ndvr.pipeline.commands.methods:doctor",
         "methods": "ndvr.pipeline.commands.methods:methods",
         "plan": "ndvr.pipeline.commands.plan:plan",
     },

@@ -22,7 +22,7 @@ LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import th
 RULES = """
 models:      methods, training -> layers -> method, random_weights -> weights -> _unreadable, card
 models:      methods -> models -> method, _discovery -> card;  method -> keys
-operators:   metrics -> scores -> library -> storage -> rows, errors;  index -> metrics
+operators:   metrics -> scores -> library -> storage -> rows, errors, connected;  index -> metrics
 operators:   media -> video -> sandbox, storage;  sandbox -> errors;  features -> storage
 pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs -> settings, progress, notebook
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction

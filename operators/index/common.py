@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ndvr.operators.connected import connected
 from ndvr.operators.index import codes
 from ndvr.operators.index.segments import Segment
 from ndvr.operators.index.votes import look_up
-from ndvr.operators.scores.pair_list import connected
 
 ALIKE = 0.8  # of whole pictures, kept in two bits: of equal ones some 1.06
 COPY = 0.4  # of the keys of a video: a pair with so many is a copy

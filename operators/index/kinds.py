@@ -11,10 +11,11 @@ import numpy as np
 from ndvr.operators.index.lines import Line
 from ndvr.operators.metrics.segments import length_s, union
 
-Kind = Literal["identical", "copy", "part", "contains", "shared", "setting", "unsure"]
+Kind = Literal["identical", "decided", "copy", "part", "contains", "shared", "setting", "unsure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WORDS: dict[Kind, str] = {
     "identical": "the same file",
+    "decided": "the same, by decision",  # by the score alone it would be no match
     "copy": "a copy",
     "part": "a part of it",
     "contains": "contains it",

@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
+from ndvr.operators.connected import families
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.storage.sealed import store_table, stored_table
 from ndvr.operators.storage.store import Store
@@ -158,27 +159,31 @@ class Decisions:
         self.standing = [row for row in self.every if row.verdict != "undo" and row.id not in undone]
         self._latest = {row.pair: row for row in self.standing if row.verdict in ("same", "different")}
         self._kept = {row.pair: row.a_content for row in self.standing if row.verdict == "keep"}
-        self._partners: dict[str, list[str]] = {}
-        for a, b in self.rejected:
-            self._partners.setdefault(a, []).append(b)
-            self._partners.setdefault(b, []).append(a)
+        self._partners: dict[tuple[str, str], list[str]] = {}  # by content and verdict
+        for (a, b), row in self._latest.items():
+            self._partners.setdefault((a, row.verdict), []).append(b)
+            self._partners.setdefault((b, row.verdict), []).append(a)
 
     def __len__(self) -> int:
         return len(self.standing)
 
-    @property
-    def rejected(self) -> list[tuple[str, str]]:
-        """The pairs of contents that are no match."""
-        return [pair for pair, row in self._latest.items() if row.verdict == "different"]
+    def pairs(self, verdict: Literal["same", "different"]) -> list[tuple[str, str]]:
+        """The pairs of contents of which this was said last."""
+        return [pair for pair, row in self._latest.items() if row.verdict == verdict]
 
     def verdict(self, a: str, b: str) -> Literal["same", "different"] | None:
         """What was said last of a pair of contents."""
         row = self._latest.get(pair_of(a, b))
         return None if row is None else row.verdict  # type: ignore[return-value]  # only these two are kept there
 
-    def no_match_of(self, content: str) -> list[str]:
-        """The contents that were judged to be no match of this one."""
-        return self._partners.get(content, [])
+    def partners(self, content: str, verdict: Literal["same", "different"]) -> list[str]:
+        """The contents that were judged to be a match of this one, or none."""
+        return self._partners.get((content, verdict), [])
+
+    def leaves_out(self, a: str, b: str, kind: str) -> bool:
+        """Whether a pair of contents is no answer: judged different, or there by a decision that was taken back."""
+        said = self.verdict(a, b)
+        return said == "different" or (kind == "decided" and said != "same")
 
     def of_pair(self, a: str, b: str) -> list[Decision]:
         """What stands of a pair, the latest last."""
@@ -213,21 +218,12 @@ class Decisions:
         return lines
 
     def _broken_chains(self) -> list[str]:
-        root: dict[str, str] = {}
-
-        def find(content: str) -> str:
-            while root.setdefault(content, content) != content:
-                root[content] = root[root[content]]
-                content = root[content]
-            return content
-
-        for (a, b), row in self._latest.items():
-            if row.verdict == "same":
-                root[find(a)] = find(b)
+        same = families(self.pairs("same"))
+        family = {content: number for number, contents in enumerate(same) for content in contents}
         return [
             f"{row.text()}: but others that were judged the same lead from one to the other"
             for (a, b), row in self._latest.items()
-            if row.verdict == "different" and find(a) == find(b)
+            if row.verdict == "different" and a in family and family[a] == family.get(b)
         ]
 
     def calibration(self) -> list[Calibration]:
@@ -316,16 +312,17 @@ def decisions_of(library: str | Store | Library) -> Decisions:
     return DecisionLog(library.store if isinstance(library, Library) else Store(library)).read()
 
 
-def rejected_pairs(decisions: Decisions, entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """The pairs of ids, each sorted, whose contents were judged to be no match, of the videos of a library."""
-    if not decisions.rejected:
+def judged_pairs(
+    decisions: Decisions, entries: Iterable[Entry], verdict: Literal["same", "different"]
+) -> set[tuple[str, str]]:
+    """The pairs of ids, each sorted, of whose contents this was said last, of the videos of a library."""
+    contents = decisions.pairs(verdict)
+    if not contents:
         return set()
     ids: dict[str, list[str]] = {}
     for entry in entries:
         ids.setdefault(content_key(entry.end["sha256"], entry.video_id), []).append(entry.video_id)
-    return {
-        pair_of(a, b) for first, second in decisions.rejected for a in ids.get(first, ()) for b in ids.get(second, ())
-    }
+    return {pair_of(a, b) for first, second in contents for a in ids.get(first, ()) for b in ids.get(second, ())}
 
 
 def rejected_text(count: int) -> str:
@@ -334,6 +331,14 @@ def rejected_text(count: int) -> str:
         return ""
     what = "1 pair is" if count == 1 else f"{count:,} pairs are"
     return f"\n{what} left out: judged not a match"
+
+
+def decided_text(count: int) -> str:
+    """Say how many pairs are there by decision alone, on a line of its own; nothing where there are none."""
+    if not count:
+        return ""
+    what = "1 pair scores less and is" if count == 1 else f"{count:,} pairs score less and are"
+    return f"\n{what} here by decision: judged the same"
 
 
 def from_csv(path: str | Path, contents: Mapping[str, str]) -> list[Decision]:

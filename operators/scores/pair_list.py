@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndvr.operators.connected import connected
 from ndvr.operators.scores.cells import COLUMNS
 from ndvr.operators.storage.sealed import read_table, write_table
 
@@ -22,6 +23,7 @@ class PairList:
     identical  ids of videos that are the same file, byte by byte: their pairs need no comparing
     top        the score of such a pair
     rejected   pairs of ids that are left out, whatever their score, and counted in `n_rejected`
+    decided    scores of pairs of ids that are there at any score, as people judged them the same
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class PairList:
         identical: Iterable[Sequence[str]] = (),
         top: float = 1.0,
         rejected: Iterable[tuple[str, str]] = (),
+        decided: Mapping[tuple[str, str], float] | None = None,
     ):
         self.video_ids = sorted(video_ids)
         self.top = np.float32(top)
@@ -38,8 +41,9 @@ class PairList:
         groups = [np.sort([place[video_id] for video_id in ids]).astype(np.int64) for ids in identical]
         self.identical = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._keys_of, groups)]))
         known = [sorted((place[a], place[b])) for a, b in rejected if a in place and b in place]
-        a, b = np.array(known, np.int64).reshape(-1, 2).T
-        self.rejected, self.n_rejected = np.unique(self._keys(a, b)), 0
+        self.rejected, self.n_rejected = np.unique(self._keys(*_columns(known))), 0
+        self._decided = {(place[a], place[b]): score for (a, b), score in sorted((decided or {}).items())}
+        self.decided = np.zeros(0, np.int64)  # those that are there only for that
         self._dictionary = pa.array(self.video_ids, pa.string())
         self.a, self.b = np.zeros(0, np.int32), np.zeros(0, np.int32)
         self.score = np.zeros(0, np.float32)
@@ -61,7 +65,17 @@ class PairList:
                 self._set(waiting, top_k)
                 waiting, n_waiting = [(self.a, self.b, self.score)], 0
         self._set(waiting, top_k)
+        self._add_decided()
         return self
+
+    def _add_decided(self) -> None:
+        a, b = _columns(list(self._decided))
+        keys, there = self._keys(a, b), self._keys(self.a, self.b)
+        new = ~np.isin(keys, there)
+        self.decided = keys[new]
+        score = np.array(list(self._decided.values()), np.float32)
+        more = a[new].astype(np.int32), b[new].astype(np.int32), score[new]
+        self._set([(self.a, self.b, self.score), more], None)
 
     def _keys(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Number pairs, (P,) int64."""
@@ -101,9 +115,11 @@ class PairList:
         return sorted(members.values(), key=lambda family: (-len(family), family[0]))
 
     def write(self, path: Path) -> None:
-        """Write video_id_a, video_id_b, score and kind (similar, or identical: the same bytes), in order."""
+        """Write video_id_a, video_id_b, score and kind (similar, decided, or identical: the same bytes), in order."""
         ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (self.a, self.b)]
-        kinds = pa.DictionaryArray.from_arrays(self.are_identical.astype(np.int8), pa.array(["similar", "identical"]))
+        are_decided = np.isin(self._keys(self.a, self.b), self.decided)
+        kind = np.select([self.are_identical, are_decided], [1, 2]).astype(np.int8)
+        kinds = pa.DictionaryArray.from_arrays(kind, pa.array(["similar", "identical", "decided"]))
         table = pa.table(dict(zip((*COLUMNS, "kind"), [*ids, pa.array(self.score), kinds])))
         write_table(path, table, compression="zstd")
 
@@ -111,17 +127,10 @@ class PairList:
         return len(self.a)
 
 
-def connected(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Label things that pairs (P,), (P,) of their places connect: (count,), the first place that each reaches."""
-    label = np.arange(count)
-    while True:
-        before = label.copy()
-        low = np.minimum(label[a], label[b])
-        np.minimum.at(label, before[a], low)
-        np.minimum.at(label, before[b], low)
-        label = label[label]
-        if np.array_equal(label, before):
-            return label
+def _columns(pairs: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the first and of the second of each pair, (P,) int64."""
+    a, b = np.array(pairs, np.int64).reshape(-1, 2).T
+    return a, b
 
 
 def _among_best(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:

@@ -6,8 +6,7 @@ search        index, search, common
 review        report, review, decide
 library       show, explain, remove, fsck, gc, fit-pca
 plan          plan
-methods       methods
-doctor        doctor
+methods       methods, doctor
 options       options that several commands share
 option_types  what may be given, nearest spellings, completion
 """

@@ -1,4 +1,4 @@
-"""The command `ndvr methods`: what methods there are, from their cards alone; no torch, no network, instant."""
+"""What there is: `ndvr methods`, from cards alone (no torch, no network, instant); `ndvr doctor`, of this machine."""
 
 from __future__ import annotations
 
@@ -118,3 +118,19 @@ def methods(name: str | None, as_json: bool) -> None:
     if name:
         METHOD.check(name)
     click.echo(json.dumps(cards_json(name)) if as_json else cards_text(name))
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine has of what is needed.
+
+    Versions, processors, memory, free space, and which walls stand around decoders. Exit code 0: all is well; 1:
+    something that matters is missing, in a sentence.
+    """
+    from ndvr.pipeline.upkeep import doctor as run
+
+    examination = run.examine()
+    click.echo(json.dumps(examination.to_json(), ensure_ascii=False) if as_json else examination.text())
+    if examination.wrong:
+        raise SystemExit(1)

@@ -43,8 +43,8 @@ def decide(
 ) -> None:
     """Say whether two videos are a match; LIBRARY remembers it.
 
-    A and B are ids of LIBRARY, files, or queries of --matches. same: they are a match; different: they are none, and
-    `search`, `dedupe`, `report` and `review` leave the pair out from now on; keep: A, where one of the two is to go;
+    A and B are ids of LIBRARY, files, or queries of --matches. same: they are a match, at any score; different: they
+    are none; `search`, `dedupe`, `report` and `review` go by that from now on. keep: A, where one of the two is to go;
     note: only the text counts. Decisions are kept by content: they survive renaming, moving and extracting again.
     Without a pair: what was decided, what contradicts itself, and how right the matches were.
     """

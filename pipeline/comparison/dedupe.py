@@ -3,7 +3,8 @@
 ndvr dedupe LIBRARY PAIRS --method thumbprint --threshold 0.5
 
 PAIRS/pairs.parquet      video_id_a < video_id_b, score, kind; highest first, equals by id. Files of the same bytes
-                         (SHA-256) are pairs of kind identical with the highest score there is, others are similar
+                         (SHA-256) are pairs of kind identical with the highest score there is, those that are there
+                         only as people judged them the same are decided, others are similar
 PAIRS/families.parquet   family, video_id: what a chain of pairs connects; the largest first
 PAIRS/pairs.json         what was compared, how, and what was found
 PAIRS/parts, groups.parquet, signatures   as in ndvr.pipeline.comparison._score_folder; running again continues
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
+from ndvr.operators.library.decisions import decided_text, decisions_of, judged_pairs, rejected_text
+from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.sealed import write_table
@@ -50,6 +53,7 @@ class Duplicates(Compared):
     found: int  # pairs
     identical: int  # of these: the same bytes
     rejected: int  # that are left out, as people judged them to be no match
+    decided: int  # of the pairs found: only there as people judged them the same
     families: int  # of two videos or more
     videos_in_families: int
     largest_family: int
@@ -73,7 +77,7 @@ class Duplicates(Compared):
             f"by {self.method}: {self.pairs}/{PAIRS} ({self.seconds:.1f} s)\n{identical}"
             f"{self.videos_in_families:,} videos in {self.families:,} families, the largest of "
             f"{self.largest_family:,}: {self.pairs}/{FAMILIES}"
-            f"{rejected_text(self.rejected)}"
+            f"{rejected_text(self.rejected)}{decided_text(self.decided)}"
         )
 
 
@@ -98,7 +102,8 @@ def dedupe(
     With both, a pair has to pass both; `top_k` counts the best of either video. Of a method that is not symmetric the
     higher of both directions counts: a clip is a part of the longer video, the longer one is not in the clip. Files of
     the same bytes are a pair whatever the method says of them: of dark or blank ones it may say nothing. Pairs that
-    people judged to be no match (operators/library/decisions.py) are left out, and counted.
+    people judged to be no match (operators/library/decisions.py) are left out, those judged the same are in at any
+    score, and both are counted.
     Settings, errors and running again are as in `similarity`: new videos cost only their own pairs.
     """
     began = time.monotonic()
@@ -206,8 +211,11 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     with_features = {entry.video_id: entry for entry in entries.values() if entry.pieces}
     identical = [ids for ids in by_content(with_features.values()).values() if len(ids) > 1]
     top = triangle.inputs.model.card.range[1]
-    rejected = rejected_pairs(decisions_of(triangle.inputs.libraries[0]), with_features.values())
-    best = PairList(list(with_features), identical=identical, top=top, rejected=rejected).read(paths, top_k=top_k)
+    decisions = decisions_of(triangle.inputs.libraries[0])
+    rejected = judged_pairs(decisions, with_features.values(), "different")
+    decided = _scores(triangle, judged_pairs(decisions, with_features.values(), "same"))
+    best = PairList(list(with_features), identical=identical, top=top, rejected=rejected, decided=decided)
+    best.read(paths, top_k=top_k)
     families = best.families()
     folder.check()
     best.write(folder.out / PAIRS)
@@ -216,6 +224,7 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
         "found": len(best),
         "identical": int(best.are_identical.sum()),
         "rejected": best.n_rejected,
+        "decided": len(best.decided),
         "families": len(families),
         "videos_in_families": sum(map(len, families)),
         "largest_family": max(map(len, families), default=0),
@@ -226,6 +235,18 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     ids = folder.write_ids({"videos": entries}, triangle.too_long)
     folder.finish([path.name for path in paths], ids, groups=triangle.side.groups, totals=numbers)
     return numbers
+
+
+def _scores(triangle: _Triangle, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Compare pairs of ids that people judged the same: those below the threshold are in no cell."""
+    inputs, read = triangle.inputs, FeatureReader(triangle.inputs.libraries[0].store)
+    videos = {video.video_id: video for video in triangle.videos}
+    scores = {}
+    for pair in pairs:
+        if pair[0] in videos and pair[1] in videos:
+            a, b = (inputs.model.signature(read.read(videos[video_id].pieces)) for video_id in pair)
+            scores[pair] = max(inputs.model.similarity(a, b), inputs.model.similarity(b, a))
+    return scores
 
 
 def _write_families(path: Path, families: list[list[str]]) -> None:

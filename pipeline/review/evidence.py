@@ -113,7 +113,7 @@ class Evidence:
         if video is None:
             raise ValueError(f"{self.found.library} has no features of {pair.b.video_id} any more")
         signature = self._opened.model.signature(query.features)
-        compared = self._matcher.judge(query, signature, self._matcher.layer(signature), video=video, rank=0, votes=0.0)
+        compared = self._matcher.judge(query, signature, self._matcher.layer(signature), video=video)
         return Looked(
             matrix=compared.judged.matrix,
             a_length_s=_length_s(query.start_s),

@@ -30,6 +30,7 @@ from ndvr.pipeline.search.answers import where_text
 MOST_PAIRS = 2000  # of a page; a browser sorts and filters them at once
 _RELATION = {
     "identical": "is the same file as",
+    "decided": "was judged the same as",
     "copy": "is a copy of",
     "part": "is a part of",
     "contains": "contains",

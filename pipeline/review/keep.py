@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-import numpy as np
-
+from ndvr.operators.connected import families
 from ndvr.operators.index.kinds import COVERED
 from ndvr.operators.library.decisions import Decisions, pair_of
-from ndvr.operators.scores.pair_list import connected
 from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.video.headers import Header, read_headers
 from ndvr.pipeline.review.pairs import Found, Pair, Video
 
-ALIKE = ("identical", "copy", "part", "contains", "alike")  # kinds that make a group
+ALIKE = ("identical", "decided", "copy", "part", "contains", "alike")  # kinds that make a group
 Action = Literal["keep", "may go", "look"]
 
 
@@ -77,15 +75,12 @@ def groups_of(found: Found) -> list[Group]:
     videos: dict[tuple[str, str], Video] = {}
     for pair in edges:
         videos |= {_name(pair.a): pair.a, _name(pair.b): pair.b}
-    place = {name: number for number, name in enumerate(sorted(videos))}
-    ends = np.array([(place[_name(pair.a)], place[_name(pair.b)]) for pair in edges], np.int64).reshape(-1, 2)
-    first = connected(len(videos), *ends.T).tolist()
-    groups: dict[int, Group] = {}
-    for name, number in place.items():
-        groups.setdefault(first[number], Group(videos=[], pairs=[])).videos.append(videos[name])
+    members = families([(_name(pair.a), _name(pair.b)) for pair in edges])
+    groups = [Group(videos=[videos[name] for name in names], pairs=[]) for names in members]
+    group_of = {name: group for names, group in zip(members, groups) for name in names}
     for pair in edges:
-        groups[first[place[_name(pair.a)]]].pairs.append(pair)
-    return sorted(groups.values(), key=lambda group: (-len(group.videos), group.videos[0].video_id))
+        group_of[_name(pair.a)].pairs.append(pair)
+    return groups
 
 
 def _name(video: Video) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
 from ndvr.operators.scores.files import open_scores
 from ndvr.operators.storage.sealed import open_json, read_table, stored_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, rate_text
+from ndvr.pipeline.search.answers import Answer, Match, rate_text
 from ndvr.pipeline.search.duplicates import PAIRS as INDEX_PAIRS
 from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
 from ndvr.pipeline.search.out_folder import read_answers, respect
@@ -153,9 +153,7 @@ def _decisions(library: Library | None) -> Decisions:
 
 
 def _standing(pairs: list[Pair], decisions: Decisions) -> list[Pair]:
-    if not decisions.rejected:
-        return pairs
-    return [pair for pair in pairs if decisions.verdict(pair.a.content, pair.b.content) != "different"]
+    return [pair for pair in pairs if not decisions.leaves_out(pair.a.content, pair.b.content, pair.kind)]
 
 
 def _of_matches(source: str | Path, library: str | Path | None) -> Found:
@@ -163,7 +161,8 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     place = str(library or about["library"])
     there = opened(place)
     videos = videos_of_library(there, _found_ids(answers))
-    answers = respect(answers, _decisions(there), {video.video_id: video.content for video in videos.values()})
+    contents = {video.video_id: video.content for video in videos.values()}
+    answers = respect(answers, _decisions(there), contents, top=about.get("top"))
     return Found(
         source=str(source),
         what="matches",
@@ -184,7 +183,7 @@ def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list
 
 
 def _found_ids(answers: Sequence[Answer]) -> set[str]:
-    return {match.video_id for answer in answers for match in answer.matches}
+    return {match.video_id for answer in answers for match in (*answer.matches, *answer.left_out)}
 
 
 def _pairs(videos: Mapping[str, Video], answers: Sequence[Answer]) -> list[Pair]:
@@ -216,18 +215,17 @@ def _query(answer: Answer) -> Video:
 def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
     """Of `ndvr dedupe --by-index`: pairs with what they cover, and the segments of the searches behind them."""
     searches = Store(f"{store.root}/{SEARCHES}", store.access)
-    about = searches.read_json(SEARCH_ABOUT)
+    about, answers = read_answers(searches)
     place = str(library or about["library"])
     there = opened(place)
     rows = stored_table(store, PAIRS, INDEX_PAIRS, remedy=_REMEDY).to_pylist()
     videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
-    segments, placements = _segments(searches), _placements(searches)
+    matches = {(each.query_id, match.video_id): match for each in answers for match in (*each.matches, *each.left_out)}
     every = []
     for row in rows:
         a, b = row.pop("video_id_a"), row.pop("video_id_b")
-        stretches = segments.get((a, b)) or tuple(map(_turned, segments.get((b, a), ())))
-        placement = placements.get((a, b)) or ("mirrored" if "mirrored" in placements.get((b, a), "") else "")
-        every.append(Pair(a=videos[a], b=videos[b], **row, placement=placement, segments=stretches))
+        there_and_back = matches.get((a, b)), matches.get((b, a))
+        every.append(Pair(a=videos[a], b=videos[b], **row, **_where(*there_and_back)))
     pairs = _standing(every, _decisions(there))
     known: dict[str, Any] = {
         "source": str(store),
@@ -240,24 +238,14 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
     return Found(**known, config=about["config"], weights=about["weights"], pairs=pairs, rejected=rejected)
 
 
-def _segments(searches: Store) -> dict[tuple[str, str], tuple[Stretch, ...]]:
-    found: dict[tuple[str, str], tuple[Stretch, ...]] = {}
-    for name in searches.names("segments"):
-        for row in stored_table(searches, f"segments/{name}", SEGMENTS, remedy=_REMEDY).to_pylist():
-            key = row.pop("query_id"), row.pop("video_id")
-            if (stretch := Stretch(**row)) not in found.get(key, ()):
-                found[key] = (*found.get(key, ()), stretch)
-    return found
-
-
-def _placements(searches: Store) -> dict[tuple[str, str], str]:
-    """How the second video's picture lies in the first's, where that is not as it is."""
-    found = {}
-    for name in searches.names("matches"):
-        table = stored_table(searches, f"matches/{name}", MATCHES, remedy=_REMEDY)
-        columns = table.select(["query_id", "video_id", "placement"]).to_pydict().values()
-        found.update({(query, video): words for query, video, words in zip(*columns) if words})
-    return found
+def _where(match: Match | None, back: Match | None) -> dict[str, Any]:
+    """Placement and segments of a pair, by the search for its first video, else by that for the second."""
+    segments = tuple(match.segments if match else ())
+    placement = match.placement if match else ""
+    if back is not None:
+        segments = segments or tuple(map(_turned, back.segments))
+        placement = placement or ("mirrored" if "mirrored" in back.placement else "")
+    return {"placement": placement, "segments": segments}
 
 
 def _turned(stretch: Stretch) -> Stretch:
@@ -283,7 +271,7 @@ def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
         Pair(
             a=videos[row["video_id_a"]],
             b=videos[row["video_id_b"]],
-            kind="identical" if row["kind"] == "identical" else "alike",
+            kind="alike" if row["kind"] == "similar" else row["kind"],
             score=row["score"],
         )
         for row in rows

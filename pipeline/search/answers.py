@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ SEGMENTS = pa.schema(
         ("agreement", pa.float32()),  # of windows, mean, in [0, 1]
     ]
 )
+LEFT_OUT = pa.schema([*MATCHES, ("segments", pa.list_(pa.struct(list(SEGMENTS)[2:])))])
 QUERIES = pa.schema(
     [
         ("query_id", pa.string()),
@@ -75,16 +77,18 @@ class Match:
 
     def text(self, number: int) -> str:
         """Two lines or more: what it is, and where."""
+        return f"  {number}. {self.video_id}: " + "\n     ".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """What it is, where, and how much of both that covers."""
         sure = "" if self.false_per_million is None else f", {rate_text(self.false_per_million)} false per million"
-        lines = [f"  {number}. {self.video_id}: {WORDS[self.kind]}, score {self.score:.2f}{sure}"]
-        covers = f"covers {self.query_covered:.0%} of the query, {self.video_covered:.0%} of the video"
-        for stretch in self.segments[:6]:
-            lines.append(f"     {where_text(stretch, self.placement)}")
+        lines = [f"{WORDS[self.kind]}, score {self.score:.2f}{sure}"]
+        lines += [where_text(stretch, self.placement) for stretch in self.segments[:6]]
         if len(self.segments) > 6:
-            lines.append(f"     and {len(self.segments) - 6} more segments")
+            lines.append(f"and {len(self.segments) - 6} more segments")
         if self.segments and self.kind not in ("identical", "copy"):
-            lines.append(f"     {covers}")
-        return "\n".join(lines)
+            lines.append(f"covers {self.query_covered:.0%} of the query, {self.video_covered:.0%} of the video")
+        return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,7 @@ class Answer:
     seconds: float = 0.0
     sha256: str | None = None
     rejected: int | None = 0  # matches that are left out, as people judged them to be none
+    left_out: list[Match] = field(default_factory=list)  # these, where they are known
 
     def to_json(self) -> dict[str, Any]:
         """With matches and segments."""
@@ -129,10 +134,14 @@ class Answer:
         return row | {"matches": len(self.matches)}
 
     def match_rows(self) -> list[dict[str, Any]]:
-        return [
-            {"query_id": self.query_id, "rank": rank} | {k: v for k, v in match.to_json().items() if k != "segments"}
-            for rank, match in enumerate(self.matches, 1)
-        ]
+        return [{k: row[k] for k in MATCHES.names} for row in self._rows(self.matches)]
+
+    def left_out_rows(self) -> list[dict[str, Any]]:
+        return self._rows(self.left_out)
+
+    def _rows(self, matches: Sequence[Match]) -> list[dict[str, Any]]:
+        known = {"query_id": self.query_id}
+        return [known | {"rank": rank} | match.to_json() for rank, match in enumerate(matches, 1)]
 
     def segment_rows(self) -> list[dict[str, Any]]:
         return [
@@ -140,6 +149,12 @@ class Answer:
             for match in self.matches
             for stretch in match.segments
         ]
+
+
+def in_order(matches: Iterable[Match]) -> list[Match]:
+    """The same file first, then what was decided, then by score; what may be none last."""
+    last = {"identical": 0, "decided": 1, "setting": 3, "unsure": 3}
+    return sorted(matches, key=lambda match: (last.get(match.kind, 2), -match.score, match.video_id))
 
 
 def clock(seconds: float) -> str:

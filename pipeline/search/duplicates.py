@@ -22,26 +22,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndvr.operators.library.decisions import decisions_of, rejected_pairs, rejected_text
+from ndvr.operators.connected import families, needed
+from ndvr.operators.library.decisions import decided_text, decisions_of, judged_pairs, rejected_text
 from ndvr.operators.library.feature_reader import lost_text
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
-from ndvr.operators.storage.sealed import store_table, stored_table
+from ndvr.operators.storage.sealed import store_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import MATCHES
 from ndvr.pipeline.search.matcher import LEAST_SCORE
 from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import open_updated, search_index
 
-GROUPING = ("identical", "copy", "part", "contains")  # kinds that make a group; shared material does not
+GROUPING = ("identical", "decided", "copy", "part", "contains")  # kinds that make a group; shared material does not
 _TURNED = {"part": "contains", "contains": "part"}
 PAIRS = pa.schema(
     [
         ("video_id_a", pa.string()),
         ("video_id_b", pa.string()),
         ("score", pa.float32()),
-        ("kind", pa.string()),  # of a: a copy of b, a part of it, contains it, ...
+        ("kind", pa.string()),  # of a: a copy of b, a part of it, contains it, decided, ...
         ("a_covered", pa.float32()),
         ("b_covered", pa.float32()),
         ("false_per_million", pa.float64()),
@@ -74,6 +75,7 @@ class Duplicates:
     videos_in_groups: int
     chains: int  # groups
     rejected: int  # pairs that are left out, as people judged them to be no match
+    decided: int  # of the pairs found: only there as people judged them the same
     lost: tuple[str, ...] = ()  # ids of videos that were left out: their features are gone or damaged
     seconds: float
 
@@ -91,7 +93,7 @@ class Duplicates:
             f"{self.found:,} pairs of {self.videos:,} videos scored {self.threshold:g} or more by {self.method}, "
             f"{self.searched:,} videos searched for now: {self.pairs}/pairs.parquet ({self.seconds:.1f} s)\n"
             f"{self.videos_in_groups:,} videos in {self.groups:,} groups{chains}: {self.pairs}/groups.parquet"
-            f"{rejected_text(self.rejected)}"
+            f"{rejected_text(self.rejected)}{decided_text(self.decided)}"
         )
 
 
@@ -126,14 +128,15 @@ def duplicates(
 
 def _search_all(opened: Opened, store: Store, threshold: float, *, strict: bool, progress: bool) -> Duplicates:
     """Search for every video, and write pairs and groups under the lease of PAIRS."""
-    # Kept with pairs that were judged to be no match: another word on them is a matter of reading as well.
-    wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "decided": False, "strict": strict}
+    wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "strict": strict}
     result = search_index(opened, str(opened.library), out=f"{store}/searches", progress=progress, **wanted)
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
     every = read_pairs(Store(f"{store}/searches"), lengths, threshold)
-    rejected = rejected_pairs(decisions_of(opened.library), entries.values())
-    rows = [row for row in every if (row["video_id_a"], row["video_id_b"]) not in rejected]
+    decisions = decisions_of(opened.library)
+    rejected, same = (judged_pairs(decisions, entries.values(), verdict) for verdict in ("different", "same"))
+    every = [row for row in every if row["kind"] != "decided" or _ends(row) in same]
+    rows = [row for row in every if _ends(row) not in rejected]
     groups = group(rows, lengths)
     check(store)
     store_table(store, "pairs.parquet", pa.Table.from_pylist(rows, PAIRS))
@@ -150,6 +153,7 @@ def _search_all(opened: Opened, store: Store, threshold: float, *, strict: bool,
         videos_in_groups=len(groups),
         chains=len({row["group"] for row in groups if row["chain"]}),
         rejected=len(every) - len(rows),
+        decided=sum(row["kind"] == "decided" for row in rows),
         lost=tuple(sorted({*result.lost, *(each.query_id for each in result.answers if each.status == "failed")})),
         seconds=0.0,
     )
@@ -159,24 +163,25 @@ def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list
     """Each pair once, by the surer of its two answers; highest first, equals by id. Only of videos that are there."""
     there = set(videos)
     best: dict[tuple[str, str], dict[str, Any]] = {}
-    for name in searches.names("matches"):
-        for row in stored_table(searches, f"matches/{name}", MATCHES).to_pylist():
-            query, video = row["query_id"], row["video_id"]
-            if row["score"] < threshold or query == video or not {query, video} <= there:
+    for answer in read_answers(searches)[1]:
+        query = answer.query_id
+        for match in (*answer.matches, *answer.left_out):
+            video, kind, covered = match.video_id, str(match.kind), (match.query_covered, match.video_covered)
+            enough = match.score >= threshold or kind == "decided"
+            if not enough or query == video or not {query, video} <= there:
                 continue
-            pair, kind = (query, video), row["kind"]
-            covered = row["query_covered"], row["video_covered"]
+            pair = query, video
             if query > video:
                 pair, kind, covered = (video, query), _TURNED.get(kind, kind), covered[::-1]
-            if pair not in best or (row["score"], sum(covered)) > (best[pair]["score"], _sum(best[pair])):
+            if pair not in best or (match.score, sum(covered)) > (best[pair]["score"], _sum(best[pair])):
                 best[pair] = {
                     "video_id_a": pair[0],
                     "video_id_b": pair[1],
-                    "score": row["score"],
+                    "score": match.score,
                     "kind": kind,
                     "a_covered": covered[0],
                     "b_covered": covered[1],
-                    "false_per_million": row["false_per_million"],
+                    "false_per_million": match.false_per_million,
                 }
     return sorted(best.values(), key=lambda row: (-row["score"], row["video_id_a"], row["video_id_b"]))
 
@@ -188,44 +193,31 @@ def _sum(row: dict[str, Any]) -> float:
 def group(pairs: Iterable[dict[str, Any]], lengths: dict[str, int]) -> list[dict[str, Any]]:
     """Groups of videos of which each is a copy or a part of another: rows of GROUPS, the largest group first.
 
-    `pairs` come highest first, so that the last one that joins two sets is the weakest link of the group.
+    `pairs` come highest first.
     """
     edges = [pair for pair in pairs if pair["kind"] in GROUPING]
-    root: dict[str, str] = {}
-    weakest: dict[str, float] = {}
-
-    def find(video: str) -> str:
-        while root.setdefault(video, video) != video:
-            root[video] = root[root[video]]
-            video = root[video]
-        return video
-
-    for edge in edges:
-        a, b = find(edge["video_id_a"]), find(edge["video_id_b"])
-        if a != b:
-            root[max(a, b)] = min(a, b)
-            weakest[min(a, b)] = edge["score"]
-    members: dict[str, list[str]] = {}
-    for video in sorted(root):
-        members.setdefault(find(video), []).append(video)
+    groups = families([_ends(edge) for edge in edges])
+    group_of = {video: number for number, videos in enumerate(groups, 1) for video in videos}
+    edges_of: dict[int, list[dict[str, Any]]] = {}
     shown: dict[tuple[str, str], float] = {}  # (by, of): the share of `of` that `by` shows
     for edge in edges:
-        shown[edge["video_id_b"], edge["video_id_a"]] = edge["a_covered"]
-        shown[edge["video_id_a"], edge["video_id_b"]] = edge["b_covered"]
+        a, b = _ends(edge)
+        edges_of.setdefault(group_of[a], []).append(edge)
+        shown[b, a], shown[a, b] = edge["a_covered"], edge["b_covered"]
     rows = []
-    for number, (first, videos) in enumerate(sorted(members.items(), key=lambda item: (-len(item[1]), item[0])), 1):
+    for number, videos in enumerate(groups, 1):
         chosen = max(videos, key=lambda by: (sum(shown.get((by, of), 0.0) for of in videos), lengths[by]))
-        whole = all((a, b) in shown for a in videos for b in videos if a != b)
+        facts = {
+            "group": number,
+            "representative": chosen,
+            "weakest_link": edges_of[number][needed([_ends(edge) for edge in edges_of[number]]) - 1]["score"],
+            "chain": not all((a, b) in shown for a in videos for b in videos if a != b),
+        }
         for video in videos:
             covered = 1.0 if video == chosen else shown.get((chosen, video))
-            rows.append(
-                {
-                    "group": number,
-                    "video_id": video,
-                    "representative": chosen,
-                    "covered": covered,
-                    "weakest_link": weakest[first],
-                    "chain": not whole,
-                }
-            )
+            rows.append(facts | {"video_id": video, "covered": covered})
     return rows
+
+
+def _ends(edge: dict[str, Any]) -> tuple[str, str]:
+    return edge["video_id_a"], edge["video_id_b"]

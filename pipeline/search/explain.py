@@ -11,6 +11,7 @@ import numpy as np
 from ndvr.models.keys import Keys
 from ndvr.operators.index.kinds import WORDS
 from ndvr.operators.index.votes import candidates
+from ndvr.operators.library.decisions import content_key, contents_of, decisions_of
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.pipeline.search.answers import clock
 from ndvr.pipeline.search.matcher import Matcher, Proposed, Wanted
@@ -58,7 +59,7 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     if query.features is None:
         gates.append(Gate(name="features of the query", value=query.message, limit="", passed=False))
         return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates)
-    matcher = Matcher(opened, Wanted(), strict=True)
+    matcher = Matcher(opened, Wanted(), decisions_of(opened.library), strict=True)
     probes = opened.model.probes(query.features)
     gates.append(
         Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
@@ -67,7 +68,10 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     gates += _candidate(matcher, query, probes, b)
     signature = opened.model.signature(query.features)
     layer = matcher.layer(signature)
-    compared = matcher.judge(query, signature, layer, video=video, rank=0, votes=0.0)
+    said = matcher.decisions.verdict(
+        content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
+    )
+    compared = matcher.judge(query, signature, layer, video=video, decided=said == "same")
     match, judged = compared.match, compared.judged
     value = f"{judged.score:.4f}"
     gates.append(Gate(name="score", value=value, limit=f">= {matcher.least:.4f}", passed=judged.score >= matcher.least))
@@ -81,11 +85,14 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
                 passed=match.false_per_million <= matcher.wanted.false_per_million,
             )
         )
+    if said:
+        words = {"same": "judged the same", "different": "judged not a match"}
+        gates.append(Gate(name="decision", value=words[said], limit="", passed=said == "same"))
     times = "; ".join(
         f"{clock(s.q_start_s)}-{clock(s.q_end_s)} at {clock(s.v_start_s)}-{clock(s.v_end_s)}" for s in match.segments
     )
     gates.append(Gate(name="segments", value=times or "none", limit="", passed=bool(times)))
-    found = all(gate.passed for gate in gates if gate.name != "segments")
+    found = said == "same" or all(gate.passed for gate in gates if gate.name != "segments")
     return Explanation(a=a, b=b, verdict=WORDS[match.kind] if found else "not found", gates=gates)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.library.feature_reader import FeatureReader, named
 from ndvr.operators.scores.groups import Video
 from ndvr.operators.storage.sealed import Damaged
-from ndvr.pipeline.search.answers import Answer, Match, Status, placement_words
+from ndvr.pipeline.search.answers import Answer, Match, Status, in_order, placement_words
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Query
 
@@ -56,7 +56,7 @@ class Proposed:
     """A video that may be compared."""
 
     video_id: str
-    same: bool  # its file is that of the query
+    named: bool  # its file is that of the query, people judged the two the same, or the caller wants to know
     rank: int = 0  # by votes, from 1; 0: without votes
     votes: float = 0.0
     places: list[Place] = field(default_factory=list, repr=False)
@@ -75,7 +75,7 @@ class Matcher:
         strict: bool = False,
     ):
         """
-        decisions  pairs that people judged to be no match are no answers
+        decisions  pairs that people judged to be no match are left out; those judged the same are answers at any score
         unknown    ids of videos that lost their features before they were indexed: nothing is known of them
         strict     Damaged where features of a candidate are lost; otherwise the answer says so
         """
@@ -109,8 +109,8 @@ class Matcher:
                     ids.setdefault(video.sha256, []).append(video.video_id)
         return ids
 
-    def answer(self, query: Query) -> Answer:
-        """What is known of a query."""
+    def answer(self, query: Query, also: Collection[str] = ()) -> Answer:
+        """What is known of a query; `also` are compared with it, whatever the index proposes."""
         began = time.monotonic()
         blank = Answer(
             query_id=query.query_id,
@@ -125,49 +125,57 @@ class Matcher:
         if query.features is None or not len(query.features):
             failed: Status = "unsure" if query.skipped else "failed"
             return replace(blank, status=failed, message=query.message or "it has no features")
-        compared, doubt, lost = self.compare(query)
-        rejected = self.rejected(query)
+        compared, doubt, lost = self.compare(query, also)
+        rejected = self.judged(query, "different")
         lost = [video_id for video_id in lost if video_id not in rejected]
-        matches = [each.match for each in compared if self.counts(each)]
+        matches = in_order(each.match for each in compared if self.counts(each))
         found = [match for match in matches if match.video_id not in rejected]
-        found.sort(key=lambda m: (m.kind != "identical", m.kind in ("setting", "unsure"), -m.score, m.video_id))
+        left_out = [match for match in matches if match.video_id in rejected]
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
         if lost:
             are = f"{len(lost):,} videos that it may show have lost their features: {named(lost)}"
             status, doubt = "partial", "; ".join(filter(None, (doubt, are)))
         seconds = round(time.monotonic() - began, 4)
         answer = replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
-        return replace(answer, rejected=len(matches) - len(found))
+        return replace(answer, rejected=len(left_out), left_out=left_out)
 
-    def rejected(self, query: Query) -> set[str]:
-        """The ids of videos that were judged to be no match of a query."""
-        contents = self.decisions.no_match_of(content_key(query.sha256, query.query_id))
+    def judged(self, query: Query, verdict: Literal["same", "different"]) -> set[str]:
+        """The ids of videos of which people said this, and a query."""
+        return self.judged_content(content_key(query.sha256, query.query_id), verdict) - {query.query_id}
+
+    def judged_content(self, content: str, verdict: Literal["same", "different"]) -> set[str]:
+        """The same of a content."""
+        contents = self.decisions.partners(content, verdict)
         return {
             video_id for content in contents for video_id in self._by_hash.get(content, [content.removeprefix("id:")])
         }
 
     def counts(self, compared: Compared) -> bool:
         """Whether it is a match."""
-        return compared.match.kind == "identical" or compared.match.score >= self.least
+        return compared.match.kind in ("identical", "decided") or compared.match.score >= self.least
 
-    def compare(self, query: Query) -> tuple[list[Compared], str, list[str]]:
+    def compare(self, query: Query, also: Collection[str] = ()) -> tuple[list[Compared], str, list[str]]:
         """All candidates, compared; why a query cannot be judged, or ""; and the videos that could not be compared."""
         assert query.features is not None
         probes = self.model.probes(query.features, whole=self.wanted.fast)
-        chosen = self.candidates(query, probes)
+        chosen = self.candidates(query, probes, also)
         videos = self.opened.lookup(each.video_id for each in chosen)
         # What left the library since it was indexed is no answer.
         there = [c for c in chosen if c.video_id in videos and not (query.own and c.video_id == query.query_id)]
         lost = {*self.unknown} - ({query.query_id} if query.own else set())
         there = self.spotted(query, there, videos, lost)
+        same = self.judged(query, "same")
         signature = self.model.signature(query.features) if there else None
         own_layer = self.layer(signature) if there else 1.0
         compared = []
         for c in there:
             with self._losing(c.video_id, lost):
                 compared.append(
-                    self.judge(query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes)
-                )
+                    self.judge(
+                        query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes,
+                        decided=c.video_id in same,
+                    )
+                )  # fmt: skip
         return compared, self.doubt(query, len(probes)), sorted(lost)
 
     @contextlib.contextmanager
@@ -199,7 +207,7 @@ class Matcher:
             query.features, [features[each.video_id] for each in by_votes], [each.places for each in by_votes]
         )
         dropped = {each.video_id for each, keep in zip(by_votes, worth) if not keep}
-        return [each for each in chosen if each.video_id not in dropped or each.same]
+        return [each for each in chosen if each.video_id not in dropped or each.named]
 
     def doubt(self, query: Query, n_probes: int) -> str:
         """Why "not seen" would say too much of a query, or ""."""
@@ -212,36 +220,43 @@ class Matcher:
             return f"it is too short ({length_s:.1f} s)"
         return ""
 
-    def candidates(self, query: Query, probes: Keys) -> list[Proposed]:
-        """What may be compared: the same file first, then by votes; all videos for the control."""
-        same = self._by_hash.get(query.sha256, []) if query.sha256 else []
+    def candidates(self, query: Query, probes: Keys, also: Collection[str] = ()) -> list[Proposed]:
+        """What may be compared: those that are named first, then by votes; all videos for the control."""
+        named = list(self._by_hash.get(query.sha256, [])) if query.sha256 else []
+        named += [*sorted(self.judged(query, "same")), *also]
         if self.wanted.exhaustive:
             ids = [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
-            return [Proposed(video_id, video_id in same) for video_id in sorted(ids)]
+            return [Proposed(video_id, video_id in named) for video_id in sorted(ids)]
         voted = candidates(probes, self.opened.segments, top=self.wanted.n_candidates + query.own)
         ranked = [
-            Proposed(self.id_of(candidate), self.id_of(candidate) in same, rank, candidate.votes, candidate.places)
+            Proposed(self.id_of(candidate), self.id_of(candidate) in named, rank, candidate.votes, candidate.places)
             for rank, candidate in enumerate(voted, 1)
         ]
         there = {each.video_id for each in ranked}
-        return [Proposed(video_id, True) for video_id in same if video_id not in there] + ranked
+        return [Proposed(video_id, True) for video_id in dict.fromkeys(named) if video_id not in there] + ranked
 
     def id_of(self, candidate: Candidate) -> str:
         """The id of the video that a candidate is."""
         return self.opened.segments[candidate.segment].videos[candidate.row].video_id
 
-    def judge(self, query: Query, signature, own_layer: float, *, video: Video, rank: int, votes: float) -> Compared:
-        """The closer look at one video."""
+    def judge(
+        self, query: Query, signature, own_layer: float, *, video: Video, rank: int = 0, votes: float = 0.0,
+        decided: bool = False,
+    ) -> Compared:  # fmt: skip
+        """The closer look at one video; `decided`: people judged it the same, it is a match at any score."""
         start_s, features = self._read.timed(video.pieces)
         target = self.model.signature(features)
         judged = self.model.judge(signature, target)
         lines: list[Line] = []
         setting = False
-        if judged.score >= self.least:
+        enough = judged.score >= self.least
+        if enough or decided:
             lines = find_lines(judged.matrix) or _patch(judged.matrix)
             setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(target)))
         same = bool(query.sha256) and video.video_id in self._by_hash.get(query.sha256, [])
         match = self._match(query, video, judged, start_s=start_s, lines=lines, setting=setting, same=same)
+        if decided and not enough and not same:
+            match = replace(match, kind="decided")
         return Compared(video=video, rank=rank, votes=votes, judged=judged, lines=lines, match=match)
 
     def layer(self, signature: Any) -> float:

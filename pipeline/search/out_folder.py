@@ -4,6 +4,7 @@
     OUT/queries/<run>.parquet   a row per query: status, message, how many matches; a query without matches is here too
     OUT/matches/<run>.parquet   a row per match
     OUT/segments/<run>.parquet  a row per segment of a match
+    OUT/left_out/<run>.parquet  a row per match, with its segments, that people had judged to be none; mostly none
 
 The columns are in ndvr.pipeline.search.answers. Rows of queries are written last: a query that has one was answered.
 """
@@ -14,7 +15,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.storage.sealed import store_table, stored_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import MATCHES, QUERIES, SEGMENTS, Answer, Match
+from ndvr.pipeline.search.answers import LEFT_OUT, MATCHES, QUERIES, SEGMENTS, Answer, Match, in_order
 
 ABOUT = "search.json"
 
@@ -45,13 +46,18 @@ class OutFolder:
         else:
             self.store.write_json(ABOUT, about)
 
-    def answered(self) -> dict[str, tuple[int | None, int | None]]:
-        """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part."""
-        rows = [row for row in self._rows("queries", QUERIES) if row["status"] not in ("failed", "partial")]
-        return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows}
+    def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
+        """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part.
 
-    def _rows(self, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
-        return _rows(self.store, kind, schema)
+        Nor of those that were judged the same as a video since: `same` has the ids of these by content.
+        """
+        rows = [row for row in _rows(self.store, "queries", QUERIES) if row["status"] not in ("failed", "partial")]
+        wanted = {row["query_id"]: same(content_key(row["sha256"], row["query_id"])) for row in rows}
+        if any(wanted.values()):
+            tables = (("matches", MATCHES), ("left_out", LEFT_OUT))
+            for row in (row for kind, schema in tables for row in _rows(self.store, kind, schema)):
+                wanted[row["query_id"]] -= {row["video_id"]}
+        return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows if not wanted[row["query_id"]]}
 
     def write(self, answers: Sequence[Answer]) -> None:
         """Add answers; the same answers have the same file names."""
@@ -60,11 +66,11 @@ class OutFolder:
         decisive = [(answer.query_id, answer.bytes, answer.mtime_ns) for answer in answers]
         name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
         for kind, schema, rows in tables(answers):
-            table = pa.Table.from_pylist(rows, schema)
-            store_table(self.store, f"{kind}/{name}.parquet", table)
+            if rows or kind != "left_out":
+                store_table(self.store, f"{kind}/{name}.parquet", pa.Table.from_pylist(rows, schema))
 
 
-def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
+def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]:
     """What decided the answers in OUT, and the latest answer to every query, by id.
 
     Raises FileNotFoundError when there is none. What people decide afterwards is not in it: see `respect`.
@@ -82,25 +88,40 @@ def read_answers(out: str | Path) -> tuple[dict[str, Any], list[Answer]]:
         query_id, _ = row.pop("query_id"), row.pop("rank")
         match = Match(**row, segments=segments.get((query_id, row["video_id"]), []))
         matches.setdefault(query_id, {})[match.video_id] = match
+    left_out: dict[str, dict[str, Match]] = {}
+    for row in _rows(store, "left_out", LEFT_OUT):
+        query_id, _ = row.pop("query_id"), row.pop("rank")
+        match = Match(**row | {"segments": [Stretch(**each) for each in row["segments"]]})
+        left_out.setdefault(query_id, {})[match.video_id] = match
     answers = {}
     for row in _rows(store, "queries", QUERIES):
         row.pop("matches")
-        answers[row["query_id"]] = Answer(**row, matches=list(matches.get(row["query_id"], {}).values()))
+        found = matches.get(row["query_id"], {})
+        none = [match for video_id, match in left_out.get(row["query_id"], {}).items() if video_id not in found]
+        answers[row["query_id"]] = Answer(**row, matches=list(found.values()), left_out=none)
     return store.read_json(ABOUT), [answers[query_id] for query_id in sorted(answers)]
 
 
-def respect(answers: Sequence[Answer], decisions: Decisions, contents: Mapping[str, str]) -> list[Answer]:
-    """The answers without matches that were judged to be none, which are counted; `contents`: of the videos, by id."""
+def respect(
+    answers: Sequence[Answer], decisions: Decisions, contents: Mapping[str, str], *, top: int | None = None
+) -> list[Answer]:
+    """The answers under today's decisions: what was judged no match is left out and counted, what no longer is is back.
 
-    def stands(answer: Answer, match: Match) -> bool:
-        pair = content_key(answer.sha256, answer.query_id), contents.get(match.video_id, "")
-        return decisions.verdict(*pair) != "different"
-
-    kept = [[match for match in answer.matches if stands(answer, match)] for answer in answers]
-    return [
-        replace(answer, matches=matches, rejected=(answer.rejected or 0) + len(answer.matches) - len(matches))
-        for answer, matches in zip(answers, kept)
-    ]
+    contents  of the videos, by id
+    top       matches of an answer, at most
+    """
+    made = []
+    for answer in answers:
+        of_query = content_key(answer.sha256, answer.query_id)
+        matches: list[Match] = []
+        left_out: list[Match] = []
+        for match in in_order([*answer.matches, *answer.left_out]):
+            is_out = decisions.leaves_out(of_query, contents.get(match.video_id, ""), match.kind)
+            (left_out if is_out else matches).append(match)
+        left_out = [match for match in left_out if match.kind != "decided"]
+        rejected = (answer.rejected or 0) - len(answer.left_out) + len(left_out)
+        made.append(replace(answer, matches=matches[:top], left_out=left_out, rejected=rejected))
+    return made
 
 
 def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
@@ -110,10 +131,11 @@ def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:
-    """Segments, matches and queries as rows: name, columns, rows."""
+    """Segments, matches, those left out, and queries as rows: name, columns, rows."""
     return [
         ("segments", SEGMENTS, [row for answer in answers for row in answer.segment_rows()]),
         ("matches", MATCHES, [row for answer in answers for row in answer.match_rows()]),
+        ("left_out", LEFT_OUT, [row for answer in answers for row in answer.left_out_rows()]),
         ("queries", QUERIES, [answer.query_row() for answer in answers]),
     ]
 

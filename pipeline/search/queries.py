@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ class Queries:
         if self.library is not None:
             yield from _of_library(self.library, ids, opened, strict=strict)
         else:
-            yield from _of_files({video_id: self.uris[video_id] for video_id in ids}, self.stats, opened)
+            uris = {video_id: self.uris[video_id] for video_id in ids}
+            yield from (query for (query,) in _of_files(uris, self.stats, (opened,)))
 
 
 def read_queries(videos: str | Path, opened: Opened) -> Queries:
@@ -100,17 +101,41 @@ def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: boo
         yield Query(**facts, sha256=end["sha256"] or "", own=own)
 
 
-def _of_files(uris: dict[str, str], stats: Stats, opened: Opened) -> Iterator[Query]:
+def read_each(queries: Sequence[Queries], ids: list[str], opened: Sequence[Opened]) -> Iterator[tuple[Query, ...]]:
+    """The features of each query by several methods, `queries` by the same; a file is decoded once."""
+    if queries[0].library is None:
+        yield from _of_files({video_id: queries[0].uris[video_id] for video_id in ids}, queries[0].stats, opened)
+        return
+    by_method = []
+    for mine, one in zip(queries, opened):
+        known = iter(mine.read([video_id for video_id in ids if video_id in mine.uris], one))
+        by_method.append((mine, one, known))
+    for video_id in ids:
+        yield tuple(
+            next(known) if video_id in mine.uris else _not_extracted(video_id, one) for mine, one, known in by_method
+        )
+
+
+def _not_extracted(video_id: str, opened: Opened) -> Query:
+    return Query(query_id=video_id, uri="", message=f"it has no features of {opened.setting.method}")
+
+
+def _of_files(uris: dict[str, str], stats: Stats, opened: Sequence[Opened]) -> Iterator[tuple[Query, ...]]:
     if not uris:
         return
-    method, model = opened.setting.method, opened.model
-    decode = Decode(jobs={method: Job(view=model.view, config="")}, run="", decoder=opened.features.decoder)
-    embed = Embed({method: model})
+    models = {each.setting.method: each.model for each in opened}
+    jobs = {method: Job(view=model.view, config="") for method, model in models.items()}
+    decode = Decode(jobs=jobs, run="", decoder=opened[0].features.decoder)
+    embed = Embed(models)
     try:
         for video_id, uri in uris.items():
-            video = pa.table({"video_id": [video_id], "uri": [uri], "methods": [[method]]})
+            video = pa.table({"video_id": [video_id], "uri": [uri], "methods": [list(models)]})
             rows = [row for table in decode(video) for row in embed(table).to_pylist()]
-            yield _query(video_id, uri, rows, opened, stats.get(video_id))
+            stat = stats.get(video_id)
+            yield tuple(
+                _query(video_id, uri, [row for row in rows if row["method"] == each.setting.method], each, stat)
+                for each in opened
+            )
     finally:
         embed.close()
         decode.close()

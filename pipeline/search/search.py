@@ -184,7 +184,6 @@ def search_index(
     videos: str | Path | Queries,
     *,
     out: str | Path | None = None,
-    decided: bool = True,
     strict: bool = False,
     progress: bool = False,
     **wanted: Any,
@@ -195,15 +194,16 @@ def search_index(
     n_candidates, exhaustive how many videos are compared with a query; all of them
     fast                     look up whole pictures only, which loses insets and strong crops
     out                      a folder that keeps the answers; queries that it has answers to are not searched again
-    decided                  leave out what people judged to be no match (operators/library/decisions.py)
+    What people judged to be no match is left out, what they judged the same is in (operators/library/decisions.py).
     """
     began = time.monotonic()
     queries = videos if isinstance(videos, Queries) else read_queries(videos, opened)
     left_out = _left_out(opened, strict=strict)
-    decisions = decisions_of(opened.library) if decided else None
-    matcher = Matcher(opened, Wanted(**wanted), decisions, unknown=left_out.pop("unknown"), strict=strict)
+    matcher = Matcher(
+        opened, Wanted(**wanted), decisions_of(opened.library), unknown=left_out.pop("unknown"), strict=strict
+    )
     folder = None if out is None else OutFolder(out, _about(opened, matcher.wanted))
-    done = folder.answered() if folder else {}
+    done = folder.answered(lambda content: matcher.judged_content(content, "same")) if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     answers: list[Answer] = []
     with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:

@@ -22,7 +22,7 @@ def said(a: str, verdict: str, b: str, who: str = "ann", **more) -> Decision:
 def test_the_last_word_on_a_pair_counts_whichever_way_round_it_is_named():
     decisions = Decisions([said("x", "same", "y"), said("y", "different", "x")])
     assert decisions.verdict("x", "y") == decisions.verdict("y", "x") == "different"
-    assert decisions.no_match_of("x") == ["y"]
+    assert decisions.partners("x", "different") == ["y"] and decisions.partners("x", "same") == []
     assert decisions.verdict("x", "z") is None
     assert decisions.contradictions() == [], "one person may change her mind"
 
@@ -96,6 +96,20 @@ def test_rejected_pairs_leave_a_list_of_pairs_before_the_best_are_chosen(tmp_pat
     write_table(part, pa.table(columns))
     best = PairList(["a", "b", "c"], rejected=[("b", "a"), ("a", "unknown")]).read([part], top_k=1)
     assert (best.n_rejected, best.score.tolist()) == (1, pytest.approx([0.8, 0.7]))
+    assert best.families() == [["a", "b", "c"]]
+
+
+def test_pairs_judged_the_same_are_listed_at_any_score(tmp_path):
+    part = tmp_path / "part.parquet"
+    columns = {"video_id_a": ["a"], "video_id_b": ["b"], "score": pa.array([0.9], "float")}
+    write_table(part, pa.table(columns))
+    best = PairList(["a", "b", "c"], decided={("a", "b"): 0.9, ("b", "c"): 0.1}).read([part], top_k=None)
+    best.write(tmp_path / "pairs.parquet")
+    rows = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+    assert [(row["video_id_a"], row["video_id_b"], row["kind"]) for row in rows] == [
+        ("a", "b", "similar"),
+        ("b", "c", "decided"),
+    ]
     assert best.families() == [["a", "b", "c"]]
 
 

@@ -6,11 +6,13 @@ import json
 import shutil
 
 import clip_library as clips
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.cli import main
+from ndvr.pipeline.review.pairs import read_found
 from ndvr.pipeline.search.duplicates import duplicates
 from ndvr.pipeline.search.out_folder import read_answers
 
@@ -71,6 +73,55 @@ def test_nothing_seen_is_said_when_all_was_judged_no_match(folder):
     for video_id in ("a", "copy"):
         ndvr("decide", library, folder / "new.mp4", video_id, "different")
     assert "not seen, among 3 videos (2 left out" in ndvr("search", folder / "new.mp4", library, "--quiet", code=1)
+
+
+def kinds(folder, query: str = "new.mp4") -> dict[str, str]:
+    """What a page of the kept answers would show of a query."""
+    found = read_found(folder / "matches", folder / "library")
+    return {pair.b.video_id: pair.kind for pair in found.pairs if pair.a.video_id == query}
+
+
+def test_a_pair_judged_the_same_is_in_the_answers_at_any_score(folder):
+    library, search = folder / "library", ["search", folder / "new.mp4", folder / "library", "--quiet"]
+    ndvr(*search, "--out", folder / "matches")
+    ndvr("decide", library, folder / "new.mp4", "b", "same")
+    text = ndvr(*search)
+    assert "1. b: the same, by decision, score 0." in text and "3 matches among 3 videos" in text
+    assert "new.mp4: 3 matches" in ndvr(*search, "--out", folder / "matches"), "its kept answer has not got it"
+    assert "1 queries had their answers" in ndvr(*search, "--out", folder / "matches")
+    assert kinds(folder)["b"] == "decided"
+    assert "yes decision: judged the same" in ndvr("explain", library, folder / "new.mp4", "b")
+    ndvr("decide", library, "--undo")
+    assert "2 matches among 3 videos" in ndvr(*search) and "b" not in kinds(folder)
+
+
+def test_what_a_kept_answer_left_out_comes_back_without_another_search(folder):
+    library, search = folder / "library", ["search", folder / "new.mp4", folder / "library", "--quiet"]
+    ndvr("decide", library, folder / "new.mp4", "copy", "different")
+    ndvr(*search, "--out", folder / "matches")
+    assert pq.read_table(folder / "matches" / "matches")["video_id"].to_pylist() == ["a"]
+    assert list(kinds(folder)) == ["a"]
+    assert "NO  decision: judged not a match" in ndvr("explain", library, folder / "new.mp4", "copy")
+    ndvr("decide", library, "--undo")
+    assert "1 queries had their answers" in ndvr(*search, "--out", folder / "matches")
+    assert sorted(kinds(folder)) == ["a", "copy"]
+    assert all(pair.segments for pair in read_found(folder / "matches", library).pairs)
+
+
+def test_duplicates_have_what_was_judged_the_same(folder):
+    library = folder / "library"
+    every = ["dedupe", library, folder / "all", "--threshold", "0.5", "--workers", "0", "--quiet"]
+    assert duplicates(library, folder / "pairs", progress=False).found == as_json(*every)["found"] == 1
+    ndvr("decide", library, "b", "copy", "same")
+    done = duplicates(library, folder / "pairs", progress=False)
+    assert (done.found, done.decided, done.searched, done.videos_in_groups) == (2, 1, 2, 3)
+    assert "1 pair scores less and is here by decision: judged the same" in done.text()
+    assert [as_json(*every)[name] for name in ("found", "decided", "videos_in_families")] == [2, 1, 3]
+    for pairs in ("pairs", "all"):
+        found = {(pair.a.video_id, pair.b.video_id): pair for pair in read_found(folder / pairs, library).pairs}
+        assert found["b", "copy"].kind == "decided" and 0 <= found["b", "copy"].score < 0.5
+    ndvr("decide", library, "--undo")
+    assert duplicates(library, folder / "pairs", progress=False).found == as_json(*every)["found"] == 1
 
 
 def test_duplicates_leave_it_out_by_index_and_by_all_pairs(folder):
