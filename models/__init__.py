@@ -71,18 +71,21 @@ def load(
 ) -> Model:
     """Load a model that is ready for use.
 
-    weights  None for the published default; a published name; a path to the authors' file; a mapping of their
-             state_dict keys to arrays; or "random" / "random:SEED" for tests, which marks all output as untrained.
+    weights  None for the published default; a published name; a path to the authors' file, or to a folder that
+             `ndvr train` made (`Model.training` says on what); a mapping of their state_dict keys to arrays; or
+             "random" / "random:SEED" for tests, which marks all output as untrained.
     parts    what will be asked of it: "embed", "similarity" or both; files for the rest are not needed. None: both,
              but where `weights` is a file or mapping with nothing of one part, as the authors' similarity networks
              come without the backbone, only using that part is an error.
     options  as listed by `ndvr methods NAME`.
     """
     from ndvr.models.method import Model
-    from ndvr.models.weights import Absent
+    from ndvr.models.weights import Absent, check_trained, trained_on
 
     method = get(name)
     resolved = method.card.resolve(options)
+    if training := trained_on(weights):
+        check_trained(training, name, resolved, source=str(weights))
     given = weights is not None and not (isinstance(weights, str) and weights in method.card.weights)
     networks: dict[Part, Any] = {}
     for part in parts or BOTH:
@@ -102,7 +105,7 @@ def load(
         label = weights if isinstance(weights, str) else str(weights) if isinstance(weights, Path) else "mapping"
     if label == "random":
         label = "random:0"
-    return Model(name, method, networks, options=resolved, device=device, weights=label)
+    return Model(name, method, networks, options=resolved, device=device, weights=label, training=training)
 
 
 def load_selector(name: str, weights: Any = None, device: str = "cpu", **options) -> Model:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -182,10 +183,12 @@ class Model:
         options: Options,
         device: str,
         weights: str,
+        training: Mapping[str, Any] | None = None,
     ):
         self.name, self.method, self.card, self.options = name, method, method.card, options
         self.device = torch.device(device)
         self.weights = weights  # how the weights were named: "s2vs_dns", a path, "random:0", "none needed"
+        self.training = training  # of weights of `ndvr train`: on what, from where, how; None of all others
         self._networks = {
             part: network if isinstance(network, Exception) else network.to(self.device).eval()
             for part, network in networks.items()
@@ -382,3 +385,14 @@ def use_one_thread() -> None:
     Products that threads share are summed in an order that depends on their number.
     """
     torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep what this thread computes inside `with` to one core, for the reason of `use_one_thread`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import tempfile
@@ -24,6 +25,7 @@ from ndvr.models.card import File
 
 State = dict[str, torch.Tensor]
 
+TRAINED = "weights.pth"  # in a folder of `ndvr train`
 _CHUNK_BYTES = 1 << 20
 _STALL_TIMEOUT_S = 30  # without a byte; a slow server is fine, a dead one is not
 
@@ -173,6 +175,32 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def in_folder(path: str | Path) -> Path:
+    """Return the weights of a folder of `ndvr train`, or the path itself."""
+    path = Path(path).expanduser()
+    return path / TRAINED if path.is_dir() else path
+
+
+def trained_on(weights: Any) -> dict[str, Any] | None:
+    """What `ndvr train` wrote down beside weights: on what, from where, how; None of all others."""
+    if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file():
+        return None
+    written = read(in_folder(weights)).get("training")
+    try:
+        return json.loads(written) if isinstance(written, str) else None
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{in_folder(weights)} is damaged: what it was trained on is no JSON") from error
+
+
+def check_trained(training: Mapping[str, Any], method: str, options: Mapping[str, Any], *, source: str) -> None:
+    """WeightsError when weights of `ndvr train` are another method's, or were trained under options that count."""
+    if training["method"] != method:
+        raise WeightsError(f"{source} was trained for {training['method']}, not for {method}")
+    for key, value in training["needs"].items():
+        if str(options[key]) != str(value):
+            raise WeightsError(f"{source} was trained with option {key}={value}, not {options[key]}; give that option")
+
+
 def state_of(content: Mapping[str, Any]) -> State:
     """Take a checkpoint's tensors: those under "model" or "state_dict" where a training script put them, else all."""
     wrapper = next((key for key in ("model", "state_dict") if key in content), None)
@@ -251,7 +279,7 @@ def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | 
     if weights in published:
         path = fetch(published[weights], cache=cache)
     else:
-        path = Path(weights).expanduser()
+        path = in_folder(weights)
         if not path.exists():
             names = ", ".join([*published, "random", "random:SEED"])
             raise WeightsError(f"weights {str(weights)!r}: neither a file nor one of {names}")

@@ -39,6 +39,7 @@ COMMANDS = {
         "gc": "ndvr.pipeline.commands.library:gc",
         "import": "ndvr.pipeline.commands.extraction:import_",
         "fit-pca": "ndvr.pipeline.commands.library:fit_pca",
+        "train": "ndvr.pipeline.commands.training:train",
     },
     "Evaluation": {
         "evaluate": "ndvr.benchmarks.commands:evaluate",

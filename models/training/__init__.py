@@ -1,6 +1,9 @@
-"""Published training losses, and the batches they are computed on.
+"""Published training losses, and how methods are trained with them.
 
 losses           by method
 batches          padded batches of videos through the similarity network
+views            views of one video, made of its features
+recipes          by method: what is drawn, the loss, the optimiser
+trainer          one training, step by step
 tca_alignments   the other ways to compare that TCA's code has
 """

@@ -1,4 +1,4 @@
-"""Published training losses as functions of tensors: S2VS, DnS, ViSiL, TCA, C3DHash. There is no training loop here.
+"""Published training losses as functions of tensors: S2VS, DnS, ViSiL, TCA, C3DHash. `recipes` trains with them.
 
 Numbers and gradients are those of the authors' code. Networks of `models.load` are frozen, and thawed with
 `model.network("similarity").requires_grad_(True)`. What they give with gradients: for S2VS, DnS and ViSiL the scores

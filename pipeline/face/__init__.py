@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for editors and type checkers; tests/test_face.py holds it 
     from ndvr.pipeline.review.found_page import write_found_page
     from ndvr.pipeline.search.common import common
     from ndvr.pipeline.search.search import Index, index, search
+    from ndvr.pipeline.training.train import train
     from ndvr.pipeline.upkeep.fit_pca import fit_pca
     from ndvr.pipeline.upkeep.maintenance import explain, fsck, gc, remove
     from ndvr.pipeline.upkeep.show import show
@@ -61,6 +62,7 @@ _FUNCTIONS = {
     "remove": "ndvr.pipeline.upkeep.maintenance:remove",
     "fsck": "ndvr.pipeline.upkeep.maintenance:fsck",
     "gc": "ndvr.pipeline.upkeep.maintenance:gc",
+    "train": "ndvr.pipeline.training.train:train",
     "fit_pca": "ndvr.pipeline.upkeep.fit_pca:fit_pca",
 }
 
@@ -91,6 +93,7 @@ __all__ = [  # spelled out, as type checkers read it
     "search",
     "show",
     "similarity",
+    "train",
     "write_found_page",
 ]
 

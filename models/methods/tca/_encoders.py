@@ -38,9 +38,9 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.transformer_encoder = _Layers(width, n_layers, heads, hidden)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, C)."""
-        return self.transformer_encoder(features)
+    def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """(T, C) -> (T, C), or a batch (N, T, C) with a mask (N, T): True for frames, False for padding."""
+        return self.transformer_encoder(features, mask)
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
         """(T, C) -> (T, C), rows of length one; the authors' `encode`."""
@@ -50,22 +50,29 @@ class TransformerEncoder(nn.Module):
         """(T, C) -> (C,) of length one; the authors' `forward`."""
         return functional.normalize(self(features).mean(0), dim=-1)
 
+    def videos(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """A padded batch (N, T, C) with its mask (N, T) -> (N, C): what `video` makes of each, for training."""
+        frames = self(features, mask).masked_fill(~mask[..., None], 0)
+        return functional.normalize(frames.sum(1) / mask.sum(1, keepdim=True), dim=-1)
+
 
 class _Layers(nn.Module):
-    """(T, C) -> (T, C), one layer after the other."""
+    """(..., T, C) -> (..., T, C), one layer after the other."""
 
     def __init__(self, width: int, n_layers: int, heads: int, hidden: int):
         super().__init__()
         self.layers = nn.ModuleList(_Layer(width, heads, hidden) for _ in range(n_layers))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, mask)
         return x
 
 
 class _Layer(nn.Module):
-    """(T, C) -> (T, C)."""
+    """(..., T, C) -> (..., T, C)."""
+
+    dropout = 0.0  # in training, which sets it
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -73,13 +80,19 @@ class _Layer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.norm1(x + self.self_attn(x))
-        return self.norm2(x + self.linear2(functional.relu(self.linear1(x))))
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        x = self.norm1(x + self._dropped(self.self_attn(x, mask)))
+        hidden = self._dropped(functional.relu(self.linear1(x)))
+        return self.norm2(x + self._dropped(self.linear2(hidden)))
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(x, self.dropout, self.training)
 
 
 class _Attention(nn.Module):
     """Attention of all frames of a video to each other; the (T, T) weights are never held as a whole."""
+
+    dropout = 0.0  # in training, which sets it
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -88,12 +101,20 @@ class _Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         projected = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        # (T, 3 C) -> (3, 1, heads, T, C / heads); with a batch axis, torch has a kernel that works in blocks.
-        query, key, value = projected.view(len(x), 3, 1, self.heads, -1).permute(1, 2, 3, 0, 4)
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        return self.out_proj(attended[0].transpose(0, 1).flatten(1))
+        # (N, T, 3 C) -> (3, N, heads, T, C / heads); with a batch axis, torch has a kernel that works in blocks.
+        projected = projected if x.ndim == 3 else projected[None]
+        query, key, value = projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None, None],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        joined = attended.transpose(1, 2).flatten(2)
+        return self.out_proj(joined if x.ndim == 3 else joined[0])
 
 
 GROUPS = 8  # of NeXtVLAD

@@ -1,0 +1,268 @@
+"""How methods are trained on stored features: for each the batch, the loss, the optimiser, as its authors have them.
+
+    recipe = RECIPES["tca"](model.network("similarity"), TCASettings(pairs=8))
+    recipe.begin(seed=0)                                    # the authors' start, or keep the weights that were loaded
+    loss, keys = recipe.loss(recipe.draw(videos, rng))      # backward and step: ndvr.models.training.trainer
+
+A recipe trains what compares features; the backbone that made them stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from ndvr.models.training import losses, views
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Videos:
+    """What is trained on. Ids are in a fixed order, which decides what is drawn."""
+
+    features: Mapping[str, np.ndarray]  # by id: (T, *feature_shape), T >= 1, as stored
+    related: Mapping[str, tuple[str, ...]]  # by id: videos that show the same; without labels: nothing
+    groups: Mapping[str, int]  # by id: videos of different groups have nothing to do with each other
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.features)
+
+    def members(self) -> dict[int, list[str]]:
+        """List the ids of every group."""
+        members: dict[int, list[str]] = {}
+        for video_id in self.features:
+            members.setdefault(self.groups[video_id], []).append(video_id)
+        return members
+
+
+class Recipe(ABC):
+    """How one method is trained."""
+
+    Settings: ClassVar[type]
+    prefix: ClassVar[str] = ""  # before the names of tensors in a file of weights
+    needs: ClassVar[tuple[str, ...]] = ()  # options under which weights mean what they were trained for
+
+    def __init__(self, network: Any, settings: Any):
+        self.network, self.settings = network, settings
+
+    @abstractmethod
+    def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
+        """Get ready for these videos, in `parts` batches a step. ValueError in one sentence when they do not do."""
+
+    @abstractmethod
+    def draw(self, videos: Videos, rng: np.random.Generator) -> Any:
+        """Draw a batch."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The loss of a batch, and what `learnt` is to be given after the step: of all batches of it, in order."""
+
+    @abstractmethod
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Make the authors' optimiser."""
+
+    @abstractmethod
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        """Learning rate of step 0, 1, ... of `n_steps`."""
+
+    def begin(self, seed: int) -> None:
+        """Set the weights as they are before any training."""
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            for module in self.network.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+            self._begin_others()
+
+    def _begin_others(self) -> None:  # noqa: B027
+        """Set what has no rule of its own in torch."""
+
+    def before_step(self) -> None:  # noqa: B027
+        """Get ready for the batches of a step."""
+
+    def learnt(self, keys: torch.Tensor) -> None:  # noqa: B027
+        """Take note, after a step, of what its batches gave."""
+
+    def state(self) -> State:
+        """What continues the training, beside the network and the optimiser."""
+        return {}
+
+    def load(self, state: State) -> None:  # noqa: B027
+        """Continue from `state`."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Copy the weights under the names that `ndvr.models.load` knows."""
+        return {self.prefix + key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+
+
+# --- TCA ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TCASettings:
+    """Defaults are the authors' but for those marked *, which fit one machine: they used 8 GPUs of 64 pairs each."""
+
+    pairs: int = 16  # * a batch: anchors, each with a positive
+    negatives: int = 4  # * other videos for each pair (16); they enter the queue
+    queue: int = 1024  # * vectors of past negatives (4096): a multiple of pairs * negatives * parts
+    frames: int = 300  # of a video at most, from a random place
+    rate: float = 1e-4  # * (1e-5 for each GPU)
+    weight_decay: float = 1e-4
+    dropout: float = 0.2
+    margin: float = 0.25
+    gamma: float = 256.0
+    temperature: float = 1.0
+    momentum: float = 0.0
+    authors_code: bool = False  # the circle loss as published in code, not in the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    anchors: list[np.ndarray]
+    positives: list[np.ndarray]
+    negatives: list[np.ndarray]
+    groups: torch.Tensor  # (N,) of the anchors
+    other_groups: torch.Tensor  # (M,) of the negatives
+
+
+class TCA(Recipe):
+    """Contrast pairs of related videos with a queue of others (MoCo), by circle loss.
+
+    Without labels the two of a pair are a part of a video and another part of it, changed in time. A vector in the
+    queue that is related to an anchor does not count against it.
+    """
+
+    Settings = TCASettings
+    needs = ("encoder", "heads")
+    settings: TCASettings
+
+    def __init__(self, network: Any, settings: TCASettings):
+        super().__init__(network, settings)
+        self.encoder = network.encoder
+        if not hasattr(self.encoder, "transformer_encoder"):
+            raise ValueError("of TCA's encoders only the transformer is trained here; leave out option encoder")
+        for module in self.encoder.modules():
+            if hasattr(module, "dropout"):
+                module.dropout = settings.dropout
+        self.keys = copy.deepcopy(self.encoder).requires_grad_(False)
+        self._queue_groups = torch.full((settings.queue,), -1)  # of the vectors in the queue; -1: noise
+
+    def begin(self, seed: int) -> None:
+        super().begin(seed)
+        self.keys.load_state_dict(self.encoder.state_dict())
+
+    def _begin_others(self) -> None:
+        for name, parameter in self.encoder.named_parameters():
+            if name.endswith("in_proj_weight"):
+                nn.init.xavier_uniform_(parameter)
+            elif name.endswith(("in_proj_bias", "out_proj.bias")):
+                nn.init.zeros_(parameter)
+
+    def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
+        if len(set(videos.groups.values())) < 2:
+            raise ValueError("TCA needs videos that have nothing to do with each other: all of these are related")
+        step = self.settings.pairs * self.settings.negatives * parts
+        if self.settings.queue % step:
+            raise ValueError(
+                f"queue={self.settings.queue} does not hold a whole number of steps of {step} negatives; "
+                f"give a multiple of {step}"
+            )
+        with torch.random.fork_rng(devices=()), torch.no_grad():
+            torch.manual_seed(seed)
+            first = torch.from_numpy(next(iter(videos.features.values()))[:1].astype(np.float32))
+            dims = len(self.encoder.video(first))
+            self.bank = losses.MemoryBank(dims, self.settings.queue, temperature=self.settings.temperature)
+
+    def draw(self, videos: Videos, rng: np.random.Generator) -> _Pairs:
+        ids, size = videos.ids, self.settings.pairs
+        labelled = [video_id for video_id in ids if videos.related.get(video_id)]
+        anchors = _some(labelled or ids, size, rng)
+        pairs = [self._pair(video_id, videos, rng) for video_id in anchors]
+        taken = {videos.groups[video_id] for video_id in anchors}
+        others = [video_id for video_id in ids if videos.groups[video_id] not in taken] or ids
+        negatives = _some(others, size * self.settings.negatives, rng)
+        return _Pairs(
+            anchors=[anchor for anchor, _ in pairs],
+            positives=[positive for _, positive in pairs],
+            negatives=[views.part(videos.features[each], self.settings.frames, rng) for each in negatives],
+            groups=torch.tensor([videos.groups[each] for each in anchors]),
+            other_groups=torch.tensor([videos.groups[each] for each in negatives]),
+        )
+
+    def _pair(self, video_id: str, videos: Videos, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        features, frames = videos.features[video_id], self.settings.frames
+        if related := videos.related.get(video_id):
+            other = videos.features[related[rng.integers(len(related))]]
+            return views.part(features, frames, rng), views.part(other, frames, rng)
+        changed = views.changed_in_time(features, rng)
+        return views.part(features, frames, rng, least=0.5), views.part(changed, frames, rng, least=0.5)
+
+    def before_step(self) -> None:
+        losses.follow(self.keys, self.encoder, momentum=self.settings.momentum)
+
+    def loss(self, batch: _Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+        anchors = _videos(self.encoder, batch.anchors)
+        with torch.no_grad():
+            positives, negatives = (_videos(self.keys, each) for each in (batch.positives, batch.negatives))
+        logits = self.bank(anchors, positives)
+        known = batch.groups[:, None] == self._queue_groups[None]
+        logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(known, -1.0)], 1)
+        settings = self.settings
+        loss = losses.circle(logits, margin=settings.margin, gamma=settings.gamma, authors_code=settings.authors_code)
+        # Their groups travel with them, as one more number: whole numbers below 2^24 are exact.
+        return loss, torch.cat([negatives, batch.other_groups[:, None].float()], 1)
+
+    def learnt(self, keys: torch.Tensor) -> None:
+        at = self.bank.position
+        self._queue_groups[at : at + len(keys)] = keys[:, -1].long()
+        self.bank.push(keys[:, :-1])
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.Adam(self.encoder.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        """A cosine to zero; the authors step it once an epoch, of 40."""
+        return self.settings.rate * 0.5 * (1 + float(np.cos(np.pi * step / n_steps)))
+
+    def state(self) -> State:
+        bank = {"queue": self.bank.queue, "position": self.bank.position, "groups": self._queue_groups}
+        return {"keys": self.keys.state_dict(), **bank}
+
+    def load(self, state: State) -> None:
+        self.keys.load_state_dict(state["keys"])
+        self.bank.queue.copy_(state["queue"])
+        self.bank.position, self._queue_groups = state["position"], state["groups"]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The authors save the encoder alone, under bare names."""
+        return {key: value.detach().cpu().clone() for key, value in self.encoder.state_dict().items()}
+
+
+def _videos(encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
+    """One vector for each of N videos of any lengths: (N, D)."""
+    lengths = torch.tensor([len(features) for features in batch])
+    padded = nn.utils.rnn.pad_sequence([_tensor(features) for features in batch], batch_first=True)
+    return encoder.videos(padded, torch.arange(padded.shape[1]) < lengths[:, None])
+
+
+def _tensor(features: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(features, np.float32))
+
+
+def _some(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
+    """Draw `count` ids, each once as long as there are enough."""
+    rounds = [rng.permutation(len(ids)) for _ in range(-(-count // len(ids)))]
+    return [ids[number] for number in np.concatenate(rounds)[:count]]
+
+
+RECIPES: dict[str, type[Recipe]] = {"tca": TCA}

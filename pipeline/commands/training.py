@@ -1,0 +1,62 @@
+"""The command that trains what compares features."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ndvr.pipeline.commands.option_types import LIBRARY, METHOD, PATH, KeyValue
+from ndvr.pipeline.commands.options import (
+    config_option,
+    given,
+    json_option,
+    option_option,
+    quiet_option,
+    strict_option,
+    tell_left_out,
+)
+
+
+@click.command()
+@click.argument("method", type=METHOD)
+@click.argument("library", type=LIBRARY)
+@click.argument("out", type=PATH)
+@click.option("--related", type=PATH, metavar="FILE", help="CSV: query_id,video_id, or video_id,class. Default: none.")
+@click.option("--truth", type=PATH, metavar="FILE", help="The same, of videos held out, to be judged by.")
+@click.option("--test", type=LIBRARY, help="Where the videos of --truth are. Default: in LIBRARY.")
+@click.option("--steps", type=click.IntRange(1), help="How many. Default: 1000.")
+@click.option("--every", type=click.IntRange(1), metavar="N", help="Judge and save every N steps. Default: ten times.")
+@click.option("--patience", type=click.IntRange(1), metavar="N", help="Stop after N times without a better mAP.")
+@click.option("--seed", type=click.IntRange(0), help="Of all that is drawn. Default: 0.")
+@click.option(
+    "--set", "settings", type=KeyValue(), multiple=True, metavar="KEY=VALUE",
+    help="Setting of the training, such as rate, margin; repeatable. A wrong one is answered with all.",
+)  # fmt: skip
+@option_option
+@click.option("--weights", metavar="WEIGHTS", help="To start from, a file or folder. Default: drawn with --seed.")
+@config_option
+@click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: 1.")
+@click.option("--memory-gb", type=float, help="Of features, all of which are kept in memory. Default: 4.")
+@click.option("--resume", is_flag=True, help="Go on with the training that OUT holds, as if it had never stopped.")
+@strict_option
+@quiet_option
+@json_option
+def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **settings: Any) -> None:
+    """Train the network of METHOD that compares the features in LIBRARY.
+
+    OUT is what --weights takes afterwards. Without --related, parts of one video that were changed in time are alike.
+
+    \b
+      ndvr train tca LIBRARY OUT --related copies.csv --truth others.csv
+      ndvr similarity LIBRARY LIBRARY SCORES --method tca --weights OUT
+    """
+    from ndvr.pipeline.training.train import train as run
+
+    settings["settings"] = dict(settings["settings"])
+    done = run(method, library, out, **given(**settings), progress=not quiet)
+    if not done.trained_features:
+        click.echo("WARNING: the features are of untrained (random) weights; what was learnt holds for them.", err=True)
+    click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else done.text())
+    tell_left_out(done)

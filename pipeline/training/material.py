@@ -1,0 +1,179 @@
+"""What is trained on, and what is held out: features of libraries, and files that say which videos show the same.
+
+    query_id,video_id         a row for each pair that shows the same: a truth table, of `ndvr evaluate`
+    video_id,class            or the class of each video; also without a first line: "id class" a line
+
+All that is wrong with them is a sentence before the first step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ndvr.models.training.recipes import Videos
+from ndvr.operators.library.config import Config
+from ndvr.operators.library.feature_reader import without_lost
+from ndvr.operators.library.library import Library
+from ndvr.operators.storage.text_files import MissingColumns, read_lines, read_table
+
+Sets = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Which videos show the same, as a file says it."""
+
+    name: str
+    related: Sets  # both ways
+    groups: Mapping[str, frozenset[str]]  # by id: all that are connected with it, itself included
+    classes: bool  # the file names classes, not pairs
+
+
+def read_alike(path: str | Path) -> Alike:
+    """Read pairs or classes. ValueError or FileNotFoundError in one sentence when the file has neither."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file {path}: give a CSV with the columns query_id and video_id, or video_id and class"
+        )
+    related: dict[str, set[str]] = defaultdict(set)
+    try:
+        for _, row in read_table(path, needs=("query_id", "video_id"), purpose="file of pairs")[1]:
+            if row["query_id"] != row["video_id"]:
+                related[row["query_id"]].add(row["video_id"])
+                related[row["video_id"]].add(row["query_id"])
+        classes = False
+    except MissingColumns:
+        related, classes = _of_classes(path), True
+    if not related:
+        raise ValueError(f"{path} names no videos that show the same")
+    pairs = {video_id: frozenset(others) for video_id, others in related.items()}
+    return Alike(name=str(path), related=pairs, groups=_connected(pairs), classes=classes)
+
+
+def _of_classes(path: Path) -> dict[str, set[str]]:
+    members: dict[str, set[str]] = defaultdict(set)
+    try:
+        rows = read_table(path, needs=("video_id", "class"), purpose="class list")[1]
+        for _, row in rows:
+            members[row["class"]].add(row["video_id"])
+    except MissingColumns:
+        for number, line in read_lines(path):
+            video_id, _, name = line.rpartition(" ")
+            if not video_id:
+                raise ValueError(
+                    f"{path}, line {number}: give a CSV with the columns query_id and video_id, or video_id and class, "
+                    'or lines "id class"'
+                ) from None
+            members[name].add(video_id.strip())
+    for name, ids in members.items():
+        if len(ids) < 2:
+            raise ValueError(
+                f"class {name!r} of {path} has one video, {min(ids)!r}: nothing is alike in it; give it another, or "
+                "take it out"
+            )
+    twice = [
+        video_id for video_id, count in Counter(each for ids in members.values() for each in ids).items() if count > 1
+    ]
+    if twice:
+        raise ValueError(f"{path} puts {twice[0]!r} into several classes")
+    return {video_id: ids - {video_id} for ids in members.values() for video_id in ids}
+
+
+def _connected(related: Sets) -> dict[str, frozenset[str]]:
+    """By id: all videos that a chain of pairs leads to, itself included."""
+    groups: dict[str, frozenset[str]] = {}
+    for video_id in related:
+        if video_id in groups:
+            continue
+        reached, edge = {video_id}, [video_id]
+        while edge:
+            new = related[edge.pop()] - reached
+            reached |= new
+            edge.extend(new)
+        groups |= dict.fromkeys(reached, frozenset(reached))
+    return groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """The features of a library, in memory: by id, sorted, (T, *feature_shape) as stored."""
+
+    library: str
+    config: Config
+    by_id: Mapping[str, np.ndarray]
+    contents: Mapping[str, str | None]  # by id: the SHA-256 of the file
+    lost: tuple[str, ...]  # ids that were left out: their features are gone or damaged
+
+
+def read_features(library: str | Path, method: str, *, config: str | None, memory_gb: float, strict: bool) -> Features:
+    """Read the features of a method. ValueError when they do not fit into the memory given, or are not finite."""
+    opened = Library(library)
+    name = opened.config_of(method, config)
+    made_with = opened.config(name)
+    every, lost = without_lost(opened, opened.entries(name), strict=strict, read=True)
+    entries = [entry for entry in every.values() if entry.pieces]
+    size_gb = sum(entry.windows for entry in entries) * made_with.window_bytes / 1e9
+    if size_gb > memory_gb:
+        raise ValueError(
+            f"the features of {len(entries):,} videos of {opened} take {size_gb:.1f} GB, more than "
+            f"memory_gb={memory_gb:g}; give --memory-gb {size_gb * 1.05:.1f}, or train on fewer videos"
+        )
+    by_id = {video_id: features for video_id, _, features in opened.read(entries)}
+    for video_id, features in by_id.items():
+        if features.dtype.kind == "f" and not np.isfinite(features).all():
+            raise ValueError(
+                f"the features of {video_id!r} in {opened} are not finite; extract it again, or remove it "
+                f"(`ndvr remove {opened} ID`)"
+            )
+    return Features(
+        library=str(opened),
+        config=made_with,
+        by_id={video_id: by_id[video_id] for video_id in sorted(by_id)},
+        contents={entry.video_id: entry.end["sha256"] for entry in entries},
+        lost=tuple(lost),
+    )
+
+
+def training_videos(features: Features, alike: Alike | None, held_out: set[str]) -> Videos:
+    """Put together what is trained on: all videos but those held out. ValueError when that is too little."""
+    by_id = {video_id: array for video_id, array in features.by_id.items() if video_id not in held_out}
+    if len(by_id) < 2:
+        beside = f" beside the {len(held_out):,} that are held out" if held_out else ""
+        raise ValueError(f"{features.library} has {len(by_id)} videos to train on{beside}; give at least two")
+    related: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, int] = {}
+    if alike is not None:
+        _check_members(alike, by_id, features.library)
+        related = {
+            video_id: tuple(sorted(others & by_id.keys()))
+            for video_id, others in alike.related.items()
+            if video_id in by_id
+        }
+    numbers: dict[frozenset[str], int] = {}
+    for video_id in by_id:
+        group = alike.groups.get(video_id, frozenset({video_id})) if alike else frozenset({video_id})
+        groups[video_id] = numbers.setdefault(group, len(numbers))
+    return Videos(features=by_id, related=related, groups=groups)
+
+
+def _check_members(alike: Alike, by_id: Mapping[str, np.ndarray], library: str) -> None:
+    """ValueError when no two videos that show the same are there, or a class has a single one left."""
+    there = [video_id for video_id in alike.related if video_id in by_id]
+    if not there:
+        raise ValueError(
+            f"none of the videos in {alike.name}, such as {next(iter(alike.related))!r}, are in {library} and not held "
+            "out; ids must be those of `ndvr show --list`"
+        )
+    alone = [video_id for video_id in there if not alike.related[video_id] & by_id.keys()]
+    if alone and (alike.classes or len(alone) == len(there)):
+        what = "class" if alike.classes else "pair"
+        raise ValueError(
+            f"{alone[0]!r} is the only video of its {what} in {alike.name} that {library} has to train on; extract "
+            "another, or take it out of the file"
+        )
