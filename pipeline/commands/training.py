@@ -9,6 +9,7 @@ import click
 
 from ndvr.pipeline.commands.option_types import LIBRARY, METHOD, PATH, KeyValue
 from ndvr.pipeline.commands.options import (
+    check_method,
     config_option,
     given,
     json_option,
@@ -16,6 +17,7 @@ from ndvr.pipeline.commands.options import (
     quiet_option,
     strict_option,
     tell_left_out,
+    weights_option,
 )
 
 
@@ -35,7 +37,7 @@ from ndvr.pipeline.commands.options import (
     help="Setting of the training, such as rate, margin; repeatable. A wrong one is answered with all.",
 )  # fmt: skip
 @option_option
-@click.option("--weights", metavar="WEIGHTS", help="To start from, a file or folder. Default: drawn with --seed.")
+@weights_option
 @config_option
 @click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: 1.")
 @click.option("--memory-gb", type=float, help="Of features, all of which are kept in memory. Default: 4.")
@@ -46,16 +48,18 @@ from ndvr.pipeline.commands.options import (
 def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **settings: Any) -> None:
     """Train the network of METHOD that compares the features in LIBRARY.
 
-    OUT is what --weights takes afterwards. Without --related, parts of one video that were changed in time are alike.
+    OUT is what --weights takes afterwards; here --weights are to start from, by default drawn with --seed. Without
+    --related, parts of one video that were changed in time are alike.
 
     \b
       ndvr train tca LIBRARY OUT --related copies.csv --truth others.csv
       ndvr similarity LIBRARY LIBRARY SCORES --method tca --weights OUT
     """
+    settings = check_method(settings | {"method": method, "settings": dict(settings["settings"])})
+
     from ndvr.pipeline.training.train import train as run
 
-    settings["settings"] = dict(settings["settings"])
-    done = run(method, library, out, **given(**settings), progress=not quiet)
+    done = run(settings.pop("method"), library, out, **given(**settings), progress=not quiet)
     if not done.trained_features:
         click.echo("WARNING: the features are of untrained (random) weights; what was learnt holds for them.", err=True)
     click.echo(json.dumps(done.to_json(), ensure_ascii=False) if as_json else done.text())
