@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ndvr.models.training import losses, views
+from ndvr.models.training import batches, losses, views
 
 State = dict[str, Any]
 
@@ -50,6 +50,7 @@ class Recipe(ABC):
     Settings: ClassVar[type]
     prefix: ClassVar[str] = ""  # before the names of tensors in a file of weights
     needs: ClassVar[tuple[str, ...]] = ()  # options under which weights mean what they were trained for
+    skips_lossless_steps: ClassVar[bool] = False  # a loss of exactly 0 changes nothing, not even by weight decay
 
     def __init__(self, network: Any, settings: Any):
         self.network, self.settings = network, settings
@@ -248,6 +249,133 @@ class TCA(Recipe):
         return {key: value.detach().cpu().clone() for key, value in self.encoder.state_dict().items()}
 
 
+# --- C3DHash --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class C3DHashSettings:
+    """Defaults are the authors', whose batches are drawn without regard to classes."""
+
+    batch: int = 120  # videos
+    per_class: int = 0  # of each class in a batch, which then has batch / per_class classes; 0: as they come
+    margin: float = 14.0  # a little over a quarter of the bits: 14 for 48, 20 for 64
+    rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    each_once: bool = False  # count every triplet once
+
+
+class C3DHash(Recipe):
+    """Learn bits that tell classes apart, by all triplets of a batch.
+
+    The authors train the 3D ResNet with it; here its features stay as they are. Videos that are connected by pairs
+    count as a class.
+    """
+
+    Settings = C3DHashSettings
+    prefix = "hash_layer."
+    skips_lossless_steps = True
+    settings: C3DHashSettings
+
+    def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
+        members = videos.members()
+        if len(members) < 2 or all(len(ids) < 2 for ids in members.values()):
+            raise ValueError(
+                "C3DHash learns from classes, two at least, one of which has two videos: give --related FILE, a CSV "
+                "with video_id and class"
+            )
+
+    def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        size, each = self.settings.batch, self.settings.per_class
+        if each:
+            members = videos.members()
+            chosen = rng.permutation(list(members))[: max(2, size // each)]
+            ids = [video_id for group in chosen for video_id in rng.permutation(members[group])[:each]]
+        else:
+            ids = [videos.ids[number] for number in rng.permutation(len(videos.features))[:size]]
+        features = np.stack([videos.features[video_id].astype(np.float32).mean(0) for video_id in ids])
+        return _tensor(features), torch.tensor([videos.groups[video_id] for video_id in ids])
+
+    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, None]:
+        features, classes = batch
+        settings = self.settings
+        activations = self.network(features)
+        return losses.all_triplets(activations, classes, margin=settings.margin, each_once=settings.each_once), None
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.SGD(
+            self.network.parameters(),
+            lr=settings.rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        """A tenth of it after every quarter; the authors' quarters are of 40 epochs."""
+        return self.settings.rate * 0.1 ** (4 * step // n_steps)
+
+
+# --- S2VS -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class S2VSSettings:
+    """Defaults are the authors' but for the one marked *: they had two GPUs, with 64 videos each."""
+
+    videos: int = 8  # * of a batch, two views of each
+    frames: int = 32  # of a view
+    rate: float = 5e-5
+    weight_decay: float = 0.01
+
+
+class S2VS(Recipe):
+    """Tell views of one video from those of others, by S2VS's whole loss.
+
+    Of the authors' strong views those in time are made; global transformations, those of frames, and video in video act
+    on pixels. Where it is known which videos show the same, two of them are the two views: edits are learnt from them.
+    """
+
+    Settings = S2VSSettings
+    settings: S2VSSettings
+
+    def __init__(self, network: Any, settings: S2VSSettings):
+        super().__init__(network, settings)
+        if hasattr(network, "binarization") or not network.whole or network.dense:
+            raise ValueError("S2VS is trained with its CNN and without signs: leave out options variant and comparator")
+
+    def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
+        if len(set(videos.groups.values())) < 2:
+            raise ValueError("S2VS needs videos that have nothing to do with each other: all of these are related")
+
+    def draw(self, videos: Videos, rng: np.random.Generator) -> torch.Tensor:
+        """Views (2 N, frames, R, D): N weak ones, then N strong ones of the same sources."""
+        members, frames = videos.members(), self.settings.frames
+        weak, strong = [], []
+        for group in rng.permutation(list(members))[: self.settings.videos]:
+            ids = rng.permutation(members[group])
+            first = views.window(videos.features[ids[0]], 2 * frames, rng)
+            second = first if len(ids) == 1 else views.window(videos.features[ids[1]], 2 * frames, rng)
+            weak.append(views.window(first, frames, rng))
+            strong.append(views.window(views.changed_in_time(second, rng), frames, rng))
+        return _tensor(np.stack(weak + strong))
+
+    def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, None]:
+        prepared = batches.prepare(self.network, batch)
+        scores, cells = batches.compare(self.network, prepared[:, None], prepared[None])
+        labels = losses.same_source(torch.eye(len(batch) // 2))
+        return losses.s2vs(scores / 2 + 0.5, labels, cells), None
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.AdamW(self.network.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        """The authors' rise over a thirtieth of the steps, then their cosine."""
+        peak = self.settings.rate
+        return losses.s2vs_learning_rate(step, peak=peak, n_steps=n_steps, n_warmup=n_steps // 30)
+
+
 def _videos(encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
     """One vector for each of N videos of any lengths: (N, D)."""
     lengths = torch.tensor([len(features) for features in batch])
@@ -265,4 +393,4 @@ def _some(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
     return [ids[number] for number in np.concatenate(rounds)[:count]]
 
 
-RECIPES: dict[str, type[Recipe]] = {"tca": TCA}
+RECIPES: dict[str, type[Recipe]] = {"c3dhash": C3DHash, "s2vs": S2VS, "tca": TCA}

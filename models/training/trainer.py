@@ -80,7 +80,8 @@ class Trainer:
             )
         for group in self._optimiser.param_groups:
             group["lr"] = recipe.learning_rate(self.done, self.n_steps)
-        self._optimiser.step()
+        if total != 0 or not recipe.skips_lossless_steps:
+            self._optimiser.step()
         if keys:
             joined = torch.cat(keys)
             recipe.learnt(joined if self._others is None else self._others.in_order(joined))

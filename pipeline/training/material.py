@@ -141,8 +141,13 @@ def read_features(library: str | Path, method: str, *, config: str | None, memor
 
 
 def training_videos(features: Features, alike: Alike | None, held_out: set[str]) -> Videos:
-    """Put together what is trained on: all videos but those held out. ValueError when that is too little."""
+    """Put together what is trained on: all videos that are not held out; of classes, those that are in one.
+
+    ValueError when that is too little.
+    """
     by_id = {video_id: array for video_id, array in features.by_id.items() if video_id not in held_out}
+    if alike is not None and alike.classes:  # of what class a video is that the file does not name, nobody knows
+        by_id = {video_id: array for video_id, array in by_id.items() if video_id in alike.related} or by_id
     if len(by_id) < 2:
         beside = f" beside the {len(held_out):,} that are held out" if held_out else ""
         raise ValueError(f"{features.library} has {len(by_id)} videos to train on{beside}; give at least two")

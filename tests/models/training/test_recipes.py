@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from ndvr import models
-from ndvr.models.training.recipes import RECIPES, TCASettings, Videos
+from ndvr.models.training.recipes import RECIPES, C3DHashSettings, S2VSSettings, TCASettings, Videos
 from ndvr.models.training.trainer import Trainer
 
-SETTINGS = {"tca": TCASettings(pairs=3, negatives=2, queue=24, rate=1e-3)}
-OPTIONS = {"tca": {"dims": 32, "heads": 4}}
-SHAPES = {"tca": (32,)}
+SETTINGS = {
+    "tca": TCASettings(pairs=3, negatives=2, queue=24, rate=1e-3),
+    "c3dhash": C3DHashSettings(batch=6, rate=0.1),
+    "s2vs": S2VSSettings(videos=3, frames=8, rate=1e-3),
+}
+OPTIONS = {"tca": {"dims": 32, "heads": 4}, "c3dhash": {"bits": 16}, "s2vs": {}}
+SHAPES = {"tca": (32,), "c3dhash": (512,), "s2vs": (9, 512)}
 
 
 def videos(method: str, *, labels: bool = True) -> Videos:
@@ -54,6 +58,15 @@ def test_a_training_goes_on_from_a_file_as_if_it_had_never_stopped(method):
     assert [going_on.step() for _ in range(3)] == losses[3:]
     assert_same(weights(going_on), weights(whole))
     assert not all(torch.equal(value, weights(trainer(method))[key]) for key, value in weights(whole).items())
+
+
+@pytest.mark.parametrize("method", RECIPES)
+def test_what_was_learnt_is_loaded_under_the_authors_names(method):
+    trained = trainer(method)
+    trained.step()
+    model = models.load(method, weights(trained), parts=("similarity",), **OPTIONS[method])
+    for key, value in trained.recipe.network.state_dict().items():
+        assert torch.equal(value, model.network("similarity").state_dict()[key]), key
 
 
 def test_padded_batches_of_tca_are_its_videos_one_by_one():

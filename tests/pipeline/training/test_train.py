@@ -167,3 +167,23 @@ def test_features_that_are_no_numbers_and_too_few_videos_are_sentences(tmp_path)
              options={"dims": str(WIDTH)})  # fmt: skip
     with pytest.raises(ValueError, match="has 1 videos to train on; give at least two"):
         train("tca", tmp_path / "one", tmp_path / "out", progress=False)
+
+
+def test_bits_are_learnt_from_a_list_of_classes_and_help_on_others(tmp_path):
+    """Classes a and b differ in a few of 512 numbers; what is in no class is left out."""
+    rng = np.random.default_rng(4)
+    shown = rng.standard_normal((4, 512))
+    for name in ("library", "others"):
+        videos, lines = {}, []
+        for number in range(60):
+            videos[f"v{number}"] = (0.3 * shown[number % 4] + rng.standard_normal((1, 512))).astype(np.float32)
+            lines += [f"v{number} {'abcd'[number % 4]}"] if number < 56 else []
+        imported(hdf5(tmp_path / f"{name}.hdf5", videos), tmp_path / name, method="c3dhash")
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match="C3DHash learns from classes.*--related FILE"):
+        train("c3dhash", tmp_path / "library", tmp_path / "none", progress=False)
+    done = train("c3dhash", tmp_path / "library", tmp_path / "out", related=tmp_path / "library.txt", steps=100,
+                 truth=tmp_path / "others.txt", test=tmp_path / "others", options={"bits": "16"},
+                 settings={"margin": "6"}, progress=False)  # fmt: skip
+    assert done.videos == 56 and done.best.map > done.curve[0].map + 0.2
+    assert models.load("c3dhash", tmp_path / "out", parts=("similarity",)).options["bits"] == 16
