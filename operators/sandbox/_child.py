@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import importlib
 import json
 import os
@@ -54,7 +55,8 @@ def main(
     memory = os.open("/proc/self/statm", os.O_RDONLY)  # cannot be opened from behind the walls
     tempfile.tempdir = scratch
     # A file that is opened by its name may be one that only we may read.
-    walls = raise_walls(scratch=scratch, readable=[*_LIBRARIES, *readable], keep_user=bool(readable))
+    libraries = [*_LIBRARIES, *_packages()]
+    walls = raise_walls(scratch=scratch, readable=[*libraries, *readable], keep_user=bool(readable))
     wire.write(pipe, ("ready", walls))
     last_beat = time.monotonic()
 
@@ -83,6 +85,14 @@ def main(
         else:
             data_pages = int(os.pread(memory, 200, 0).split()[5])
             wire.write(pipe, ("end", data_pages * resource.getpagesize()))  # what counts towards the limit
+
+
+def _packages() -> list[str]:
+    """List the folders of the packages that were imported, wherever these lie, and of libraries they bring along."""
+    tops = [module for name, module in list(sys.modules.items()) if "." not in name and name != "ndvr"]
+    folders = {str(folder) for module in tops for folder in getattr(module, "__path__", ())}
+    beside = {found for folder in folders for found in glob.glob(f"{glob.escape(os.path.dirname(folder))}/*.libs")}
+    return sorted(folders | beside)
 
 
 def _told(error: DecodeError | NoPicture) -> tuple[str, str, bool]:

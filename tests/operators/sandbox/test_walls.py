@@ -48,6 +48,17 @@ def tries_everything(beat, file, port, elsewhere):
     }
 
 
+def reads_of_its_packages(beat, elsewhere):
+    """Runs in the child: what packages do that open more of themselves while they work."""
+    import far_away
+
+    from_package = Path(far_away.__path__[0], "table.txt").read_text()
+    try:
+        Path(elsewhere).read_text()
+    except OSError as error:
+        yield from_package, type(error).__name__
+
+
 class Boom:
     """Unpickled, it would leave a mark."""
 
@@ -75,6 +86,21 @@ def test_a_decoder_reaches_its_file_and_nothing_else(tmp_path, child_path, monke
     assert came.pop("a temporary file") == "done" and came.pop("its environment") == ""
     assert set(came.values()) == {"PermissionError"}, came
     assert not (tmp_path / "private.txt.new").exists()
+
+
+def test_a_package_may_be_installed_anywhere_and_read_more_of_itself(child_path, monkeypatch):
+    """As by `pip install --user` or `--target`, outside of the environment of Python."""
+    with tempfile.TemporaryDirectory() as folder:  # where another user may look, as the child may be one
+        os.chmod(folder, 0o755)
+        package, secret = Path(folder, "far_away"), Path(folder, "secret.txt")
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "table.txt").write_text("known")
+        secret.write_text("secret")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ["PYTHONPATH"]]))
+        with Sandbox(reads_of_its_packages, needs=("far_away",)) as box:
+            (answer,) = box.stream(str(secret))
+    assert tuple(answer) == ("known", "PermissionError")
 
 
 def test_every_wall_that_is_raised_has_a_name_that_is_listed(child_path):
