@@ -9,7 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 from places import SHARED
-from s3_server import KEYS, S3Server, running_server
+
+from ndvr.benchmarks.chaos.s3_server import KEYS, S3Server, running_server
 
 # Threads that wait for each other sleep: beside other work they would burn five times the time of the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

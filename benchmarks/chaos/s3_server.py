@@ -52,6 +52,10 @@ class S3Server:
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/{name}", method="PUT"), timeout=60).close()
         return f"s3://{name}"
 
+    def clear(self) -> None:
+        """Remove all buckets."""
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST"), timeout=60).close()
+
     def requests(self) -> list[str]:
         """Such as "GET /bucket/key"."""
         return re.findall(r'"(?:\x1b\[[0-9;]*m)*([A-Z]+ /[^"]*) HTTP/', self._log.read_text(errors="replace"))

@@ -173,7 +173,7 @@ def _remote_folder(folder: str) -> Manifest:
     root = folder.rstrip("/") + "/"
     for uri, stat in list_objects(folder).items():
         video_id = uri.removeprefix(root)
-        *folders, name = video_id.split("/")
+        *folders, name = video_id.rstrip("/").split("/")
         if any(part.lower() in NOT_FOLDERS or (part.startswith(".") and part not in (".", "..")) for part in folders):
             continue
         if kind := no_video(name):

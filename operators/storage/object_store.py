@@ -16,6 +16,7 @@ import os
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ SCHEMES = ("s3", "gs")
 # Of one try, and there are three: a server that is not there is found out within seconds. The SDK's own second is short
 # for another continent, and its three seconds of silence for a busy server.
 CONNECT_S, SILENT_S = 3.0, 6.0
+_MOST_SLASHES = 2  # at the end of a key, beside those that a list shows to be there
 _AT_ONCE = 32  # requests; a store answers after tens of milliseconds
 
 # Before trying again, on top of what the store's client does by itself; fewer where nothing has been heard of a store
@@ -88,7 +90,12 @@ def check_served(uri: str) -> None:
 
 def path_of(uri: str) -> str:
     """Turn s3://bucket/path/ into bucket/path, as pyarrow's file systems take it."""
-    return uri.partition("://")[2].removeprefix("anonymous@").rstrip("/")
+    return _key_of(uri).rstrip("/")
+
+
+def _key_of(uri: str) -> str:
+    """Turn s3://bucket/key/ into bucket/key/: a slash at the end of a key is a letter of it."""
+    return uri.partition("://")[2].removeprefix("anonymous@")
 
 
 def bucket_of(uri: str) -> str:
@@ -142,7 +149,7 @@ def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
 def kind_of(uri: str, access: Access | None = None) -> str | None:
     """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
     files, path = filesystem(uri, access)
-    if is_odd_object(uri):
+    if is_odd_object(uri.rstrip("/")):
         return "file" if stat_objects([uri], access)[0] else None
 
     def find() -> pafs.FileType:
@@ -161,7 +168,14 @@ def list_objects(uri: str, access: Access | None = None) -> dict[str, Stat]:
     files, path = filesystem(uri, access)
     files_found = patiently(lambda: files.get_file_info(pafs.FileSelector(path, recursive=True)), uri, access)
     root = uri.rstrip("/")
-    return {root + info.path[len(path) :]: stat for info in files_found if (stat := stat_of(info))}
+    pairs = [(root + info.path[len(path) :], stat) for info in files_found if (stat := stat_of(info))]
+    objects, count = dict(pairs), Counter(uri for uri, _ in pairs)
+    for alike in [uri for uri, n in count.items() if n > 1]:  # pyarrow leaves out slashes at the end of a key
+        names = [alike + "/" * n for n in range(count[alike] + _MOST_SLASHES)]
+        stats = dict(zip(names, stat_objects(names, access)))
+        del objects[alike]
+        objects |= {name: stat for name, stat in stats.items() if stat}
+    return objects
 
 
 def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat | None]:
@@ -190,14 +204,14 @@ def stat_objects(uris: Sequence[str], access: Access | None = None) -> list[Stat
 
 def is_odd_object(uri: str) -> bool:
     """Tell whether an object's key is no path: pyarrow can list it, and cannot open it."""
-    return uri.startswith("s3:") and is_odd(path_of(uri))
+    return uri.startswith("s3:") and is_odd(_key_of(uri))
 
 
 def open_object(files: pafs.FileSystem, uri: str, access: Access | None = None) -> pa.NativeFile | OddObject:
     """Open an object by its URI as a list of objects has it. FileNotFoundError when there is none."""
     path = path_of(uri)
     if is_odd_object(uri):
-        return _odd_object(path, access)
+        return _odd_object(_key_of(uri), access)
     try:
         return files.open_input_file(path)
     except FileNotFoundError as error:
@@ -215,7 +229,7 @@ def _odd_object(path: str, access: Access | None) -> OddObject:
 
 def _stat_odd(uri: str, access: Access | None) -> Stat | None:
     try:
-        found = _odd_object(path_of(uri), access)
+        found = _odd_object(_key_of(uri), access)
     except FileNotFoundError:
         return None
     return found.size(), time_ns(found.metadata())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from clips import numbered_clip
-from s3_server import Relay
 
+from ndvr.benchmarks.chaos.s3_server import Relay
 from ndvr.models.card import Frames
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.rows import PLANNED, FileFacts, table

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from flaky_relay import KINDS, flaky
 
+from ndvr.benchmarks.chaos.flaky_relay import KINDS, flaky
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.object_store import Access, Unreachable
 from ndvr.operators.storage.sealed import SealedTable, seal_table

@@ -14,8 +14,8 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from s3_server import KEYS, Relay, free_port, running_server
 
+from ndvr.benchmarks.chaos.s3_server import KEYS, Relay, free_port, running_server
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.fetch import Fetcher, content_of
@@ -245,6 +245,20 @@ def test_keys_that_are_no_paths_are_listed_and_read_as_any_other(odd):
         assert file.facts.sha256 == content_of(uri) == hashlib.sha256(found[f"v/{video_id}"]).hexdigest()
         assert manifest.stats[video_id] == (file.facts.bytes, file.facts.mtime_ns), "not taken for changed next time"
     assert {key.rstrip("/"): data for key, data in contents.items()} == found
+
+
+def test_keys_that_differ_only_by_slashes_at_their_end_are_objects_of_their_own(odd):
+    contents = {f"u/{key}": key.encode() * 9 for key in ("a.mp4", "a.mp4/", "b.mp4/", "b.mp4//", "c.mp4/", "d.mp4")}
+    for key, data in contents.items():
+        odd(key, data)
+    manifest = read_manifest("s3://odd/u")
+    found = {}
+    for video_id, uri in manifest.uris.items():
+        with Fetcher().fetch(uri) as file:
+            found[f"u/{video_id}"] = Path(file.path).read_bytes()
+        assert manifest.stats[video_id] == (file.facts.bytes, file.facts.mtime_ns), "not taken for changed next time"
+    alone = {"u/c.mp4": contents.pop("u/c.mp4/")}  # as any object, under the name that a list has for it
+    assert found == contents | alone
 
 
 def test_a_key_that_is_no_path_may_stand_in_a_list_or_alone(odd, tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from clips import numbered_clip
-from flaky_relay import flaky
 
+from ndvr.benchmarks.chaos.flaky_relay import flaky
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.manifest import read_manifest
 from ndvr.operators.storage.store import Store
