@@ -4,7 +4,7 @@
     INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC, any reader
     INDEX/segments/<hash>.lists    a row per list: its centroid, and how many keys it has; Arrow IPC
     INDEX/segments/<hash>.parquet  a row per video of that segment: video_id, content, windows, sha256
-    INDEX/snapshots/<n>.json       segments, the rows of videos that are gone, sureness; the highest number holds
+    INDEX/snapshots/<n>.<lease>.json  segments, the rows of videos that are gone, sureness; the highest number holds
 
 A segment is named by the hash of what is in it, which is checked when it is opened, and never changes; it is made of
 its videos and their keys in order, whatever way these came together. Every file is whole or not there, segments come
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.index import codes
 from ndvr.operators.index.lists import Coded, Lists, into_lists
+from ndvr.operators.library.fencing import check, ignored, write_fenced
 from ndvr.operators.storage.object_store import Unreachable
 from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
 from ndvr.operators.storage.store import Store
@@ -61,8 +62,9 @@ class Snapshot:
     sureness: dict[str, Any] | None = None  # see ndvr.operators.index.sureness
 
     @property
-    def name(self) -> str:
-        return f"{SNAPSHOTS}/{self.number:08d}.json"
+    def stem(self) -> str:
+        """How the name of its file begins."""
+        return f"{SNAPSHOTS}/{self.number:08d}"
 
 
 class Segment:
@@ -207,10 +209,14 @@ class IndexFiles:
 
     def snapshot(self) -> Snapshot:
         """The one that holds now."""
-        names = self.store.names(SNAPSHOTS)
-        if not names:
-            return Snapshot()
-        return Snapshot(**read_sealed_json(self.store, f"{SNAPSHOTS}/{names[-1]}", remedy=_REMEDY))
+        names = self._snapshots()
+        return Snapshot(**read_sealed_json(self.store, names[-1], remedy=_REMEDY)) if names else Snapshot()
+
+    def _snapshots(self) -> list[str]:
+        """List them, but for those of writers that had been taken over."""
+        names = [f"{SNAPSHOTS}/{name}" for name in self.store.names(SNAPSHOTS)]
+        late = ignored(self.store, names)
+        return [name for name in names if name not in late]
 
     def drop_unreadable(self) -> None:
         """Forget an index that is damaged, or of another format: it is made anew."""
@@ -223,8 +229,9 @@ class IndexFiles:
             self.store.remove(ABOUT, *(f"{SNAPSHOTS}/{name}" for name in self.store.names(SNAPSHOTS)))
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Make it the one that holds."""
-        self.store.write_json(snapshot.name, seal_json(asdict(snapshot)))
+        """Make it the one that holds. RunStopped when the lease of the index is gone: it may not hold then."""
+        data = seal_json(asdict(snapshot))
+        write_fenced(self.store, snapshot.stem, ".json", lambda name: self.store.write_json(name, data))
 
     def write_segment(self, videos: Sequence[IndexedVideo], keys: Coded, *, level: int) -> str:
         """Write videos with their keys; the name depends on nothing but these, in their order.
@@ -273,16 +280,15 @@ class IndexFiles:
 
     def clear(self, snapshot: Snapshot) -> list[str]:
         """Remove what neither this snapshot nor the one before it names; returns what was removed."""
-        kept = {snapshot.name}
+        kept = self._snapshots()[-2:]  # with the one before, for readers that are still at it
         named = set(snapshot.segments)
-        earlier = [name for name in self.store.names(SNAPSHOTS) if f"{SNAPSHOTS}/{name}" < snapshot.name]
-        if earlier:  # for readers that are still at it
-            kept.add(f"{SNAPSHOTS}/{earlier[-1]}")
+        for name in kept[:-1]:
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                named |= set(self.store.read_json(f"{SNAPSHOTS}/{earlier[-1]}")["segments"])
+                named |= set(self.store.read_json(name)["segments"])
         stray = [f"{SNAPSHOTS}/{name}" for name in self.store.names(SNAPSHOTS)]
         stray = [name for name in stray if name not in kept]
         stray += [f"{SEGMENTS}/{n}" for n in self.store.names(SEGMENTS) if n.partition(".")[0] not in named]
         stray += [f"{folder}/{name}" for folder in (SEGMENTS, SNAPSHOTS) for name in self.store.unfinished(folder)]
+        check(self.store)  # since these were listed: who was taken over removes nothing
         self.store.remove(*stray)
         return stray

@@ -78,8 +78,7 @@ def audit(library: Library, progress: Callable[[int, int], None] = lambda done, 
             rows = [of_video.get((piece["shard"], piece["shard_row"]), b"") for piece in entry.pieces]
             total.update(repr(line).encode() + hashlib.sha256(b"".join(rows)).digest())
     stray = tidy(library, dry=True)
-    known = {(config, *key) for config, versions in versions_of.items() for key in versions}
-    report.note(lost := orphan_damage(library, stray.orphans, known))
+    report.note(lost := orphan_damage(library, stray.orphans))
     orphans = [name for name in stray.orphans if name not in {each.name for each in lost}]
     report.leftovers += [f"{name}: no receipt names it" for name in orphans]
     if stray.rows:

@@ -4,6 +4,11 @@ name = write_fenced(store, "commits/r1-0a", ".parquet", lambda name: store.write
 name                                                  # "commits/r1-0a.1f0c9a3b77de.parquet"
 ignored(store, [name])                                # {name} when that writer had been taken over before
 
+A file that keeps its name and is replaced, as scores.json is, says inside under which lease it was written:
+
+value = stamped(store, value)
+written_late(store, "scores.json", data)              # True when its writer had been taken over before
+
 locks/revoked/<lease>.json          its writer must stop: taken over, by whom and why
 locks/revoked/<lease>.<by>.json     which files of that lease count, listed under the lease `by` that followed it
 
@@ -12,16 +17,20 @@ The rule and its reasons are in ndvr.operators.library.lease.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ndvr.operators.errors import RunStopped
+from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
 from ndvr.operators.storage.store import Store
 
 LOCKS, REVOKED = "locks", "locks/revoked"
 FENCED = ("commits", "snapshots")  # folders whose files decide what a library holds
+REPLACED = ("scores.json", "pairs.json")  # files of scores and pairs that decide what these hold
+_LEASE = "lease"  # the key of such a file
 _NAMED = re.compile(r"\.([0-9a-f]{12})\.(?:parquet|json)$")
 
 
@@ -84,10 +93,31 @@ def seal(store: Store) -> None:
         return
     # Seals from the same listing as `unsealed`: one that comes later must not count beside that of this writer.
     there = [*revocations.files, *(f"{folder}/{name}" for folder in FENCED for name in store.names(folder))]
+    replaced = [(name, data) for name in REPLACED if (data := _data_of(store, name))]
     for lease in unsealed:
         kept = [name for name in there if lease_of(name) == lease]
-        store.write_json(f"{REVOKED}/{lease}.{store.lease}.json", {"kept": kept})
+        kept += [_version(name, data) for name, data in replaced if _stamp_of(data) == lease]
+        store.write_json(f"{REVOKED}/{lease}.{store.lease}.json", seal_json({"kept": kept}))
     check(store)
+
+
+def damaged_seals(store: Store) -> list[str]:
+    """List the seals that are not as they were written. Without them the next writer makes new ones."""
+    damaged = []
+    for name in (f"{REVOKED}/{name}" for name in store.names(REVOKED) if name.count(".") > 1):
+        try:
+            _kept_in(store, name)
+        except Damaged:
+            damaged.append(name)
+    return damaged
+
+
+def _kept_in(store: Store, name: str) -> set[str]:
+    remedy = f"`ndvr fsck {store} --repair` lists what counts of a writer that was taken over anew"
+    kept = read_sealed_json(store, name, remedy=remedy).get("kept")
+    if not isinstance(kept, list) or not all(isinstance(each, str) for each in kept):
+        raise Damaged(f"{store}/{name}", "it lists no files", remedy)
+    return set(kept)
 
 
 def ignored(store: Store, names: Iterable[str]) -> set[str]:
@@ -105,6 +135,44 @@ def ignored(store: Store, names: Iterable[str]) -> set[str]:
 def ignored_files(store: Store) -> list[str]:
     """List all files of the library that do not count, sorted."""
     return sorted(ignored(store, [f"{folder}/{name}" for folder in FENCED for name in store.names(folder)]))
+
+
+# --- Files that are replaced -----------------------------------------------------------------------------------------
+
+
+def stamped(store: Store, value: dict[str, Any]) -> dict[str, Any]:
+    """Add to the value of a file that is replaced the lease of `store`, if it has one."""
+    return value | ({_LEASE: store.lease} if store.lease else {})
+
+
+def unstamped(value: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the lease."""
+    return {key: each for key, each in value.items() if key != _LEASE}
+
+
+def written_late(store: Store, name: str, data: bytes) -> bool:
+    """Tell whether a file that is replaced, as it was read, was written after its writer had been taken over."""
+    lease = _stamp_of(data)
+    return lease is not None and not Revocations(store).counts(_version(name, data), lease)
+
+
+def _version(name: str, data: bytes) -> str:
+    return f"{name} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def _stamp_of(data: bytes) -> str | None:
+    try:
+        lease = json.loads(data).get(_LEASE)
+    except (ValueError, AttributeError):
+        return None
+    return lease if isinstance(lease, str) else None
+
+
+def _data_of(store: Store, name: str) -> bytes:
+    try:
+        return store.read(name)
+    except FileNotFoundError:
+        return b""
 
 
 class Revocations:
@@ -126,17 +194,8 @@ class Revocations:
             for name in self.files:
                 before, _, by = _stem(name).partition(".")
                 if before == lease and by and self.counts(name, by):
-                    self._kept[lease] = set(self._seal(name)["kept"])
+                    self._kept[lease] = _kept_in(self._store, name)
         return self._kept[lease]
-
-    def _seal(self, name: str) -> dict[str, Any]:
-        try:
-            return self._store.read_json(name)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{self._store}/{name} says which commits of a writer that was taken over count, and cannot be read "
-                f"({error}); restore it"
-            ) from error
 
 
 def _stem(name: str) -> str:

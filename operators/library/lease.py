@@ -51,6 +51,7 @@ BEAT_S = 15.0
 SILENT_S = 120.0
 TRIES = 4
 _TELL_S = 30.0  # between two words on what is waited for
+_LONGEST = 10  # times SILENT_S: by then somebody is at work, were it one writer after the other
 
 
 class Locked(ValueError):
@@ -207,10 +208,12 @@ class Others:
 
     def wait(self, locks: list[Lock]) -> Lock | None:
         """Wait until one of them is known to be alive, or none is left, and say so; returns the one that is alive."""
-        told = float("-inf")
+        told, until = float("-inf"), time.monotonic() + _LONGEST * SILENT_S
         while locks:
             if alive := next((lock for lock in locks if lock.alive), None):
                 return alive
+            if time.monotonic() > until:
+                return locks[0]
             if time.monotonic() - told >= min(_TELL_S, SILENT_S):
                 told = time.monotonic()
                 sys.stderr.write(

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndvr.operators.library.config import Config
-from ndvr.operators.library.fencing import REVOKED
+from ndvr.operators.library.fencing import REVOKED, check, damaged_seals
 from ndvr.operators.library.library import CONFIGS, DESCRIPTION, FORMAT, RUNS, Library
 from ndvr.operators.library.receipt_files import (
     COMMITS,
@@ -44,7 +44,7 @@ from ndvr.operators.storage.store import Store
 
 TRASH = "trash"
 _TIME = "%Y%m%dT%H%M%S"
-Kind = Literal["snapshot", "ledger", "commit", "configuration", "record", "shard", "orphan"]
+Kind = Literal["seal", "snapshot", "ledger", "commit", "configuration", "record", "shard", "orphan"]
 _LEDGER: tuple[Kind, ...] = ("snapshot", "ledger", "commit")
 
 
@@ -62,6 +62,9 @@ class Damage:
 
 def ledger_damage(store: Store) -> list[Damage]:
     """Check every file that the ledger is made of, and every ledger file that no snapshot names."""
+    if seals := damaged_seals(store):
+        says = "which says what counts of a writer that was taken over"
+        return [Damage("seal", name, f"{name}, {says}, is damaged") for name in seals]
     try:
         snapshot = LedgerFiles.now(store, lost=True).snapshot
     except (ValueError, TypeError, KeyError) as error:
@@ -151,17 +154,16 @@ def record_damage(store: Store) -> list[Damage]:
     return damage
 
 
-def orphan_damage(
-    library: Library, orphans: Collection[str], known: Collection[tuple[str, str, str | None]]
-) -> list[Damage]:
-    """List those of the shards that no receipt names whose videos are not known as done: a commit of theirs is lost.
+def orphan_damage(library: Library, orphans: Collection[str]) -> list[Damage]:
+    """List those of the shards that no receipt names whose videos were never known as done: a commit of theirs is lost.
 
-    known  configuration, video id and content of all that is kept
+    Videos that were removed since, or whose rows were given up, were known.
     """
     open_runs = tuple(name.removesuffix(".open") for name in library.store.names(RUNS) if name.endswith(".open"))
     revoked_s = max(library.store.age_s(REVOKED).values(), default=0.0)  # since the first writer was taken over
-    damage = []
-    for name in (name for name in orphans if name.startswith(f"{SHARDS}/") and name.endswith(".parquet")):
+    damage, shards = [], [name for name in orphans if name.startswith(f"{SHARDS}/") and name.endswith(".parquet")]
+    known = _ever_done(library) if shards else set()
+    for name in shards:
         _, config, file = name.split("/", 2)
         if open_runs and file.startswith(open_runs):
             continue  # of a run that was killed, or goes on
@@ -173,11 +175,18 @@ def orphan_damage(
             held = {(config, *pair) for pair in zip(rows["video_id"].to_pylist(), rows["content"].to_pylist())}
         except (Damaged, FileNotFoundError):
             continue
-        every = {*known, *((config, video_id, None) for config, video_id, _ in known)}  # imported rows have no content
-        if unknown := held - every:
+        if unknown := held - known:
             text = f"no receipt names {name}; {len(unknown)} videos in it are known nowhere: a commit is lost"
             damage.append(Damage("orphan", name, text))
     return damage
+
+
+def _ever_done(library: Library) -> set[tuple[str, str, str | None]]:
+    """Find configuration, id and content of all that was ever done, and None as the content, as imported rows have."""
+    ledger = library.ledger
+    done = ledger.filter(pc.and_(pc.equal(ledger["kind"], "end"), pc.equal(ledger["status"], "done")))
+    config, video_id, content = (done[name].to_pylist() for name in ("config", "video_id", "sha256"))
+    return {*zip(config, video_id, content), *((*pair, None) for pair in zip(config, video_id))}
 
 
 # --- Mend ------------------------------------------------------------------------------------------------------------
@@ -202,6 +211,7 @@ def mend(library: Library, damage: Collection[Damage]) -> list[str]:
     if any(each.kind in _LEDGER for each in damage):
         done.append(_rebuild_ledger(library.store, damage, trash))
     for each in {each.name: each for each in damage}.values():
+        check(library.store)
         if each.kind == "configuration":
             done.append(_mend_config(library, each, trash))
         elif each.kind == "shard":

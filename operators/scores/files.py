@@ -8,6 +8,7 @@ its scores.json names those in force, and the tables that say what was attempted
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndvr.operators.library.fencing import unstamped, written_late
 from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.sealed import read_table as read_sealed
-from ndvr.operators.storage.store import file_name, write_whole
+from ndvr.operators.storage.store import Store, file_name, write_whole
 from ndvr.operators.storage.text_files import read_table, table_layout
 
 # --- Walk over {query: {video: score}} one query at a time: FIVR-200K's result file is 803 MB, 2.8 GiB once loaded
@@ -138,7 +140,7 @@ def open_scores(source: ScoreSource) -> Scores:
 
 def _open_folder(folder: Path) -> Scores:
     meta_path, parts = folder / ABOUT, folder / PARTS
-    meta = open_json(meta_path.read_bytes(), meta_path, remedy=_REMEDY) if meta_path.exists() else {}
+    meta = unstamped(read_manifest(meta_path, remedy=_REMEDY)) if meta_path.exists() else {}
     if meta and meta.get("format") != FORMAT:
         raise ValueError(
             f"{meta_path} says format {meta.get('format')!r}, this version reads {FORMAT!r}: "
@@ -155,6 +157,19 @@ def _open_folder(folder: Path) -> Scores:
         queries=_attempted(folder / ids["queries"]),
         videos=_attempted(folder / ids["videos"]),
     )
+
+
+def read_manifest(path: Path, *, remedy: str) -> dict[str, Any]:
+    """Read what a folder of scores or pairs says about itself; ValueError when it does not count."""
+    data = path.read_bytes()
+    if written_late(Store(path.parent), path.name, data):
+        raise ValueError(f"{path} was written by a run that another one had taken over; {remedy}")
+    return open_json(data, path, remedy=remedy)
+
+
+def file_hash(path: Path) -> str:
+    """Hash what is in a file that a manifest names: SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def ids_named(meta: Mapping[str, Any], source: Path) -> dict[str, str]:

@@ -24,11 +24,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndvr.operators.library.fencing import LOCKS, REVOKED, check
+from ndvr.operators.library.fencing import LOCKS, REVOKED, check, stamped, unstamped, written_late
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
-from ndvr.operators.scores.files import ABOUT, PARTS, ids_named
+from ndvr.operators.scores.files import ABOUT, PARTS, file_hash, ids_named
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.sealed import is_intact, open_json, write_sealed_json, write_table
@@ -108,12 +108,22 @@ class ScoreFolder:
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
             self.check()
-            write_sealed_json(self.manifest, decisive | {"parts": None})
+            self._write_manifest(decisive | {"parts": None})
         self.recorded = read_groups(out / GROUPS)
 
     def _read_manifest(self) -> dict[str, Any]:
         remedy = f"name a new folder for {self.holds.upper()}, or remove this one, and run again"
         return open_json(self.manifest.read_bytes(), self.manifest, remedy=remedy)
+
+    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Put it in force. One that comes late, from a writer that was taken over, does not count for readers."""
+        own = self._lease is not None and Path(self._lease.root) == self.out
+        write_sealed_json(self.manifest, stamped(self._lease, manifest) if self._lease and own else manifest)
+
+    def _holds(self, manifest: dict[str, Any]) -> bool:
+        """Tell whether it is in force."""
+        late = written_late(Store(self.out), self.manifest.name, self.manifest.read_bytes())
+        return not late and unstamped(self._read_manifest()) == json.loads(json.dumps(manifest))
 
     def _other_comparison(self, why: str) -> ValueError:
         return ValueError(f"{self.out} holds another comparison ({why}); name a new folder for {self.holds.upper()}")
@@ -174,10 +184,11 @@ class ScoreFolder:
         *,
         groups: Iterable[Group],
         totals: Mapping[str, Any] | None = None,
+        files: Sequence[str] = (),
     ) -> None:
         """Put parts in force, all at once, and remove what they replace, and signatures of others than `groups`.
 
-        `ids` are files of `write_ids`; `totals` are noted beside them.
+        `ids` are files of `write_ids`; `totals` are noted beside them, and the SHA-256 of `files`, which are replaced.
         """
         self.check()
         if missing := sorted(set(parts) - _listed(self.parts)):
@@ -186,9 +197,10 @@ class ScoreFolder:
                 "Run this one again"
             )
         manifest = self.decisive | {"parts": list(parts), "ids": dict(ids)} | ({"found": totals} if totals else {})
-        if self._read_manifest() != json.loads(json.dumps(manifest)):
+        manifest |= {"files": {name: file_hash(self.out / name) for name in files}} if files else {}
+        if not self._holds(manifest):
             (self.out / SIMILARITIES).unlink(missing_ok=True)  # of another state
-            write_sealed_json(self.manifest, manifest)
+            self._write_manifest(manifest)
             self.check()
         _remove(self.parts, set(parts))
         _remove(self.signatures, {f"{group.name}.npy" for group in groups})

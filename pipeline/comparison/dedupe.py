@@ -233,7 +233,8 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
         "compared": sum(map(grid.pairs_of, triangle.cells)),
     }
     ids = folder.write_ids({"videos": entries}, triangle.too_long)
-    folder.finish([path.name for path in paths], ids, groups=triangle.side.groups, totals=numbers)
+    parts, files = [path.name for path in paths], (PAIRS, FAMILIES)
+    folder.finish(parts, ids, groups=triangle.side.groups, totals=numbers, files=files)
     return numbers
 
 

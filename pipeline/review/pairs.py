@@ -19,8 +19,8 @@ from ndvr.operators.index.kinds import WORDS, Kind, Stretch
 from ndvr.operators.library.decisions import Decisions, content_key, decisions_of
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
-from ndvr.operators.scores.files import open_scores
-from ndvr.operators.storage.sealed import open_json, read_table, stored_table
+from ndvr.operators.scores.files import file_hash, open_scores, read_manifest
+from ndvr.operators.storage.sealed import read_sealed_json, read_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import Answer, Match, rate_text
 from ndvr.pipeline.search.duplicates import PAIRS as INDEX_PAIRS
@@ -234,7 +234,7 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
         "query_library": place,
         "options": {},
     }
-    rejected = store.read_json(GROUPS_ABOUT).get("rejected", 0) + len(every) - len(pairs)
+    rejected = read_sealed_json(store, GROUPS_ABOUT, remedy=_REMEDY).get("rejected", 0) + len(every) - len(pairs)
     return Found(**known, config=about["config"], weights=about["weights"], pairs=pairs, rejected=rejected)
 
 
@@ -262,7 +262,9 @@ def _turned(stretch: Stretch) -> Stretch:
 
 
 def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
-    about = open_json(store.read(PAIRS_ABOUT), f"{store}/{PAIRS_ABOUT}", remedy=_REMEDY)
+    about = read_manifest(store.folder / PAIRS_ABOUT, remedy=_REMEDY)
+    if (about.get("files") or {}).get(PAIRS) not in (None, file_hash(store.folder / PAIRS)):
+        raise ValueError(f"{store}/{PAIRS} is not the file that {PAIRS_ABOUT} names; {_REMEDY}")
     rows = read_table(store.folder / PAIRS).to_pylist()
     place = str(library or about["database_library"])
     there = opened(place)

@@ -16,7 +16,6 @@ from ndvr.operators.index.lists import Coded, coded, joined
 from ndvr.operators.index.segments import IndexedVideo, Segment, Snapshot
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.feature_reader import FeatureReader, lost_text, without_lost
-from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
@@ -93,7 +92,6 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False, strict
             opened = _measure(opened, progress)
             # What is lost may be back another time, without a word in the ledger.
             opened = _committed(opened, replace(opened.snapshot, ledger="" if lost else ledger))
-        check(files.store)
         files.clear(opened.snapshot)
     return _updated(opened, began, lost=tuple(lost), added=added, removed=removed, merged=merged)
 
@@ -117,7 +115,6 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
     if snapshot == opened.snapshot:
         return opened
     snapshot = replace(snapshot, number=opened.snapshot.number + 1)
-    check(opened.files.store)  # who was taken over makes nothing hold, and below removes nothing
     opened.files.commit(snapshot)
     return replace(opened, snapshot=snapshot)
 

@@ -28,7 +28,7 @@ from ndvr.operators.library.feature_reader import lost_text
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
-from ndvr.operators.storage.sealed import store_table
+from ndvr.operators.storage.sealed import seal_json, store_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.matcher import LEAST_SCORE
 from ndvr.pipeline.search.opened import Opened
@@ -122,7 +122,7 @@ def duplicates(
         done = _search_all(opened, store, threshold, strict=strict, progress=progress)
         done = replace(done, seconds=round(time.monotonic() - began, 3))
         check(store)
-        store.write_json("groups.json", done.to_json())
+        store.write_json("groups.json", seal_json(done.to_json()))
     return done
 
 

@@ -24,11 +24,12 @@ import pyarrow as pa
 
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.decisions import Decisions, content_key
-from ndvr.operators.storage.sealed import store_table, stored_table
+from ndvr.operators.storage.sealed import read_sealed_json, seal_json, store_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import LEFT_OUT, MATCHES, QUERIES, SEGMENTS, Answer, Match, in_order
 
 ABOUT = "search.json"
+_REMEDY = "name a new folder for OUT"
 
 
 class OutFolder:
@@ -37,14 +38,14 @@ class OutFolder:
     def __init__(self, out: str | Path, about: dict[str, Any]):
         self.store = Store(out)
         if self.store.exists(ABOUT):
-            there = self.store.read_json(ABOUT)
+            there = about_answers(self.store)
             if different := [key for key in about if there.get(key) != about[key]]:
                 key = different[0]
                 raise ValueError(
                     f"{out} holds answers with {key} {there.get(key)!r}, not {about[key]!r}; name another folder"
                 )
         else:
-            self.store.write_json(ABOUT, about)
+            self.store.write_json(ABOUT, seal_json(about))
 
     def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
         """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part.
@@ -99,7 +100,12 @@ def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]
         found = matches.get(row["query_id"], {})
         none = [match for video_id, match in left_out.get(row["query_id"], {}).items() if video_id not in found]
         answers[row["query_id"]] = Answer(**row, matches=list(found.values()), left_out=none)
-    return store.read_json(ABOUT), [answers[query_id] for query_id in sorted(answers)]
+    return about_answers(store), [answers[query_id] for query_id in sorted(answers)]
+
+
+def about_answers(store: Store) -> dict[str, Any]:
+    """Read what decided the answers in OUT."""
+    return read_sealed_json(store, ABOUT, remedy=_REMEDY)
 
 
 def respect(
@@ -126,8 +132,7 @@ def respect(
 
 def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
     names = [name for name in store.names(kind) if name.endswith(".parquet")]
-    remedy = "name a new folder for OUT"
-    return [row for name in names for row in stored_table(store, f"{kind}/{name}", schema, remedy=remedy).to_pylist()]
+    return [row for name in names for row in stored_table(store, f"{kind}/{name}", schema, remedy=_REMEDY).to_pylist()]
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ndvr.operators.library.audit import Audit, audit
 from ndvr.operators.library.cleanup import Tidied, tidy
+from ndvr.operators.library.fencing import damaged_seals
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import DESCRIPTION, Library
 from ndvr.operators.library.receipt_files import commit, fold, remedy
@@ -35,6 +36,9 @@ def fsck(library: str | Path, *, repair: bool = False, progress: bool = True) ->
     restored = restore_description(Store(library))
     store = Library(library).store
     done = [f"{DESCRIPTION} was written again"] if restored else []
+    for name in damaged_seals(store):  # before anybody can write: the lease makes new ones
+        Trash(store).put(name)
+        done.append(f"{name} was set aside; what counts of a writer that was taken over was listed anew")
     with Lease(store, "ndvr fsck --repair"):
         for _ in range(_ROUNDS):
             report = _audit(store, progress)
@@ -120,8 +124,7 @@ def gc(
 
 def _refuse_too_much(library: Library, planned: Tidied) -> None:
     """ValueError when so much would go that a loss is more likely than a mess, or shards whose receipts are lost."""
-    known = {(config, *key) for config in library.configs for key in library.versions(config)}
-    if lost := orphan_damage(library, planned.orphans, known):
+    if lost := orphan_damage(library, planned.orphans):
         raise ValueError(
             f"{library}: {lost[0].text}; nothing was removed; {remedy(library.store)}, and --force removes them anyway"
         )

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from published_features import features, hdf5, imported
 
+from ndvr.operators.library.fencing import lease_of, revoke
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cli import main
 
 FILES = {
@@ -168,6 +170,31 @@ def test_gc_removes_nothing_of_a_library_that_has_lost_its_receipts(place, kind)
     assert found.exit_code == 2 and "nothing was removed" in found.output
     assert f"ndvr fsck {place / 'lib'} --repair" in found.output
     assert shards(place) == before
+
+
+def test_a_damaged_list_of_what_counts_of_a_writer_that_was_taken_over_is_told_and_made_again(made, place):
+    library = place / "lib"
+    lease = lease_of(one(place, "commits/*.parquet").name)
+    revoke(Store(library), lease, by="'ndvr gc' on far (process 9)", because="had not been heard of for 130 s")
+    run("gc", library, code=0)
+    (listed,) = (library / "locks" / "revoked").glob(f"{lease}.*.json")
+    for damaged in (listed.read_text().replace("commits/", "commits~"), "{}", ""):
+        listed.write_text(damaged)
+        told = run("fsck", library, "--quiet", code=1)
+        assert f"{listed.name}, which says what counts of a writer that was taken over, is damaged" in told
+        run("gc", library, code=2)
+        run("fsck", library, "--repair", "--quiet", code=0)
+        assert run("fsck", library, "--digest", "--quiet", code=0) == made[1]
+        (listed,) = (library / "locks" / "revoked").glob(f"{lease}.*.json")
+
+
+def test_a_shard_that_nobody_needs_is_no_lost_commit_because_its_video_was_removed(place):
+    library = place / "lib"
+    shard = next((library / "shards").glob("*/*.parquet"))
+    shutil.copy(shard, shard.with_name("r0-of-a-killed-run.parquet"))
+    run("remove", library, *FILES["first"], *FILES["second"], *FILES["third"], code=0)
+    assert "a commit is lost" not in run("fsck", library, "--quiet", code=0)
+    run("gc", library, "--force", code=0)
 
 
 def test_gc_keeps_what_it_clears_away_for_a_week(made, place):
