@@ -70,6 +70,10 @@ def main(kills: int, seed: int, repeat: int, where: str, keep: bool, out: Path |
             cluster = _start_cluster(folder) if place == "cluster" else None
             try:
                 while counts_here.kills.total() < share:
+                    if counts_here.rounds > share:
+                        raise RuntimeError(
+                            f"{counts_here.kills.total()} kills of {share} in {counts_here.rounds} rounds"
+                        )
                     number += 1
                     part = Round(number, collection=collection, measured=measured, seed=seed)
                     counts_here.add(part.play(share - counts_here.kills.total(), cluster))

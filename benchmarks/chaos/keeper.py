@@ -18,6 +18,7 @@ import time
 
 from ndvr.benchmarks.chaos.processes import descendants
 
+_KILL_S = 20.0  # a process that waits for a disk cannot be killed
 _PDEATHSIG, _SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -42,7 +43,8 @@ def main(command: list[str]) -> int:
 
 
 def _kill_all(*_: object) -> None:
-    while running := descendants(os.getpid()):
+    until = time.monotonic() + _KILL_S
+    while (running := descendants(os.getpid())) and time.monotonic() < until:
         for process in running:
             process.kill()
         time.sleep(0.05)

@@ -81,7 +81,7 @@ def main(workers: int) -> None:
 
 
 def _fill(cluster: Cluster, workers: int) -> None:
-    while len(cluster.worker_nodes) < workers:
+    for _ in range(workers - len(cluster.worker_nodes)):
         try:
             cluster.add_node(wait=False, **_NODE)
         except Exception as error:  # Ray's own words for a node that was killed while it started
