@@ -1,10 +1,12 @@
-"""Damage one byte of any file of a library or a score folder, over and over: is it told, refused, or without effect?
+"""Damage one byte of any file that ndvr keeps, over and over: is it told, refused, or without effect?
 
 python -m ndvr.benchmarks.chaos.flip --tries 400
 
-After every flip `ndvr fsck`, `ndvr similarity` continuing SCORES, and reading SCORES are run. "told": fsck finds a
-problem or a command refuses in a sentence; "no effect": digest and scores are the undisturbed ones, bit for bit (what
-was damaged may have been computed again); "silent": neither. There must be none of those.
+Damaged are libraries with all that lies in and beside them (decisions of people, an index, what says which commits of a
+writer count that was taken over), SCORES, PAIRS, and MATCHES of a search. After every flip all that reads the file is
+run: `ndvr fsck`, similarity and dedupe that continue, index and search, and what reads scores, pairs and matches.
+"told": fsck finds a problem or a command refuses in a sentence; "no effect": everything is the undisturbed one, bit for
+bit (what was damaged may have been computed again); "silent": neither. There must be none of those.
 """
 
 from __future__ import annotations
@@ -12,84 +14,167 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from ndvr.benchmarks.chaos.library_check import scores_in
 from ndvr.benchmarks.record import record
+from ndvr.operators.library.decisions import Decision, DecisionLog, decisions_of
+from ndvr.operators.library.fencing import lease_of, revoke
+from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
+from ndvr.pipeline.comparison.dedupe import dedupe
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
+from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.search.build import update
+from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.out_folder import read_answers
+from ndvr.pipeline.search.search import search_index
 from ndvr.pipeline.upkeep.maintenance import fsck, gc
 
-METHOD = "c3dhash"
+_HASHED: dict[str, Any] = {"method": "c3dhash", "weights": "random:1", "workers": 0, "progress": False}
 # What a person may read and nothing computes with, or an export that other programs know.
-_LEFT_OUT = ("locks", "work", "trash", "similarities.json")
+_LEFT_OUT = ("work", "trash", "similarities.json")
+
+
+# --- What is damaged -------------------------------------------------------------------------------------------------
 
 
 def make(place: Path) -> None:
-    """Make a library with everything in it that a library has, and SCORES of it."""
-    rng = np.random.default_rng(0)
+    """Make everything that ndvr keeps: one library that is compared, and one that is searched."""
     for number in range(3):
-        folder = place / f"features{number}"
-        folder.mkdir(parents=True)
-        for video in range(4):
-            np.save(folder / f"v{number}{video}.npy", rng.standard_normal((1, 512)).astype(np.float32))
-        import_features(folder, place / "library", method=METHOD, progress=False)
+        _import(place, "compared", number)
         if number < 2:
-            gc(place / "library")
+            gc(place / "compared")
+        _import(place, "searched", number)
     _compare(place)
+    _take_over(Store(place / "searched"))
+    a, b, c = (f"id:{name}" for name in ("v00", "v01", "v10"))
+    log = DecisionLog(Store(place / "searched"))
+    log.append([Decision.now(verdict="different", a_content=a, b_content=b, a_id="v00", b_id="v01", who="somebody")])
+    log.append([Decision.now(verdict="same", a_content=b, b_content=c, a_id="v01", b_id="v10", who="somebody")])
+    _search(place)
+
+
+def _import(place: Path, library: str, number: int) -> None:
+    """Import some videos more."""
+    folder = place.parent / f"{library}-features{number}"
+    folder.mkdir(parents=True)
+    for video in range(4 if library == "compared" else 2):
+        rng = np.random.default_rng(4 * number + video)
+        values = rng.standard_normal((1, 512)).astype(np.float32)
+        if library == "searched":
+            values = rng.integers(0, 256, (8, 512)).astype(np.uint8)
+            values[:, :5] = (0, 128, 0, 128, 150)  # a picture without borders, of much contrast
+        np.save(folder / f"v{number}{video}.npy", values)
+    method = "c3dhash" if library == "compared" else "thumbprint"
+    import_features(folder, place / library, method=method, progress=False)
+
+
+def _take_over(store: Store) -> None:
+    """Let the writer of the first commit have been taken over, as if it had slept after its work was done."""
+    lease = lease_of(store.names("commits")[0])
+    assert lease is not None
+    revoke(store, lease, by="a benchmark", because="had slept")
+    with Lease(store, "a benchmark"):
+        pass
 
 
 def _compare(place: Path) -> None:
-    library = place / "library"
-    similarity(library, library, place / "scores", method=METHOD, weights="random:1", workers=0, progress=False)
+    library = place / "compared"
+    similarity(library, library, place / "scores", **_HASHED)
+    dedupe(library, place / "pairs", top_k=3, **_HASHED)
+
+
+def _search(place: Path) -> Any:
+    opened = open_index(place / "searched")
+    update(opened, progress=False)
+    settings: dict[str, Any] = {"false_per_million": 1e6, "exhaustive": True}
+    search_index(opened.now(), str(place / "searched"), out=place / "matches", **settings)
+    answers = search_index(opened.now(), str(place / "searched"), **settings).answers
+    return [replace(answer, seconds=0.0) for answer in answers]
 
 
 def files_of(place: Path) -> list[Path]:
     """List the files that are damaged, relative to `place`."""
-    every = [path.relative_to(place) for top in ("library", "scores") for path in (place / top).rglob("*")]
-    return sorted(path for path in every if (place / path).is_file() and not set(path.parts) & set(_LEFT_OUT))
+    every = (path.relative_to(place) for path in place.rglob("*") if path.is_file())
+    return sorted(path for path in every if not set(path.parts) & set(_LEFT_OUT) and (place / path).stat().st_size)
 
 
-def verdict(place: Path, digest: str, scores: dict[tuple[str, str], float]) -> str:
-    """Say what became of a damaged library and its SCORES: "told", "no effect" or "silent"."""
+def kind_of(path: Path) -> str:
+    """Name the kind of a file: its folder, or its name where it is the only one there."""
+    folders = [part for part in path.parts[:-1] if not part.startswith(("thumbprint-", "c3dhash-"))]
+    many = len(folders) > 1 or folders[0] in ("scores", "matches")
+    return "/".join(folders) + f"/*{path.suffix}" if many else "/".join((*folders, path.name))
+
+
+# --- What becomes of it ----------------------------------------------------------------------------------------------
+
+
+def compared(place: Path) -> list[Any]:
+    """Everything about what was compared: what is there, what it is after the commands went on, and the digest."""
+    before = [*_sound(place / "compared"), _of_scores(place)]
+    _compare(place)
+    return [*before, _of_scores(place)]
+
+
+def _of_scores(place: Path) -> list[Any]:
+    return [scores_in(place / "scores"), [pair.to_json() for pair in read_found(place / "pairs").pairs]]
+
+
+def searched(place: Path) -> list[Any]:
+    """Everything about what was searched: answers that were kept, answers now, decisions, and the digest."""
+    kept = read_answers(place / "matches")
+    decisions = decisions_of(str(place / "searched")).to_json()
+    return [*_sound(place / "searched"), kept, decisions, _search(place), read_answers(place / "matches")]
+
+
+def _sound(library: Path) -> list[str]:
+    report = fsck(library, progress=False)
+    if not report.sound:
+        raise ValueError(report.problems[0])
+    return [report.digest, str(Library(library).ledger.num_rows)]
+
+
+def verdict(place: Path, read: Callable[[Path], list[Any]], expected: list[Any]) -> str:
+    """Say what became of what was damaged: "told", "no effect" or "silent"."""
     try:
-        report = fsck(place / "library", progress=False)
-        if not report.sound:
-            return "told"
-        read = scores_in(place / "scores")
-        _compare(place)
-        _ = Library(Store(place / "library")).ledger
+        return "no effect" if read(place) == expected else "silent"
     except (ValueError, FileNotFoundError):
         return "told"
-    same = report.digest == digest and read == scores and scores_in(place / "scores") == scores
-    return "no effect" if same else "silent"
 
 
-def flip_bytes(tries: int, seed: int = 0) -> dict[str, Counter[str]]:
+def flip_bytes(tries: int, seed: int = 0, *, progress: bool = False) -> dict[str, Counter[str]]:
     """Damage one byte at a time in files drawn evenly by kind; verdicts by kind of file."""
     rng, verdicts = np.random.default_rng(seed), dict[str, Counter[str]]()
     with tempfile.TemporaryDirectory(prefix="flip-") as folder:
-        place = Path(folder) / "whole"
+        place, whole = Path(folder) / "place", Path(folder) / "whole"
         make(place)
-        digest, scores = fsck(place / "library", progress=False).digest, scores_in(place / "scores")
+        expected = {read: (read(place), read(place))[1] for read in (compared, searched)}
+        shutil.copytree(place, whole)
         kinds: dict[str, list[Path]] = {}
-        for path in files_of(place):
-            kinds.setdefault("/".join(path.parts[:2]) if len(path.parts) > 2 else str(path), []).append(path)
+        for path in files_of(whole):
+            kinds.setdefault(kind_of(path), []).append(path)
         for number in range(tries):
             kind = sorted(kinds)[number % len(kinds)]
             path = kinds[kind][rng.integers(len(kinds[kind]))]
-            damaged = Path(folder) / "damaged"
-            shutil.copytree(place, damaged)
-            data = bytearray((damaged / path).read_bytes())
+            shutil.rmtree(place)
+            shutil.copytree(whole, place)
+            data = bytearray((place / path).read_bytes())
             data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
-            (damaged / path).write_bytes(data)
-            verdicts.setdefault(kind, Counter())[verdict(damaged, digest, scores)] += 1
-            shutil.rmtree(damaged)
+            (place / path).write_bytes(data)
+            read = searched if path.parts[0] in ("searched", "matches") else compared
+            found = verdict(place, read, expected[read])
+            verdicts.setdefault(kind, Counter())[found] += 1
+            if progress and (found == "silent" or number % 20 == 19):
+                click.echo(f"{number + 1} of {tries}: {path} {found}", err=True)
     return verdicts
 
 
@@ -99,7 +184,7 @@ def flip_bytes(tries: int, seed: int = 0) -> dict[str, Counter[str]]:
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write the numbers as JSON.")
 def main(tries: int, seed: int, out: Path | None) -> None:
     """Damage one byte of any file, over and over, and count what became of it."""
-    verdicts = flip_bytes(tries, seed)
+    verdicts = flip_bytes(tries, seed, progress=True)
     columns = ("told", "no effect", "silent")
     click.echo(f"{'file':<36}" + "".join(f"{column:>12}" for column in columns))
     total: Counter[str] = sum(verdicts.values(), Counter())
