@@ -9,6 +9,7 @@ import click
 
 from ndvr.pipeline.commands.option_types import LIBRARY, METHOD, PATH, KeyValue
 from ndvr.pipeline.commands.options import (
+    address_option,
     check_method,
     config_option,
     given,
@@ -39,7 +40,9 @@ from ndvr.pipeline.commands.options import (
 @option_option
 @weights_option
 @config_option
-@click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: 1.")
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="On Ray, sharing each step. Default: 0, no Ray.")
+@click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: one for each worker.")
+@address_option
 @click.option("--memory-gb", type=float, help="Of features, all of which are kept in memory. Default: 4.")
 @click.option("--resume", is_flag=True, help="Go on with the training that OUT holds, as if it had never stopped.")
 @strict_option

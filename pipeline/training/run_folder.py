@@ -72,6 +72,11 @@ class RunFolder:
     def save_curve(self, points: Sequence[Point]) -> None:
         write_text(self.path / CURVE, "".join(json.dumps(asdict(point)) + "\n" for point in points))
 
+    def curve(self) -> list[Point]:
+        """Read the learning curve; no points before there is one."""
+        path = self.path / CURVE
+        return [Point(**json.loads(line)) for line in path.read_text().splitlines()] if path.is_file() else []
+
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
         def write(path: str) -> None:
             with open(path, "wb") as file:  # given a name, torch would write it into the file

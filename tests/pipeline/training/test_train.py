@@ -9,62 +9,15 @@ import time
 import numpy as np
 import pytest
 from published_features import hdf5, imported, run
+from training_library import SMALL, WIDTH, families, trained
 
 from ndvr import models
 from ndvr.benchmarks.evaluate import evaluate
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.training.train import train
 
-WIDTH = 64
 
-
-def families(count: int, *, copies: int, seed: int) -> dict[str, np.ndarray]:
-    """Videos f0_0 ...: a family has a direction of its own, and each copy a stronger one out of a few that say nothing.
-
-    Which few say nothing is the same in all families, so that it can be learnt.
-    """
-    rng = np.random.default_rng(seed)
-    nothing = np.linalg.qr(np.random.default_rng(7).standard_normal((WIDTH, 8)))[0]
-    videos = {}
-    for family in range(count):
-        own = unit(rng.standard_normal(WIDTH))
-        for copy in range(copies):
-            other = 1.2 * unit(nothing @ rng.standard_normal(8))
-            frames = own + other + 0.02 * rng.standard_normal((int(rng.integers(3, 7)), WIDTH))
-            videos[f"f{family}_{copy}"] = unit(frames).astype(np.float32)
-    return videos
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
-def pairs(path, videos: dict[str, np.ndarray]):
-    """Every copy with the first of its family."""
-    rows = [f"{video_id},{video_id.split('_')[0]}_0" for video_id in videos if not video_id.endswith("_0")]
-    path.write_text("\n".join(["query_id,video_id", *rows]) + "\n")
-    return path
-
-
-SMALL = {"pairs": "8", "negatives": "2", "queue": "128", "rate": "3e-4", "gamma": "64"}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A library to train on, another that is held out, and the pairs of each."""
-    folder = tmp_path_factory.mktemp("training")
-    for name, seed, count in (("library", 1, 60), ("others", 2, 15)):
-        videos = families(count, copies=3, seed=seed)
-        imported(hdf5(folder / f"{name}.hdf5", videos), folder / name, method="tca", options={"dims": str(WIDTH)})
-        pairs(folder / f"{name}.csv", videos)
-    return folder
-
-
-def trained(place, out, **settings):
-    given = {"related": place / "library.csv", "steps": 6, "every": 3, "settings": SMALL} | settings
-    return train("tca", place / "library", out, progress=False, **given)
-
-
+@pytest.mark.slow
 def test_training_helps_on_videos_it_has_not_seen_and_what_comes_out_loads(place, tmp_path):
     done = trained(place, tmp_path / "out", truth=place / "others.csv", test=place / "others", steps=60, every=20)
     assert done.best.map > done.curve[0].map + 0.2
@@ -80,6 +33,7 @@ def test_training_helps_on_videos_it_has_not_seen_and_what_comes_out_loads(place
     assert judged.map == pytest.approx(done.best.map, abs=1e-3)  # half floats of the library, float32 in training
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_as_if_it_had_never_been(place, tmp_path):
     settings = {"steps": 24, "every": 3, "truth": str(place / "others.csv"), "test": str(place / "others")}
     trained(place, tmp_path / "whole", **settings)
@@ -169,6 +123,7 @@ def test_features_that_are_no_numbers_and_too_few_videos_are_sentences(tmp_path)
         train("tca", tmp_path / "one", tmp_path / "out", progress=False)
 
 
+@pytest.mark.slow
 def test_bits_are_learnt_from_a_list_of_classes_and_help_on_others(tmp_path):
     """Classes a and b differ in a few of 512 numbers; what is in no class is left out."""
     rng = np.random.default_rng(4)

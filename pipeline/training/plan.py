@@ -1,0 +1,177 @@
+"""Before the first step: everything that a training needs is opened, read and checked; nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import ndvr
+from ndvr.models.method import Model
+from ndvr.models.training.recipes import RECIPES, Recipe, Videos
+from ndvr.operators.library.config import Config
+from ndvr.pipeline.settings import choose_one
+from ndvr.pipeline.training.evaluation import HeldOut, check_held_out
+from ndvr.pipeline.training.material import Alike, Features, read_alike, read_features, training_videos
+
+FORMAT = "ndvr-training/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be trained on what, and how, as the user says it: see ndvr.pipeline.training.train."""
+
+    method: str
+    library: str
+    related: str | None = None
+    truth: str | None = None
+    test: str | None = None
+    steps: int = 1000
+    every: int = 100
+    patience: int | None = None
+    seed: int = 0
+    settings: Mapping[str, str]
+    options: Mapping[str, Any]
+    weights: str | None = None
+    config: str | None = None
+    parts: int = 1
+    memory_gb: float = 4.0
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = {key: getattr(self, key) for key in ("steps", "every", "parts", "patience")}
+        if bad := [f"{key}={number}" for key, number in numbers.items() if number is not None and number < 1]:
+            raise ValueError(f"{', '.join(bad)}: give a whole number above zero")
+        if self.method not in RECIPES:
+            raise ValueError(f"{self.method} cannot be trained here; choose one of {', '.join(RECIPES)}")
+        if self.test is not None and self.truth is None:
+            raise ValueError("--test has the videos of --truth: give both")
+        if self.patience is not None and self.truth is None:
+            raise ValueError("--patience looks at the mAP of --truth: give both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a training begins with; nothing is written yet."""
+
+    model: Model
+    recipe: Recipe
+    videos: Videos
+    features: Features
+    held_out: HeldOut | None
+    description: dict[str, Any]
+
+
+def make_plan(order: Order) -> Plan:
+    """Open and read what `order` names. ValueError or FileNotFoundError in one sentence when something does not fit."""
+    recipe_settings = parse_settings(order.method, order.settings)
+    features = read_features(
+        order.library, order.method, config=order.config, memory_gb=order.memory_gb, strict=order.strict
+    )
+    model = _start(order.method, features.config, options=order.options, weights=order.weights)
+    recipe = RECIPES[order.method](model.network("similarity"), recipe_settings)
+    if order.weights is None:
+        recipe.begin(order.seed)
+    alike = None if order.related is None else read_alike(order.related)
+    held_out, not_trained_on = None, set[str]()
+    if order.truth is not None:
+        held_out, not_trained_on = _held_out(features, read_alike(order.truth), order)
+    videos = training_videos(features, alike, not_trained_on)
+    return Plan(
+        model=model,
+        recipe=recipe,
+        videos=videos,
+        features=features,
+        held_out=held_out,
+        description={
+            "format": FORMAT,
+            "ndvr": ndvr.__version__,
+            "method": order.method,
+            "options": {key: value for key, value in model.options.items() if model.card.options[key].part != "embed"},
+            "needs": {key: model.options[key] for key in recipe.needs},
+            "start": order.weights or f"drawn with seed {order.seed}",
+            "settings": asdict(recipe.settings),
+            **{key: getattr(order, key) for key in ("seed", "steps", "every", "patience", "parts")},
+            "library": features.library,
+            "config": features.config.name,
+            "features": features.config.weights,
+            "features_digest": features.config.weights_digest,
+            "features_trained": features.config.trained,
+            "videos": len(videos.features),
+            "videos_digest": _digest(videos),
+            "related": None if alike is None else alike.name,
+            "pairs": sum(map(len, videos.related.values())) // 2,
+            "truth": None if held_out is None else held_out.alike.name,
+            "test": None if held_out is None else held_out.features.library,
+        },
+    )
+
+
+def parse_settings(method: str, given: Mapping[str, str]) -> Any:
+    """Make the settings of a recipe from text. ValueError names what is unknown or no number."""
+    kind = RECIPES[method].Settings
+    defaults = asdict(kind())
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        if key not in defaults:
+            raise ValueError(f"unknown setting {key!r} of training {method}; choose from {', '.join(defaults)}")
+        try:
+            value = json.loads(str(text).lower())
+        except json.JSONDecodeError:
+            value = text
+        wanted = type(defaults[key])
+        if isinstance(value, int) and not isinstance(value, bool) and wanted is float:
+            value = float(value)
+        if not isinstance(value, wanted) or (wanted is int and value is True):
+            raise ValueError(f"setting {key}={text}: give a value like {json.dumps(defaults[key])}")
+        if wanted in (int, float) and value < 0:
+            raise ValueError(f"setting {key}={text}: give a number that is not below zero")
+        values[key] = value
+    return replace(kind(), **values)
+
+
+def _start(method: str, made_with: Config, *, options: Mapping[str, Any], weights: str | None) -> Model:
+    """Load the network that compares such features: `weights`, or noise of the right shape."""
+    setting = choose_one(method, weights or "random", {**options, **made_with.options})
+    model = setting.load("cpu", "similarity")
+    if model.feature_shape != made_with.feature_shape:
+        raise ValueError(
+            f"features in the library have shape {list(made_with.feature_shape)}, {method} under these settings "
+            f"compares {list(model.feature_shape)}; choose the --option or --weights that fit them"
+        )
+    return model
+
+
+def _held_out(features: Features, truth: Alike, order: Order) -> tuple[HeldOut, set[str]]:
+    """What the network is judged by, and the ids in the training library that must not be trained on."""
+    if order.test is None:
+        ids = {video_id for group in truth.groups.values() for video_id in group}
+        by_id = {video_id: array for video_id, array in features.by_id.items() if video_id in ids}
+        judged = replace(features, by_id=by_id)
+    else:
+        config = features.config
+        judged = read_features(order.test, config.method, config=None, memory_gb=order.memory_gb, strict=order.strict)
+        for key in ("weights_digest", "feature_shape", "features_version"):
+            if getattr(judged.config, key) != getattr(config, key):
+                raise ValueError(
+                    f"the features of {features.library} and {judged.library} cannot be compared: their {key} differ; "
+                    "extract both with the same settings"
+                )
+    held_out = HeldOut(features=judged, alike=truth)
+    check_held_out(held_out)
+    contents = {judged.contents[video_id] for video_id in judged.by_id} - {None}
+    same = {video_id for video_id in features.by_id if features.contents[video_id] in contents}
+    return held_out, same | (set(judged.by_id) if order.test is None else set())
+
+
+def _digest(videos: Videos) -> str:
+    """Hash what is trained on: ids, features, and what is alike."""
+    digest = hashlib.sha256(json.dumps([videos.related, videos.groups], sort_keys=True).encode())
+    for video_id, features in videos.features.items():
+        digest.update(json.dumps([video_id, *features.shape]).encode())
+        digest.update(np.ascontiguousarray(features).data)
+    return digest.hexdigest()
