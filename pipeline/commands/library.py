@@ -145,9 +145,15 @@ def remove(
 @click.argument("library", type=LIBRARY)
 @click.argument("video_id", metavar="ID", type=VIDEO_ID)
 @click.argument("other", metavar="[OTHER]", required=False, type=VIDEO_ID)
-@click.option("--method", type=METHOD, help="With OTHER: whose index. Default: thumbprint.")
+@click.option(
+    "--method",
+    "methods",
+    type=METHOD,
+    multiple=True,
+    help="With OTHER: whose index; a second one that listens says what both say. Default: thumbprint.",
+)
 @json_option
-def explain(library: str, video_id: str, other: str | None, method: str | None, as_json: bool) -> None:
+def explain(library: str, video_id: str, other: str | None, methods: tuple[str, ...], as_json: bool) -> None:
     """Tell the whole history of one video in LIBRARY.
 
     Its attempts, decoders and timings, and where its features are. Put -- before an ID that begins with a dash.
@@ -157,9 +163,14 @@ def explain(library: str, video_id: str, other: str | None, method: str | None, 
     from ndvr.pipeline.upkeep import maintenance as care
 
     if other is not None:
+        from ndvr.pipeline.search.both import explain_both
         from ndvr.pipeline.search.search import Index
 
-        pair = Index.open(library, **({"method": method} if method else {})).explain(video_id, other)
+        pair: Any
+        if len(methods) > 1:
+            pair = explain_both(library, video_id, other, methods=methods)
+        else:
+            pair = Index.open(library, **({"method": methods[0]} if methods else {})).explain(video_id, other)
         click.echo(json.dumps(pair.to_json(), ensure_ascii=False) if as_json else pair.text())
         return
     history = care.explain(library, video_id)

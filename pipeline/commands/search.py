@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ndvr.operators.storage.text_files import visible
-from ndvr.pipeline.commands.option_types import LIBRARY, PATH, OneOf
+from ndvr.pipeline.commands.option_types import LIBRARY, METHOD, PATH, OneOf
 from ndvr.pipeline.commands.options import (
+    DEFAULT_METHOD,
+    METHOD_HELP,
     check_method,
+    check_methods,
     config_option,
     given,
     json_option,
@@ -66,7 +70,13 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
     "--format", "form", type=OneOf("format", ("text", "csv", "json")), default="text", help="Of what is printed."
 )
 @click.option("--no-update", is_flag=True, help="Search the index as it is, also when the library is newer.")
-@method_option
+@click.option(
+    "--method",
+    "methods",
+    type=METHOD,
+    multiple=True,
+    help=f"{METHOD_HELP} Default: {DEFAULT_METHOD}. With a second one that listens: a verdict of picture and sound.",
+)
 @weights_option
 @option_option
 @config_option
@@ -74,25 +84,46 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @strict_option
 @quiet_option
 @json_option
-def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_update: bool, **settings: Any) -> None:
+def search(
+    videos: str,
+    library: str,
+    *,
+    as_json: bool,
+    quiet: bool,
+    form: str,
+    no_update: bool,
+    methods: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Look VIDEOS up in LIBRARY: which videos, where in them, how sure.
 
     VIDEOS is a video, a folder, a list, s3://bucket/path, or another library. The index of LIBRARY is brought up to
-    date first.
+    date first. With --method thumbprint --method soundprint each pair has one verdict: same picture and same sound,
+    same picture with other sound or none, same sound with other picture.
 
     \b
     Exit code, as of grep: 0: something was seen; 1: nothing was; 2: wrong usage;
     3: some of VIDEOS could not be searched for or judged, or LIBRARY has lost features that matter, whatever else
     was seen.
     """
-    from ndvr.pipeline.search import search as run
-    from ndvr.pipeline.search.out_folder import as_csv
+    run: Callable[..., Any]
+    if len(methods) > 1:
+        from ndvr.pipeline.search.both import in_turn
+        from ndvr.pipeline.search.both import search_both as run
 
+        if settings.pop("config"):
+            raise click.UsageError("--config names the features of one method; leave it out where two are given")
+        weights = check_methods(in_turn(methods), settings["weights"], settings["options"])
+        settings |= {"methods": methods, "weights": weights}
+    else:
+        from ndvr.pipeline.search.search import search as run
+
+        settings = check_method(settings | {"method": methods[0] if methods else None})
     try:
-        done = run.search(
+        done = run(
             videos,
             library,
-            **given(**check_method(settings)),
+            **given(**settings),
             update=not no_update,
             progress=not quiet,
             say=lambda sentence: click.echo(sentence, err=True),
@@ -107,7 +138,7 @@ def search(videos: str, library: str, as_json: bool, quiet: bool, form: str, no_
     if as_json or form == "json":
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
     else:
-        click.echo(as_csv(done.answers) if form == "csv" else done.text())
+        click.echo(done.csv() if form == "csv" else done.text())
     if text := done.left_out_text():
         click.echo(text, err=True)
     if not done.complete:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for editors and type checkers; tests/test_face.py holds it 
     from ndvr.pipeline.extraction.import_features import import_features
     from ndvr.pipeline.review.decide import decide
     from ndvr.pipeline.review.found_page import write_found_page
+    from ndvr.pipeline.search.both import search_both
     from ndvr.pipeline.search.common import common
     from ndvr.pipeline.search.search import Index, index, search
     from ndvr.pipeline.training.train import train
@@ -46,6 +47,7 @@ _FUNCTIONS = {
     "import_features": "ndvr.pipeline.extraction.import_features:import_features",
     "index": "ndvr.pipeline.search.search:index",
     "search": "ndvr.pipeline.search.search:search",
+    "search_both": "ndvr.pipeline.search.both:search_both",
     "Index": "ndvr.pipeline.search.search:Index",
     "common": "ndvr.pipeline.search.common:common",
     "similarity": "ndvr.pipeline.comparison.similarity:similarity",
@@ -91,6 +93,7 @@ __all__ = [  # spelled out, as type checkers read it
     "remove",
     "rerank",
     "search",
+    "search_both",
     "show",
     "similarity",
     "train",

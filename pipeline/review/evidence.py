@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,12 +20,15 @@ import numpy as np
 from ndvr.operators.index.kinds import Stretch, hop_s
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.library import Library
+from ndvr.operators.scores.groups import Video as Stored
 from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.pairs import Found, Pair
-from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.answers import Match
+from ndvr.pipeline.search.matcher import Compared, Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
+from ndvr.pipeline.search.verdict import Judgeable
 
 _COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
 _MOST_PIXELS = 400  # a side; longer matrices are drawn by the highest value of each block
@@ -81,10 +84,14 @@ def _length_s(start_s: np.ndarray) -> float:
 
 
 class Evidence:
-    """Compares the pairs of one folder again, with the method that found them; opened when it is first asked."""
+    """Compares the pairs of one folder again, with the method that found them; opened when it is first asked.
 
-    def __init__(self, found: Found):
-        self.found = found
+    config  compare by another configuration of the library, such as that of a method that listens
+    """
+
+    def __init__(self, found: Found, config: str = ""):
+        self.found = found if not config else replace(found, config=config, weights="", options={})
+        self._other = bool(config)
         self._last: tuple[str, Query] | None = None  # most pairs of a query follow each other
 
     @cached_property
@@ -98,7 +105,7 @@ class Evidence:
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher(self._opened, Wanted(false_per_million=1e9))
+        return Matcher(self._opened, Wanted() if self._other else Wanted(false_per_million=1e9))
 
     @cached_property
     def _reader(self) -> FeatureReader:
@@ -112,8 +119,7 @@ class Evidence:
         video = self._opened.lookup([pair.b.video_id]).get(pair.b.video_id)
         if video is None:
             raise ValueError(f"{self.found.library} has no features of {pair.b.video_id} any more")
-        signature = self._opened.model.signature(query.features)
-        compared = self._matcher.judge(query, signature, self._matcher.layer(signature), video=video)
+        compared = self._compared(query, video)
         return Looked(
             matrix=compared.judged.matrix,
             a_length_s=_length_s(query.start_s),
@@ -122,6 +128,22 @@ class Evidence:
             score=compared.judged.score,
             placement=compared.match.placement,
         )
+
+    def match(self, pair: Pair) -> tuple[Match | None, Judgeable]:
+        """The match that this method sees in a pair, if any, and whether it can tell. Raises as `of`."""
+        query, video_id = self._query(pair), pair.b.video_id
+        video = self._opened.lookup([video_id]).get(video_id)
+        if video is None:
+            return None, Judgeable(query=self._matcher.can_judge(query), video=self._matcher.has_keys(video_id))
+        keys = self._opened.model.keys(self._reader.read(video.pieces))
+        can = Judgeable(query=self._matcher.can_judge(query), video=len(keys) > 0)
+        match = self._compared(query, video).match if can.query and can.video else None
+        return match if match and match.score >= self._matcher.least else None, can
+
+    def _compared(self, query: Query, video: Stored) -> Compared:
+        assert query.features is not None
+        signature = self._opened.model.signature(query.features)
+        return self._matcher.judge(query, signature, self._matcher.layer(signature), video=video)
 
     def _query(self, pair: Pair) -> Query:
         if self._last is None or self._last[0] != pair.a.content:
@@ -140,3 +162,13 @@ class Evidence:
             raise FileNotFoundError(f"{video.uri} is not there any more")
         queries = read_queries(video.uri, opened)
         return queries.read(list(queries.uris)[:1], opened)
+
+
+def sound_config(library: str) -> str:
+    """The configuration of a library by which pairs are listened to; "" where it has none."""
+    try:
+        configs = Library(library).configs
+    except (FileNotFoundError, ValueError):
+        return ""
+    hearing = [name for name, config in configs.items() if config.view.get("kind") == "Mel"]
+    return min(hearing, key=lambda name: (configs[name].method != "soundprint", name), default="")

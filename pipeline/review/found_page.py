@@ -12,20 +12,21 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ndvr.operators.index.kinds import KINDS, WORDS, Stretch
+from ndvr.operators.index.kinds import KINDS, WORDS, Kind, Stretch
 from ndvr.operators.library.decisions import Decisions, decisions_of
 from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.store import write_text
 from ndvr.operators.storage.video_files import local_path
-from ndvr.pipeline.review.evidence import Evidence, Looked
+from ndvr.pipeline.review.evidence import Evidence, Looked, sound_config
 from ndvr.pipeline.review.figures import write_figures
 from ndvr.pipeline.review.keep import DEFAULT, choose, facts_of, groups_of
 from ndvr.pipeline.review.page import render
 from ndvr.pipeline.review.pairs import Found, Pair, opened, read_found
-from ndvr.pipeline.search.answers import where_text
+from ndvr.pipeline.search.answers import Match, rate_text, where_text
+from ndvr.pipeline.search.verdict import Judgeable, Verdict, verdict_of
 
 MOST_PAIRS = 2000  # of a page; a browser sorts and filters them at once
 _RELATION = {
@@ -38,6 +39,7 @@ _RELATION = {
     "setting": "shows the same setting as",
     "unsure": "may have to do with",
     "alike": "is like",
+    "sound": "has the same sound as",
 }
 _FRAMES, _HEIGHT = 8, 88  # of a film strip
 _MOST_GROUPS = 200
@@ -59,6 +61,7 @@ def write_found_page(
     found = read_found(source, most=MOST_PAIRS)
     looked = _look(found, maps)
     segments = [_segments(pair, looked.get(number)) for number, pair in enumerate(found.pairs)]
+    verdicts = _listen(found, segments, maps)
     strips = _strips(found.pairs, segments, pictures)
     if figures is not None:
         write_figures(figures, found, looked)
@@ -74,7 +77,7 @@ def write_found_page(
         groups=_groups(found),
         heading="Matches" if found.what == "matches" else "Pairs",
         kinds=_kinds(found),
-        pairs=[_row(pair, segments[n], looked.get(n), n) for n, pair in enumerate(found.pairs)],
+        pairs=[_row(pair, segments[n], looked.get(n), verdicts.get(n), n) for n, pair in enumerate(found.pairs)],
         strips=[(key, *strip) for key, strip in strips.items()],
         has_strip=set(strips),
         maps=[(number, base64.b64encode(each.picture()).decode()) for number, each in _drawn(looked)],
@@ -94,7 +97,7 @@ def _lead(found: Found) -> str:
 
 
 def _notes(found: Found, pictures: int, looked: int, maps: int) -> list[str]:
-    notes = []
+    notes = ["Film strips show the same moments of both; between them each video is drawn whole, with what they share."]
     if len(found.pairs) == MOST_PAIRS:
         notes.append(f"Only the best {MOST_PAIRS:,} pairs are here; `ndvr review` shows all.")
     if 0 < pictures < len(found.pairs):
@@ -120,8 +123,8 @@ def _tiles(found: Found) -> list[tuple[str, str]]:
 
 def _kinds(found: Found) -> list[dict[str, Any]]:
     counts = Counter(pair.kind for pair in found.pairs)
-    kinds = [{"name": kind, "words": WORDS[kind], "count": counts[kind]} for kind in KINDS if counts[kind]]
-    return kinds + ([{"name": "alike", "words": "alike", "count": counts["alike"]}] if counts["alike"] else [])
+    words = {pair.kind: pair.words for pair in found.pairs}
+    return [{"name": k, "words": words[k], "count": counts[k]} for k in (*KINDS, "sound", "alike") if counts[k]]
 
 
 def _groups(found: Found) -> list[dict[str, Any]]:
@@ -151,6 +154,36 @@ def _look(found: Found, maps: int) -> dict[int, Looked]:
         except (OSError, ValueError):
             continue
     return looked
+
+
+def _listen(found: Found, segments: Sequence[Sequence[Stretch]], most: int) -> dict[int, Verdict]:
+    """What picture and sound of pairs say together, by number: as it was found, else of the first pairs, heard now."""
+    known = {number: pair.verdict for number, pair in enumerate(found.pairs) if pair.verdict}
+    config = sound_config(found.library)
+    if known or not config or config == found.config:
+        return known
+    ears = Evidence(found, config)
+    for number, pair in enumerate(found.pairs[:most]):
+        try:
+            heard, hears = ears.match(pair)
+        except (OSError, ValueError):
+            continue
+        seen = _as_match(pair, segments[number])
+        known[number] = verdict_of(seen, heard, looks=Judgeable(query=True, video=True), hears=hears)
+    return known
+
+
+def _as_match(pair: Pair, segments: Sequence[Stretch]) -> Match:
+    return Match(
+        video_id=pair.b.video_id,
+        kind="unsure" if pair.kind == "alike" else cast(Kind, pair.kind),
+        score=pair.score,
+        false_per_million=pair.false_per_million,
+        query_covered=pair.a_covered or 0.0,
+        video_covered=pair.b_covered or 0.0,
+        placement=pair.placement,
+        segments=list(segments),
+    )
 
 
 def _drawn(looked: dict[int, Looked]) -> list[tuple[int, Looked]]:
@@ -203,7 +236,9 @@ def _is_here(uri: str) -> bool:
     return bool(uri) and not is_object(uri) and Path(local_path(uri)).is_file()
 
 
-def _row(pair: Pair, segments: Sequence[Stretch], looked: Looked | None, number: int) -> dict[str, Any]:
+def _row(
+    pair: Pair, segments: Sequence[Stretch], looked: Looked | None, verdict: Verdict | None, number: int
+) -> dict[str, Any]:
     placement = pair.placement or (looked.placement if looked and pair.segments is None else "")
     a, b = _wanted(pair, segments)
     return {
@@ -223,8 +258,22 @@ def _row(pair: Pair, segments: Sequence[Stretch], looked: Looked | None, number:
         "b_strip": b,
         "where": [where_text(stretch, placement) for stretch in segments],
         "timeline": _timeline(pair, segments, placement),
+        "verdict": verdict.words if verdict else "",
+        "sound": _sound(pair, verdict.by_sound if verdict else None),
         "lines": looked.lines() if looked and looked.matrix.size else [],
         "windows": list(looked.matrix.shape) if looked and looked.matrix.size else None,
+    }
+
+
+def _sound(pair: Pair, match: Match | None) -> dict[str, Any] | None:
+    """What is shown of the sound that two videos share, on the time lines of the pictures."""
+    if match is None:
+        return None
+    sure = "" if match.false_per_million is None else f", {rate_text(match.false_per_million)} false per million"
+    return {
+        "timeline": _timeline(pair, match.segments, ""),
+        "where": [where_text(stretch) for stretch in match.segments],
+        "text": f"{WORDS[match.kind]}, score {match.score:.3f}{sure}",
     }
 
 

@@ -25,7 +25,8 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import Answer, Match, rate_text
 from ndvr.pipeline.search.duplicates import PAIRS as INDEX_PAIRS
 from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
-from ndvr.pipeline.search.out_folder import read_answers, respect
+from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, read_answers, respect
+from ndvr.pipeline.search.verdict import VERDICTS, Verdict
 
 PAIRS, PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.parquet", "pairs.json", "groups.json", "searches"
 _REMEDY = "run `ndvr dedupe` again"
@@ -52,18 +53,19 @@ class Pair:
 
     a: Video
     b: Video
-    kind: str  # of a search; "alike" where only the score is known
+    kind: str  # of a search; "alike" where only the score is known, "sound" where only the sound is the same
     score: float
     false_per_million: float | None = None
     a_covered: float | None = None
     b_covered: float | None = None
     placement: str = ""
     segments: tuple[Stretch, ...] | None = None  # of a: q, of b: v; None: not known, see evidence.py
+    verdict: Verdict | None = None  # of picture and sound, where both were searched
 
     @property
     def words(self) -> str:
         """The kind, as people read it."""
-        return WORDS.get(cast(Kind, self.kind), self.kind)
+        return "the same sound" if self.kind == "sound" else WORDS.get(cast(Kind, self.kind), self.kind)
 
     @property
     def sure(self) -> str | None:
@@ -74,7 +76,8 @@ class Pair:
         known = {name: getattr(self, name) for name in ("kind", "score", "false_per_million", "placement")}
         known |= {"a_id": self.a.video_id, "b_id": self.b.video_id, "a_covered": self.a_covered}
         known |= {"b_covered": self.b_covered, "a_duration_s": self.a.duration_s, "b_duration_s": self.b.duration_s}
-        return known | {"segments": None if self.segments is None else [asdict(each) for each in self.segments]}
+        known |= {"segments": None if self.segments is None else [asdict(each) for each in self.segments]}
+        return known | {"picture_and_sound": None if self.verdict is None else self.verdict.words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +166,9 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     videos = videos_of_library(there, _found_ids(answers))
     contents = {video.video_id: video.content for video in videos.values()}
     answers = respect(answers, _decisions(there), contents, top=about.get("top"))
+    pairs, rejected = _pairs(videos, answers), sum(answer.rejected or 0 for answer in answers)
+    if SOUND in about:
+        pairs, rejected = _with_sound(source, there, answers)
     return Found(
         source=str(source),
         what="matches",
@@ -171,10 +177,40 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
         config=about.get("config", ""),
         weights=about.get("weights", ""),
         options={},
-        pairs=_pairs(videos, answers),
-        rejected=sum(answer.rejected or 0 for answer in answers),
+        pairs=pairs,
+        rejected=rejected,
         answers=answers,
     )
+
+
+def _with_sound(source: str | Path, library: Library | None, answers: Sequence[Answer]) -> tuple[list[Pair], int]:
+    """The pairs of a search by picture and sound, each with its verdict, and how many are left out.
+
+    Of a query those found by sound alone come last.
+    """
+    _, every = read_answers(f"{source}/{SOUND}")
+    videos = videos_of_library(library, _found_ids([*answers, *every]))
+    contents = {video.video_id: video.content for video in videos.values()}
+    heard = {answer.query_id: answer for answer in respect(every, _decisions(library), contents)}
+    store = Store(source)
+    verdicts = {}
+    for name in store.names(VERDICTS_FOLDER):
+        for row in stored_table(store, f"{VERDICTS_FOLDER}/{name}", VERDICTS, remedy=_REMEDY).to_pylist():
+            known = {key: row[key] for key in ("video_id", "picture", "sound", "together")}
+            verdicts[row["query_id"], row["video_id"]] = known
+    pairs = []
+    for answer in answers:
+        by_picture = {match.video_id: match for match in answer.matches}
+        by_sound = {match.video_id: match for match in heard[answer.query_id].matches}
+        for video_id in dict.fromkeys([*by_picture, *by_sound]):
+            seen = by_picture.get(video_id)
+            match = seen or replace(by_sound[video_id], segments=[], placement="")
+            both: dict[str, Any] = {"by_picture": seen, "by_sound": by_sound.get(video_id)}
+            verdict = Verdict(**verdicts[answer.query_id, video_id], **both)
+            pair = _pair(_query(answer), videos[video_id], match)
+            pairs.append(replace(pair, verdict=verdict, kind=pair.kind if seen else "sound"))
+    left_out = {(each.query_id, match.video_id) for each in (*answers, *heard.values()) for match in each.left_out}
+    return pairs, len(left_out)
 
 
 def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list[Pair]:
@@ -187,23 +223,21 @@ def _found_ids(answers: Sequence[Answer]) -> set[str]:
 
 
 def _pairs(videos: Mapping[str, Video], answers: Sequence[Answer]) -> list[Pair]:
-    pairs = []
-    for answer in answers:
-        query = _query(answer)
-        for match in answer.matches:
-            pair = Pair(
-                a=query,
-                b=videos[match.video_id],
-                kind=match.kind,
-                score=match.score,
-                false_per_million=match.false_per_million,
-                a_covered=match.query_covered,
-                b_covered=match.video_covered,
-                placement=match.placement,
-                segments=tuple(match.segments),
-            )
-            pairs.append(pair)
-    return pairs
+    return [_pair(_query(answer), videos[match.video_id], match) for answer in answers for match in answer.matches]
+
+
+def _pair(query: Video, video: Video, match: Match) -> Pair:
+    return Pair(
+        a=query,
+        b=video,
+        kind=match.kind,
+        score=match.score,
+        false_per_million=match.false_per_million,
+        a_covered=match.query_covered,
+        b_covered=match.video_covered,
+        placement=match.placement,
+        segments=tuple(match.segments),
+    )
 
 
 def _query(answer: Answer) -> Video:

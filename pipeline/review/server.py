@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 import ndvr
 from ndvr.operators.errors import DecodeError
-from ndvr.operators.index.kinds import KINDS, WORDS
+from ndvr.operators.index.kinds import KINDS
 from ndvr.pipeline.review.guard import Guard, own_hosts
 from ndvr.pipeline.review.keep import DEFAULT, check_rules
 from ndvr.pipeline.review.media import BLOCK_BYTES, Files, NotServed, byte_range, media_type
@@ -95,7 +95,7 @@ class _Server:
 
     async def page(self, _: Request) -> Response:
         state = self.state
-        kinds = {pair.kind for pair in state.pairs}
+        words = {pair.kind: pair.words for pair in state.pairs}
         text = render(
             "review.html",
             title="Review",
@@ -103,7 +103,7 @@ class _Server:
             library=str(state.library),
             source=state.found.source if state.found else "",
             rejected=state.found.rejected if state.found else 0,
-            kinds=[(kind, WORDS[kind]) for kind in KINDS if kind in kinds] + [("alike", "alike")] * ("alike" in kinds),
+            kinds=[(kind, words[kind]) for kind in (*KINDS, "sound", "alike") if kind in words],
             who=state.who,
             version=ndvr.__version__,
         )

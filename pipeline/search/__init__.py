@@ -7,6 +7,8 @@ queries     what is searched for, with its features
 matcher     one query against the index
 answers     what is said, as text, JSON and tables
 out_folder  answers that are kept
+both        a search by pictures and by sound
+verdict     what the two say together
 explain     every gate of a pair
 common      what many videos of a library show
 index_view  what an index holds

@@ -13,10 +13,11 @@ from ndvr.operators.index.kinds import WORDS
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.decisions import content_key, contents_of, decisions_of
 from ndvr.operators.storage.object_store import is_remote
-from ndvr.pipeline.search.answers import clock
+from ndvr.pipeline.search.answers import Match, clock
 from ndvr.pipeline.search.matcher import Matcher, Proposed, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
+from ndvr.pipeline.search.verdict import Judgeable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Explanation:
     b: str
     verdict: str
     gates: list[Gate]
+    match: Match | None = None  # where it is found
+    can: Judgeable = Judgeable(query=True, video=True)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,15 +54,20 @@ class Explanation:
 
 def explain(opened: Opened, a: str, b: str) -> Explanation:
     """A is a video of the library, or a file; B is a video of the library. ValueError when B is none."""
-    video = opened.lookup([b]).get(b)
-    if video is None:
+    entry = opened.library.lookup([opened.config], [b]).entries[opened.config].get(b)
+    if entry is None:
         raise ValueError(f"{opened.library} has no features of a video {b!r}; `ndvr show LIBRARY --list` lists them")
-    query = _query(opened, a)
+    query, video = _query(opened, a), opened.lookup([b]).get(b)
+    matcher = Matcher(opened, Wanted(), decisions_of(opened.library), strict=True)
+    can = Judgeable(query=matcher.can_judge(query), video=matcher.has_keys(b))
     gates = []
     if query.features is None:
         gates.append(Gate(name="features of the query", value=query.message, limit="", passed=False))
-        return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates)
-    matcher = Matcher(opened, Wanted(), decisions_of(opened.library), strict=True)
+        return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates, can=can)
+    if video is None:
+        message = entry.end["message"] or entry.status
+        gates.append(Gate(name="features of the video", value=message, limit="", passed=False))
+        return Explanation(a=a, b=b, verdict="cannot be found", gates=gates, can=can)
     probes = opened.model.probes(query.features)
     gates.append(
         Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
@@ -93,7 +101,8 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     )
     gates.append(Gate(name="segments", value=times or "none", limit="", passed=bool(times)))
     found = said == "same" or all(gate.passed for gate in gates if gate.name != "segments")
-    return Explanation(a=a, b=b, verdict=WORDS[match.kind] if found else "not found", gates=gates)
+    verdict = WORDS[match.kind] if found else "not found"
+    return Explanation(a=a, b=b, verdict=verdict, gates=gates, match=match if found else None, can=can)
 
 
 def _query(opened: Opened, a: str) -> Query:

@@ -109,6 +109,22 @@ class Matcher:
                     ids.setdefault(video.sha256, []).append(video.video_id)
         return ids
 
+    def has_keys(self, video_id: str) -> bool | None:
+        """Whether there is something in a video to tell by; None: there is no sound, or no picture, in it."""
+        if self._n_keys.get(video_id):
+            return True
+        entry = self.opened.library.lookup([self.opened.config], [video_id]).entries[self.opened.config].get(video_id)
+        return None if entry is not None and entry.status == "skipped" else False
+
+    @cached_property
+    def _n_keys(self) -> dict[str, int]:
+        """How many keys indexed videos have."""
+        counts = {}
+        for segment in self.opened.segments:
+            keys = np.bincount(segment.where(np.arange(len(segment)))[0], minlength=len(segment.rows))
+            counts.update({segment.videos[row].video_id: int(keys[row]) for row in segment.alive})
+        return counts
+
     def answer(self, query: Query, also: Collection[str] = ()) -> Answer:
         """What is known of a query; `also` are compared with it, whatever the index proposes."""
         began = time.monotonic()
@@ -208,6 +224,12 @@ class Matcher:
         )
         dropped = {each.video_id for each, keep in zip(by_votes, worth) if not keep}
         return [each for each in chosen if each.video_id not in dropped or each.named]
+
+    def can_judge(self, query: Query) -> bool | None:
+        """Whether there is something in a query to tell by; None: there is no sound, or no picture, in it."""
+        if query.features is None or not len(query.features):
+            return None if query.skipped else False
+        return not self.doubt(query, len(self.model.probes(query.features, whole=True)))
 
     def doubt(self, query: Query, n_probes: int) -> str:
         """Why "not seen" would say too much of a query, or ""."""

@@ -30,6 +30,7 @@ from ndvr.pipeline.search.answers import LEFT_OUT, MATCHES, QUERIES, SEGMENTS, A
 
 ABOUT = "search.json"
 _REMEDY = "name a new folder for OUT"
+SOUND, VERDICTS_FOLDER = "sound", "verdicts"  # of a search by pictures and by sound: see ndvr.pipeline.search.both
 
 
 class OutFolder:
@@ -60,12 +61,14 @@ class OutFolder:
                 wanted[row["query_id"]] -= {row["video_id"]}
         return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows if not wanted[row["query_id"]]}
 
-    def write(self, answers: Sequence[Answer]) -> None:
-        """Add answers; the same answers have the same file names."""
+    def write(self, answers: Sequence[Answer], more: Mapping[str, pa.Table] | None = None) -> None:
+        """Add answers, and `more` about them by folder; the same answers have the same file names."""
         if not answers:
             return
         decisive = [(answer.query_id, answer.bytes, answer.mtime_ns) for answer in answers]
         name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+        for kind, table in (more or {}).items():
+            store_table(self.store, f"{kind}/{name}.parquet", table)
         for kind, schema, rows in tables(answers):
             if rows or kind != "left_out":
                 store_table(self.store, f"{kind}/{name}.parquet", pa.Table.from_pylist(rows, schema))

@@ -101,14 +101,16 @@ def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: boo
         yield Query(**facts, sha256=end["sha256"] or "", own=own)
 
 
-def read_each(queries: Sequence[Queries], ids: list[str], opened: Sequence[Opened]) -> Iterator[tuple[Query, ...]]:
+def read_each(
+    queries: Sequence[Queries], ids: list[str], opened: Sequence[Opened], *, strict: bool = False
+) -> Iterator[tuple[Query, ...]]:
     """The features of each query by several methods, `queries` by the same; a file is decoded once."""
     if queries[0].library is None:
         yield from _of_files({video_id: queries[0].uris[video_id] for video_id in ids}, queries[0].stats, opened)
         return
     by_method = []
     for mine, one in zip(queries, opened):
-        known = iter(mine.read([video_id for video_id in ids if video_id in mine.uris], one))
+        known = iter(mine.read([video_id for video_id in ids if video_id in mine.uris], one, strict=strict))
         by_method.append((mine, one, known))
     for video_id in ids:
         yield tuple(

@@ -30,10 +30,10 @@ from ndvr.pipeline.search.build import Updated
 from ndvr.pipeline.search.explain import Explanation, explain
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, ledger_state, open_index, without_features
-from ndvr.pipeline.search.out_folder import OutFolder
+from ndvr.pipeline.search.out_folder import OutFolder, as_csv
 from ndvr.pipeline.search.queries import Queries, read_queries
 
-_ANSWERS_PER_FILE = 256
+ANSWERS_PER_FILE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,10 @@ class SearchResult:
         """Whether all queries could be judged."""
         return all(answer.status == "searched" for answer in self.answers)
 
+    def csv(self) -> str:
+        """A table of the matches; see ndvr.pipeline.search.out_folder."""
+        return as_csv(self.answers)
+
     def left_out_text(self) -> str:
         """Which videos have lost their features; nothing when none has."""
         return lost_text(self.lost)
@@ -76,7 +80,13 @@ class SearchResult:
         """The answers, and what was not searched."""
         lines = [answer.text() for answer in self.answers]
         if self.repeated:
-            lines.append(f"{self.repeated:,} queries had their answers in {self.out} already")
+            had = "1 query had its answer" if self.repeated == 1 else f"{self.repeated:,} queries had their answers"
+            lines.append(f"{had} in {self.out} already; `ndvr report {self.out} OUT.html` shows all")
+        return "\n".join([*lines, *self.not_searched_lines()])
+
+    def not_searched_lines(self) -> list[str]:
+        """Say what was not searched; nothing where all was."""
+        lines = []
         if missing := sum(self.not_searched.values()):
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.not_searched.items())
             lines.append(f"not searched: {missing:,} videos of {self.library} without features ({reasons})")
@@ -84,7 +94,7 @@ class SearchResult:
             lines.append(
                 f"not searched: {self.not_indexed:,} videos that came after the index; ndvr index {self.library}"
             )
-        return "\n".join(lines)
+        return lines
 
 
 @dataclass(frozen=True)
@@ -198,42 +208,66 @@ def search_index(
     """
     began = time.monotonic()
     queries = videos if isinstance(videos, Queries) else read_queries(videos, opened)
-    left_out = _left_out(opened, strict=strict)
-    matcher = Matcher(
-        opened, Wanted(**wanted), decisions_of(opened.library), unknown=left_out.pop("unknown"), strict=strict
-    )
-    folder = None if out is None else OutFolder(out, _about(opened, matcher.wanted))
-    done = folder.answered(lambda content: matcher.judged_content(content, "same")) if folder else {}
+    side = Side.of(opened, Wanted(**wanted), strict=strict)
+    folder = None if out is None else OutFolder(out, side.about())
+    done = folder.answered(side.same) if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     answers: list[Answer] = []
     with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
         for query in queries.read(ids, opened, strict=strict):
-            answers.append(matcher.answer(query))
+            answers.append(side.matcher.answer(query))
             bar.advance(failed=answers[-1].status == "failed")
-            if folder and len(answers) % _ANSWERS_PER_FILE == 0:
-                folder.write(answers[-_ANSWERS_PER_FILE:])
-    if folder and (rest := len(answers) % _ANSWERS_PER_FILE):
+            if folder and len(answers) % ANSWERS_PER_FILE == 0:
+                folder.write(answers[-ANSWERS_PER_FILE:])
+    if folder and (rest := len(answers) % ANSWERS_PER_FILE):
         folder.write(answers[-rest:])
-    sure = matcher.sureness
-    return SearchResult(
-        library=str(opened.library),
-        method=opened.setting.method,
-        trained=opened.model.trained and opened.features.trained,
-        videos=matcher.n_videos,
-        least_score=round(matcher.least, 4),
-        false_per_million=sure.false_per_million(matcher.least, opened.model.card.range) if sure else None,
-        sureness_fitted=bool(sure and sure.fitted),
-        **left_out,
-        lost=tuple(sorted(matcher.lost.union(matcher.unknown))),
-        out=None if out is None else str(out),
-        repeated=len(queries) - len(ids),
-        seconds=round(time.monotonic() - began, 3),
-        answers=answers,
-    )
+    return side.result(answers, out=out, repeated=len(queries) - len(ids), began=began)
 
 
-def _about(opened: Opened, wanted: Wanted) -> dict[str, Any]:
-    return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | asdict(wanted)
+@dataclass(frozen=True)
+class Side:
+    """An index that is searched: what finds queries in it, and what it does not cover."""
+
+    opened: Opened
+    matcher: Matcher
+    left_out: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, opened: Opened, wanted: Wanted, *, strict: bool) -> Side:
+        """Read what people decided, and what the library holds that the index does not."""
+        left_out = _left_out(opened, strict=strict)
+        unknown = left_out.pop("unknown")
+        matcher = Matcher(opened, wanted, decisions_of(opened.library), unknown=unknown, strict=strict)
+        return cls(opened, matcher, left_out)
+
+    def about(self) -> dict[str, Any]:
+        """What decides the answers, but for decisions."""
+        opened, wanted = self.opened, asdict(self.matcher.wanted)
+        return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | wanted
+
+    def same(self, content: str) -> set[str]:
+        """The ids of the indexed videos that people judged the same as a content."""
+        return self.matcher.judged_content(content, "same")
+
+    def result(self, answers: list[Answer], *, out: str | Path | None, repeated: int, began: float) -> SearchResult:
+        """What was found since `began`, as time.monotonic() said it."""
+        matcher, opened = self.matcher, self.opened
+        sure = matcher.sureness
+        return SearchResult(
+            library=str(opened.library),
+            method=opened.setting.method,
+            trained=opened.model.trained and opened.features.trained,
+            videos=matcher.n_videos,
+            least_score=round(matcher.least, 4),
+            false_per_million=sure.false_per_million(matcher.least, opened.model.card.range) if sure else None,
+            sureness_fitted=bool(sure and sure.fitted),
+            **self.left_out,
+            lost=tuple(sorted(matcher.lost.union(matcher.unknown))),
+            out=None if out is None else str(out),
+            repeated=repeated,
+            seconds=round(time.monotonic() - began, 3),
+            answers=answers,
+        )
 
 
 def _left_out(opened: Opened, *, strict: bool) -> dict[str, Any]:

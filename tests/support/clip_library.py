@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from sounds import RATE
 
 from ndvr.operators.features.embed import Embed
 from ndvr.operators.library.library import Library
@@ -41,10 +42,11 @@ def scene(seed: int, seconds: float, *, size: tuple[int, int] = SIZE, still: boo
     return frames
 
 
-def clip(path: Path, frames: np.ndarray, *, crf: int = 20) -> Path:
-    """The frames as an MP4."""
+def clip(path: Path, frames: np.ndarray, *, crf: int = 20, sound: np.ndarray | None = None) -> Path:
+    """The frames as an MP4, with sound (n,) int16 at the rate of sounds.tune, or without."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, iter(frames), fps=FPS, crf=crf, preset="ultrafast")
+    audio = None if sound is None else sound[None].astype(np.float32) / 32768
+    write_video(path, iter(frames), fps=FPS, crf=crf, preset="ultrafast", audio=audio, rate_hz=RATE)
     return path
 
 

@@ -158,7 +158,7 @@ async function go(place) {
 async function show(number) {
   const details = await ask(`/matches/${number}`);
   shown = details;
-  $(".kind").textContent = details.words;
+  $(".kind").textContent = [details.words, details.picture_and_sound].filter(Boolean).join("; ");
   $(".a-id").textContent = details.a.video_id;
   $(".b-id").textContent = details.b.video_id;
   drawVerdict();
@@ -246,7 +246,10 @@ async function decide(body, advance) {
   try {
     const done = await send("/decisions", { match: shown.match, note: $("#note").value, ...body });
     $("#note").value = "";
-    tell(done.contradictions.length ? `Contradiction: ${done.contradictions.join(" ")}` : `Kept: ${done.decided[0].verdict}`, done.contradictions.length > 0);
+    const [{ a_id, b_id, verdict }] = done.decided;
+    const words = { same: `${a_id} and ${b_id}: same`, different: `${a_id} and ${b_id}: not a match`, keep: `${a_id} is kept` }[verdict];
+    const against = done.contradictions.join(" ");
+    tell(against ? `Contradiction: ${against}` : words, Boolean(against));
     await refresh(advance ? place + 1 : place, place);
   } catch (error) {
     tell(error.message, true);

@@ -2,35 +2,17 @@
 
 import numpy as np
 import pytest
-from sounds import frames, heard, noise
+from sounds import RATE, frames, heard, noise, tune
 
 from ndvr import models
 from ndvr.operators.index.lines import find_lines
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-RATE = 16_000
-
 
 @pytest.fixture(scope="module")
 def model():
     return models.load("soundprint")
-
-
-def tune(seed, seconds=10, pitch=1.0, tempo=1.0):
-    """Plucked notes of several voices at uneven moments, with a beat of noise: (n,) int16."""
-    rng = np.random.default_rng(seed)
-    out = np.zeros(int(seconds * RATE / tempo) + RATE)
-    for _ in range(int(seconds * 7)):
-        start, hz, fall = rng.uniform(0, seconds), 110 * 2 ** rng.uniform(0, 4), rng.uniform(0.08, 0.6)
-        t = np.arange(int(0.7 * RATE)) / RATE
-        note = sum(np.sin(2 * np.pi * hz * pitch * k * t) / k for k in (1, 2, 3) if hz * pitch * k < 7000)
-        note = note + rng.uniform(0, 0.5) * rng.standard_normal(len(t)) * np.exp(-t / 0.03)
-        at = int(start / tempo * RATE)
-        piece = out[at : at + len(t)]
-        piece += (note * np.exp(-t / fall) * rng.uniform(0.3, 1))[: len(piece)]
-    out = out[: int(seconds * RATE / tempo)]
-    return (out / np.abs(out).max() * 20_000).astype(np.int16)
 
 
 def at_speed(samples, speed):

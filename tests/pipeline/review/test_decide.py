@@ -88,7 +88,7 @@ def test_a_pair_judged_the_same_is_in_the_answers_at_any_score(folder):
     text = ndvr(*search)
     assert "1. b: the same, by decision, score 0." in text and "3 matches among 3 videos" in text
     assert "new.mp4: 3 matches" in ndvr(*search, "--out", folder / "matches"), "its kept answer has not got it"
-    assert "1 queries had their answers" in ndvr(*search, "--out", folder / "matches")
+    assert "1 query had its answer" in ndvr(*search, "--out", folder / "matches")
     assert kinds(folder)["b"] == "decided"
     assert "yes decision: judged the same" in ndvr("explain", library, folder / "new.mp4", "b")
     ndvr("decide", library, "--undo")
@@ -103,7 +103,7 @@ def test_what_a_kept_answer_left_out_comes_back_without_another_search(folder):
     assert list(kinds(folder)) == ["a"]
     assert "NO  decision: judged not a match" in ndvr("explain", library, folder / "new.mp4", "copy")
     ndvr("decide", library, "--undo")
-    assert "1 queries had their answers" in ndvr(*search, "--out", folder / "matches")
+    assert "1 query had its answer" in ndvr(*search, "--out", folder / "matches")
     assert sorted(kinds(folder)) == ["a", "copy"]
     assert all(pair.segments for pair in read_found(folder / "matches", library).pairs)
 

@@ -1,0 +1,168 @@
+"""One verdict of picture and sound: re-dubbed, muted, the same sound under other pictures, and when."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import clip_library as clips
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from sounds import RATE, tune
+
+from ndvr.operators.index.kinds import Stretch
+from ndvr.pipeline.cli import main
+from ndvr.pipeline.review.found_page import write_found_page
+from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.search.answers import Match
+from ndvr.pipeline.search.verdict import Judgeable, verdict_of
+
+BOTH = ("--method", "soundprint", "--method", "thumbprint")
+
+
+def match(*times: tuple[float, float, float], kind: str = "copy", speed: float = 1.0) -> Match:
+    """A match with segments from a second of the query to another one, at a second of the video."""
+    segments = [
+        Stretch(
+            q_start_s=a, q_end_s=b, v_start_s=v, v_end_s=v + (b - a) * speed, speed=speed, reversed=False, agreement=1
+        )
+        for a, b, v in times
+    ]
+    known = {"video_id": "v", "score": 0.9, "false_per_million": 0.1, "query_covered": 1.0, "video_covered": 1.0}
+    return Match(**known, kind=kind, placement="", segments=segments)
+
+
+WHOLE = match((0, 10, 0))
+CAN = Judgeable(query=True, video=True)
+
+
+@pytest.mark.parametrize(
+    ("picture", "sound", "hears", "words", "together"),
+    [
+        (WHOLE, WHOLE, CAN, "same picture and same sound", 1.0),
+        (WHOLE, match((0, 3, 0)), CAN, "same picture, in part the same sound", 0.3),
+        (WHOLE, match((0, 10, 20)), CAN, "same picture and same sound, at other times", 0.0),
+        (match((0, 8, 0), speed=1.25), match((0, 8, 0.2), speed=1.25), CAN, "same picture and same sound", 1.0),
+        (WHOLE, None, CAN, "same picture, other sound", 0.0),
+        (WHOLE, None, Judgeable(query=None, video=True), "same picture, no sound (muted)", 0.0),
+        (WHOLE, None, Judgeable(query=True, video=None), "same picture, sound added (the other has none)", 0.0),
+        (WHOLE, None, Judgeable(query=None, video=None), "same picture, no sound in either", 0.0),
+        (WHOLE, None, Judgeable(query=False, video=True), "same picture; the sound cannot be judged", 0.0),
+        (match((0, 9, 0), kind="setting"), None, CAN, "same setting, other sound", 0.0),
+        (match(kind="decided"), None, CAN, "the same, by decision", 0.0),
+        (None, WHOLE, CAN, "same sound, other picture", 0.0),
+    ],
+)
+def test_two_matches_make_one_verdict(picture, sound, hears, words, together):
+    verdict = verdict_of(picture, sound, looks=CAN, hears=hears)
+    assert (verdict.words, verdict.together) == (words, pytest.approx(together))
+
+
+def test_of_a_black_picture_nothing_is_said():
+    verdict = verdict_of(None, WHOLE, looks=Judgeable(query=False, video=True), hears=CAN)
+    assert verdict.words == "same sound; the picture cannot be judged"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A library of two films with sound, and a folder of edits of the first one."""
+    folder = tmp_path_factory.mktemp("both")
+    first, second, other = clips.scene(1, 6), clips.scene(2, 6), clips.scene(3, 6)
+    sound, dub = tune(1, 6), tune(3, 6)
+    videos = {
+        "first": clips.clip(folder / "videos" / "first.mp4", first, sound=sound),
+        "second": clips.clip(folder / "videos" / "second.mp4", second, sound=tune(2, 6)),
+    }
+    for run, method in enumerate(("thumbprint", "soundprint")):
+        clips.extract(folder / "library", videos, method=method, run=f"r{run}")
+    edits = folder / "edits"
+    clips.clip(edits / "copy.mp4", clips.EDITS["mirror"](first), sound=(sound * 0.4).astype(np.int16))
+    clips.clip(edits / "dubbed.mp4", first[8:], crf=28, sound=dub[RATE:])
+    clips.clip(edits / "muted.mp4", first, crf=28)
+    clips.clip(edits / "radio.mp4", other, sound=sound)
+    return folder
+
+
+def ndvr(*arguments, code: int = 0) -> str:
+    done = CliRunner().invoke(main, [str(each) for each in arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def as_json(*arguments) -> dict:
+    return json.loads(ndvr(*arguments, "--json").splitlines()[-1])
+
+
+WORDS = {
+    "copy.mp4": "same picture and same sound",
+    "dubbed.mp4": "same picture, other sound",
+    "muted.mp4": "same picture, no sound (muted)",
+    "radio.mp4": "same sound, other picture",
+}
+
+
+@pytest.mark.slow
+def test_edits_of_picture_and_sound_are_told_apart_and_kept(made, tmp_path):
+    search = ["search", made / "edits", made / "library", *BOTH, "--out", tmp_path / "out", "--quiet"]
+    done = as_json(*search)
+    said = {each["query_id"]: [(v["video_id"], v["verdict"]) for v in each["verdicts"]] for each in done["answers"]}
+    assert said == {query: [("first", words)] for query, words in WORDS.items()}
+    (copy,) = done["answers"][0]["verdicts"]
+    for side in ("by_picture", "by_sound"):
+        (segment,) = copy[side]["segments"]
+        assert [segment[name] for name in ("q_start_s", "v_start_s")] == [pytest.approx(0, abs=0.6)] * 2
+    assert copy["together"] > 0.8
+    rows = pq.read_table(tmp_path / "out" / "verdicts").to_pylist()
+    assert {row["query_id"]: row["verdict"] for row in rows} == WORDS
+    again = as_json(*search)
+    assert (again["answers"], again["by_picture"]["repeated"]) == ([], 4)
+    pairs = read_found(tmp_path / "out", made / "library").pairs
+    assert {pair.a.video_id: pair.verdict.words for pair in pairs} == WORDS
+    page = write_found_page(tmp_path / "out", tmp_path / "page.html", pictures=0, maps=0).read_text()
+    assert all(f'<span class="tag">{words}</span>' in page for words in WORDS.values())
+    assert page.count('aria-label="where the two sound alike"') == 2
+    assert "<b>radio.mp4</b>" in page and "has the same sound as" in page
+
+
+@pytest.mark.slow
+def test_a_verdict_judged_no_match_is_left_out_and_comes_back(made, tmp_path):
+    search = ["search", made / "edits" / "radio.mp4", made / "library", *BOTH, "--out", tmp_path / "out", "--quiet"]
+    ndvr("decide", made / "library", made / "edits" / "radio.mp4", "first", "different")
+    said = "radio.mp4: not seen (1 left out, judged not a match): by picture, among 2 videos; by sound, among 2 videos"
+    assert said in ndvr(*search, code=1)
+    found = read_found(tmp_path / "out", made / "library")
+    assert (found.pairs, found.rejected) == ([], 1)
+    ndvr("decide", made / "library", "--undo")
+    (pair,) = read_found(tmp_path / "out", made / "library").pairs
+    assert (pair.kind, pair.verdict.words) == ("sound", WORDS["radio.mp4"])
+
+
+@pytest.mark.slow
+def test_text_and_csv_have_the_verdict_and_the_times_of_both(made):
+    search = ["search", made / "edits" / "copy.mp4", made / "library", *BOTH, "--quiet"]
+    text = ndvr(*search)
+    assert "1. first: same picture and same sound" in text and "picture: a copy" in text and "sound: a copy" in text
+    muted = ndvr("search", made / "edits" / "muted.mp4", made / "library", *BOTH, "--quiet")
+    assert "muted.mp4: 1 match: by picture, among 2 videos; by sound, no sound" in muted
+    rows = list(csv.DictReader(io.StringIO(ndvr(*search, "--format", "csv"))))
+    assert [(row["verdict"], row["by"], row["kind"]) for row in rows] == [
+        ("same picture and same sound", "picture", "copy"),
+        ("same picture and same sound", "sound", "copy"),
+    ]
+    why = ndvr("explain", made / "library", made / "edits" / "copy.mp4", "first", *BOTH)
+    assert "same picture and same sound" in why
+
+
+@pytest.mark.slow
+def test_a_page_of_matches_by_picture_alone_listens_where_the_library_has_sound(made, tmp_path):
+    ndvr("search", made / "edits" / "dubbed.mp4", made / "library", "--out", tmp_path / "out", "--quiet")
+    page = write_found_page(tmp_path / "out", tmp_path / "page.html", pictures=0, maps=1).read_text()
+    assert '<span class="tag">same picture, other sound</span>' in page
+
+
+def test_methods_that_do_not_go_together_are_refused(tmp_path):
+    out = ndvr("search", "x.mp4", tmp_path, "--method", "thumbprint", "--method", "s2vs", code=2)
+    assert "one that looks and one that listens" in out
