@@ -101,10 +101,15 @@ class Decision:
 
     def text(self) -> str:
         """A line for people."""
-        words = {"same": "is the same as", "different": "is no match of", "keep": "is kept rather than"}
+        words = {
+            "same": "{} is the same as {}",
+            "different": "{} is no match of {}",
+            "keep": "{} is kept rather than {}",
+            "note": "{} and {}",
+            "undo": "what was said of {} and {} is taken back",
+        }[self.verdict].format(self.a_id, self.b_id)
         note = f" ({self.note})" if self.note else ""
-        day = f"{self.time:%Y-%m-%d %H:%M}"
-        return visible(f"{day} {self.who}: {self.a_id} {words.get(self.verdict, self.verdict)} {self.b_id}{note}")
+        return visible(f"{self.time:%Y-%m-%d %H:%M} {self.who}: {words}{note}")
 
 
 def this_user() -> str:

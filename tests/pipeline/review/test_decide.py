@@ -62,7 +62,7 @@ def test_a_pair_judged_no_match_is_gone_from_the_next_search_and_counted(folder)
     assert "1 match among 3 videos (1 left out, judged not a match)" in text
     (folder / "new.mp4").rename(folder / "moved.mp4")  # decisions know contents, not names
     assert "1 left out" in ndvr("search", folder / "moved.mp4", library, "--quiet")
-    ndvr("decide", library, "--undo", "--who", "ann")
+    assert "what was said of" in ndvr("decide", library, "--undo", "--who", "ann")
     (folder / "moved.mp4").rename(folder / "new.mp4")
     assert sorted(seen(folder)) == ["a", "copy"]
     assert "0 decisions stand" in ndvr("decide", library)
