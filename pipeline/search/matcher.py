@@ -160,11 +160,10 @@ class Matcher:
         return self.judged_content(content_key(query.sha256, query.query_id), verdict) - {query.query_id}
 
     def judged_content(self, content: str, verdict: Literal["same", "different"]) -> set[str]:
-        """The same of a content."""
+        """The same of a content; only of videos that are indexed."""
         contents = self.decisions.partners(content, verdict)
-        return {
-            video_id for content in contents for video_id in self._by_hash.get(content, [content.removeprefix("id:")])
-        }
+        ids = {video_id for each in contents for video_id in self._by_hash.get(each, [each.removeprefix("id:")])}
+        return ids & self._n_keys.keys() if ids else ids
 
     def counts(self, compared: Compared) -> bool:
         """Whether it is a match."""

@@ -58,7 +58,7 @@ class OutFolder:
         if any(wanted.values()):
             tables = (("matches", MATCHES), ("left_out", LEFT_OUT))
             for row in (row for kind, schema in tables for row in _rows(self.store, kind, schema)):
-                wanted[row["query_id"]] -= {row["video_id"]}
+                wanted.get(row["query_id"], set()).discard(row["video_id"])
         return {row["query_id"]: (row["bytes"], row["mtime_ns"]) for row in rows if not wanted[row["query_id"]]}
 
     def write(self, answers: Sequence[Answer], more: Mapping[str, pa.Table] | None = None) -> None:

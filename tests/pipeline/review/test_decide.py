@@ -93,6 +93,10 @@ def test_a_pair_judged_the_same_is_in_the_answers_at_any_score(folder):
     assert "yes decision: judged the same" in ndvr("explain", library, folder / "new.mp4", "b")
     ndvr("decide", library, "--undo")
     assert "2 matches among 3 videos" in ndvr(*search) and "b" not in kinds(folder)
+    elsewhere = clips.clip(folder / "elsewhere.mp4", clips.scene(9, 2))
+    ndvr("decide", library, folder / "new.mp4", elsewhere, "same")
+    again = ndvr(*search, "--out", folder / "matches")
+    assert "1 query had its answer" in again, "what is not in the library is not searched for again and again"
 
 
 def test_what_a_kept_answer_left_out_comes_back_without_another_search(folder):
