@@ -6,6 +6,7 @@ decode + cut (a pool of actors, each with a child that can be killed) -> embed (
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections.abc import Iterator
@@ -89,8 +90,14 @@ def run_graph(
     operators = _operators(settings, run, threads=stages.embed.threads)
     with cluster.explained("extraction"):
         walls = cluster.OnEveryNode(_walls_here) if len(resources.nodes) > 1 else None
-        dataset = _dataset(blocks, operators, stages, rows_per_commit=rows_per_commit, waiting=waiting)
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        try:
+            dataset = _dataset(blocks, operators, stages, rows_per_commit=rows_per_commit, waiting=waiting)
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+            del dataset
+        finally:
+            # Ray ends the actors that nothing refers to. After a failure circles of references do, until Python
+            # happens to collect them: the next pass would wait for the GPU that an actor of this one still holds.
+            gc.collect()
         if walls:
             status.note_walls(walls.answers())
 

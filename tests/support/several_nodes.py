@@ -3,6 +3,7 @@
 python several_nodes.py VIDEOS LIBRARY -> a library, and one JSON object
 """
 
+import gc
 import json
 import sys
 import threading
@@ -10,10 +11,12 @@ import time
 from pathlib import Path
 
 GPU_KIND = {"ray.io/accelerator-type": "test-gpu"}
+WORKER = "MapWorker(MapBatches("  # before the name of a stage's class, as Ray names its workers
 SMALL = {"object_store_memory": 80 << 20, "include_log_monitor": False}
 
 
 def main(videos: str, library: str) -> None:
+    gc.disable()  # what a pass leaves behind must not depend on when Python happens to collect its garbage
     import ray
     from ray.cluster_utils import Cluster
 
@@ -32,6 +35,7 @@ def main(videos: str, library: str) -> None:
         killer.start()
         found["summary"] = extract(videos, library, address=cluster.address, progress=False).to_json()
         killer.join()
+        found["left"] = left_after(20)
         found["alive"] = sorted(
             names[node["NodeID"]] for node in ray.nodes() if node["Alive"] and node["NodeID"] in names
         )
@@ -57,9 +61,29 @@ def workers(names: dict[str, str]) -> dict[str, list[str]]:
 
     stages: dict[str, list[str]] = {}
     for actor in actors().values():
-        stage = actor["ActorClassName"].removeprefix("MapWorker(MapBatches(").removesuffix("))")
-        stages.setdefault(stage, []).append(names.get(actor["Address"]["NodeID"], "head"))
+        stages.setdefault(stage_of(actor), []).append(names.get(actor["Address"]["NodeID"], "head"))
     return {stage: sorted(found) for stage, found in stages.items()}
+
+
+def left_after(seconds: float) -> list[str]:
+    """List the stages whose workers are still there, up to so long after the run."""
+    from ray._private.state import actors
+
+    deadline = time.monotonic() + seconds
+    while left := [
+        stage_of(actor)
+        for actor in actors().values()
+        if actor["ActorClassName"].startswith(WORKER) and actor["State"] != "DEAD"
+    ]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return left
+
+
+def stage_of(actor: dict) -> str:
+    """Name the stage an actor works for."""
+    return actor["ActorClassName"].removeprefix(WORKER).removesuffix("))")
 
 
 if __name__ == "__main__":

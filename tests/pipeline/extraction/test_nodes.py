@@ -42,6 +42,7 @@ def several(videos, tmp_path_factory):
             capture_output=True,
             text=True,
             env=os.environ | {"RAY_TMPDIR": ray_folder, "PYTHONPATH": python_path()},
+            timeout=900,
         )
     assert done.returncode == 0, done.stderr
     return library, done
@@ -59,6 +60,11 @@ def test_a_node_lost_in_the_middle_costs_no_video(several):
     assert found["alive"] == ["gpu", "steady"]
     assert found["committed_before"] < N_VIDEOS, "it was over before the node was killed"
     assert (found["summary"]["done"], found["summary"]["failed"]) == (N_VIDEOS, {})
+
+
+def test_no_worker_outlives_the_pass_it_worked_for(several):
+    """It would hold the GPU, or the last CPUs, that the next pass waits for."""
+    assert json.loads(several[1].stdout)["left"] == []
 
 
 def test_the_record_has_the_walls_of_every_host_that_decoded(several):
