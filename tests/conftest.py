@@ -37,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, mark in MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
-    # Two processes (make test): one has all that uses Ray, file by file, and the other the rest.
-    on_ray = {item.path for item in items if item.get_closest_marker("ray") or item.get_closest_marker("nodes")}
+    # Two processes (make test): one has all that uses the one Ray, file by file, and the other the rest.
+    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
     for item in items:
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(item.path)))
 
