@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
-from places import SHARED
+from places import ROOT, SHARED
+from xdist.scheduler import LoadFileScheduling
 
 from ndvr.benchmarks.chaos.s3_server import KEYS, S3Server, running_server
 
@@ -31,16 +33,25 @@ def pytest_configure(config: pytest.Config) -> None:
 MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the tests that use it, directly or not
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture, mark in MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
-    # Two processes (make test): one has all that uses the one Ray, file by file, and the other the rest.
-    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(item.path)))
+
+
+class OneRay(LoadFileScheduling):
+    """Two processes (make test): files that use the one Ray go to the same process, one after the other."""
+
+    @functools.cache  # noqa: B019  one scheduler a session
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "the one Ray" if "ray_cluster" in (ROOT / file).read_text() else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> OneRay:
+    return OneRay(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)
