@@ -198,6 +198,8 @@ class State:
             }
         said = [row.text() for row in self.decisions.of_pair(pair.a.content, pair.b.content)]
         where = [where_text(each, pair.placement) for each in stretches]
+        if pair.verdict and pair.verdict.by_sound:
+            where += [f"sound: {where_text(each)}" for each in pair.verdict.by_sound.segments]
         return self.row(number) | sides | {"said": said, "where": where}
 
     def look(self, number: int) -> Looked:

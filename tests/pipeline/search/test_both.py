@@ -14,10 +14,13 @@ from click.testing import CliRunner
 from sounds import RATE, tune
 
 from ndvr.operators.index.kinds import Stretch
+from ndvr.operators.library.library import Library
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.review.found_page import write_found_page
 from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.review.state import State
 from ndvr.pipeline.search.answers import Match
+from ndvr.pipeline.search.both import search_both
 from ndvr.pipeline.search.verdict import Judgeable, verdict_of
 
 BOTH = ("--method", "soundprint", "--method", "thumbprint")
@@ -121,6 +124,11 @@ def test_edits_of_picture_and_sound_are_told_apart_and_kept(made, tmp_path):
     assert (again["answers"], again["by_picture"]["repeated"]) == ([], 4)
     pairs = read_found(tmp_path / "out", made / "library").pairs
     assert {pair.a.video_id: pair.verdict.words for pair in pairs} == WORDS
+    state = State(Library(made / "library"), read_found(tmp_path / "out", made / "library"), "ann")
+    details = state.details(0)
+    state.close()
+    assert details["picture_and_sound"] == "same picture and same sound"
+    assert [line.partition(" ")[0] for line in details["where"]][-1] == "sound:"
     page = write_found_page(tmp_path / "out", tmp_path / "page.html", pictures=0, maps=0).read_text()
     assert all(f'<span class="tag">{words}</span>' in page for words in WORDS.values())
     assert page.count('aria-label="where the two sound alike"') == 2
@@ -141,19 +149,25 @@ def test_a_verdict_judged_no_match_is_left_out_and_comes_back(made, tmp_path):
 
 
 @pytest.mark.slow
-def test_text_and_csv_have_the_verdict_and_the_times_of_both(made):
-    search = ["search", made / "edits" / "copy.mp4", made / "library", *BOTH, "--quiet"]
-    text = ndvr(*search)
+def test_text_and_csv_have_the_verdict_and_the_times_of_both(made, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{name} {made / 'edits' / name}.mp4\n" for name in ("copy", "muted")))
+    done = search_both(listed, made / "library", progress=False)
+    text = done.text()
     assert "1. first: same picture and same sound" in text and "picture: a copy" in text and "sound: a copy" in text
-    muted = ndvr("search", made / "edits" / "muted.mp4", made / "library", *BOTH, "--quiet")
-    assert "muted.mp4: 1 match: by picture, among 2 videos; by sound, no sound" in muted
-    rows = list(csv.DictReader(io.StringIO(ndvr(*search, "--format", "csv"))))
-    assert [(row["verdict"], row["by"], row["kind"]) for row in rows] == [
-        ("same picture and same sound", "picture", "copy"),
-        ("same picture and same sound", "sound", "copy"),
+    assert "muted: 1 match: by picture, among 2 videos; by sound, no sound" in text
+    rows = list(csv.DictReader(io.StringIO(done.csv())))
+    assert [(row["query_id"], row["verdict"], row["by"], row["kind"]) for row in rows] == [
+        ("copy", "same picture and same sound", "picture", "copy"),
+        ("copy", "same picture and same sound", "sound", "copy"),
+        ("muted", "same picture, no sound (muted)", "picture", "copy"),
     ]
+
+
+@pytest.mark.slow
+def test_the_gates_of_both_are_explained(made):
     why = ndvr("explain", made / "library", made / "edits" / "copy.mp4", "first", *BOTH)
-    assert "same picture and same sound" in why
+    assert "first: same picture and same sound" in why and "by picture, " in why and "by sound, " in why
 
 
 @pytest.mark.slow
