@@ -17,13 +17,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndvr.operators.index import codes
@@ -66,29 +67,59 @@ class Snapshot:
         """How the name of its file begins."""
         return f"{SNAPSHOTS}/{self.number:08d}"
 
+    def only(self, segments: Sequence[str]) -> Snapshot:
+        """Leave all but these segments out."""
+        return replace(self, segments=list(segments))
+
 
 class Segment:
-    """An opened segment; its arrays lie in the file until they are used."""
+    """An opened segment; its keys are opened, and lie in their file, until they are used."""
 
     def __init__(self, store: Store, name: str, gone: Sequence[int] = ()):
-        try:
-            self.table = _open(store, f"{SEGMENTS}/{name}.arrow")
-            self._lists = _open(store, f"{SEGMENTS}/{name}.lists")
+        self.store, self.name, self.gone = store, name, frozenset(gone)
+        with self.told():
             self.rows = pq.read_table(store.open(f"{SEGMENTS}/{name}.parquet"), schema=VIDEOS)
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Say what is wrong with a segment that cannot be read, and what to do about it."""
+        try:
+            yield
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"segment {name} of the index {store} is gone; `ndvr index LIBRARY --again` makes a new index"
-            ) from None
+            raise FileNotFoundError(f"segment {self.name} of the index {self.store} is gone; {_REMEDY}") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None or isinstance(error, Unreachable):
                 raise
-            raise Damaged(f"segment {name} of the index {store}", str(error).splitlines()[0], _REMEDY) from error
-        about = json.loads(self.table.schema.metadata[b"ndvr"])
-        self.name, self.gone, self.level = name, frozenset(gone), int(about["level"])
-        self.boxes = np.array(about["boxes"], np.float32).reshape(-1, 4)  # (B, 4), see ndvr.models.keys.Keys
+            why = str(error).splitlines()[0]
+            raise Damaged(f"segment {self.name} of the index {self.store}", why, _REMEDY) from error
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """A row per key."""
+        with self.told():
+            return _open(self.store, f"{SEGMENTS}/{self.name}.arrow")
+
+    @cached_property
+    def _lists(self) -> pa.Table:
+        with self.told():
+            return _open(self.store, f"{SEGMENTS}/{self.name}.lists")
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        return json.loads(self.table.schema.metadata[b"ndvr"])
+
+    @cached_property
+    def level(self) -> int:
+        """How often what is in it was merged."""
+        return int(self._about["level"])
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """(B, 4), see ndvr.models.keys.Keys."""
+        return np.array(self._about["boxes"], np.float32).reshape(-1, 4)
 
     def __len__(self) -> int:
-        return len(self.table)
+        return int(pc.sum(self._lists["keys"]).as_py() or 0)
 
     @cached_property
     def lists(self) -> Lists:
@@ -258,14 +289,22 @@ class IndexFiles:
         self.store.write(f"{SEGMENTS}/{name}.arrow", data)
         return name
 
-    def open(self, snapshot: Snapshot) -> list[Segment]:
-        """The segments that count. Damaged when one is not as it was written."""
+    def open(self, snapshot: Snapshot, *, keys: bool = True) -> list[Segment]:
+        """The segments that count. Damaged when one is not as it was written; without `keys` this is not looked at."""
         segments = [Segment(self.store, name, snapshot.gone.get(name, ())) for name in snapshot.segments]
-        for segment in segments:
+        for segment in segments if keys else ():
             if segment.name not in self._checked:
                 self._check(segment)
                 self._checked.add(segment.name)
         return segments
+
+    def shares(self, snapshot: Snapshot, n: int) -> list[list[str]]:
+        """The segments that count, in at most n runs of neighbours with about as many keys each."""
+        sizes = self.store.sizes(SEGMENTS)
+        ends = np.cumsum([sizes.get(f"{name}.arrow", 0) for name in snapshot.segments], dtype=np.int64)
+        share = (ends - 1) * n // max(ends[-1:].max(initial=1), 1)
+        runs = [[name for name, at in zip(snapshot.segments, share) if at == number] for number in range(n)]
+        return [run for run in runs if run]
 
     def bytes_of(self, snapshot: Snapshot) -> int:
         """Count the bytes of the segments that count."""
@@ -274,8 +313,10 @@ class IndexFiles:
 
     def _check(self, segment: Segment) -> None:
         """Read a segment whole: a changed byte would lose candidates, and what is not found would count as not seen."""
-        data, lists = (_source(self.store, f"{SEGMENTS}/{segment.name}.{kind}") for kind in ("arrow", "lists"))
-        if _name_of(data.read_buffer(), lists.read_buffer(), segment.rows) != segment.name:
+        with segment.told():
+            data, lists = (_source(self.store, f"{SEGMENTS}/{segment.name}.{kind}") for kind in ("arrow", "lists"))
+            name = _name_of(data.read_buffer(), lists.read_buffer(), segment.rows)
+        if name != segment.name:
             raise Damaged(f"segment {segment.name} of the index {self.store}", "its bytes have changed", _REMEDY)
 
     def clear(self, snapshot: Snapshot) -> list[str]:

@@ -3,12 +3,16 @@
 A probe votes for what it finds by how unlikely the likeness is, less what its k-th neighbour would get: pictures that
 many videos have do not vote. Votes are summed over the windows of the query, the best of each, in cells of videos and
 placements (turn, sizes, centre), over two grids of which one is shifted by half a cell.
+
+    candidates(probes, segments)                                      # of an index that is here
+    elect(probes, [sight(turned, part, every=...) for part in parts])   # of one in parts, wherever these lie: the same
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import faiss
 import numpy as np
@@ -50,6 +54,25 @@ class Hits:
     likeness: np.ndarray
 
 
+@dataclass(frozen=True)
+class Sightings:
+    """Probe i looks like a key of a video; says all that an election asks, without the index: (H,) each.
+
+    Rising by probe, then falling by likeness, equals by place in the index.
+    """
+
+    probe: np.ndarray
+    segment: np.ndarray  # its place among all segments
+    row: np.ndarray  # of the video in it
+    window: np.ndarray  # of the video
+    likeness: np.ndarray
+    novelty: np.ndarray  # uint8, see ndvr.operators.index.lists.Coded
+    box: np.ndarray  # (H, 4) of the key
+
+
+Rows = TypeVar("Rows", Hits, Sightings)
+
+
 def candidates(probes: Keys, segments: Sequence[Segment], *, top: int = 200, every: bool = False) -> list[Candidate]:
     """The `top` videos with the most votes, highest first, equals by their place in the index.
 
@@ -57,21 +80,50 @@ def candidates(probes: Keys, segments: Sequence[Segment], *, top: int = 200, eve
     """
     if not len(probes):
         return []
-    hits = look_up(codes.turned(probes.vectors), segments, every=every)
-    votes = _votes(probes, segments, hits)
+    every = every or is_small(sum(map(len, segments)))
+    return elect(probes, [sight(codes.turned(probes.vectors), segments, every=every)], top=top)
+
+
+def is_small(n_keys: int) -> bool:
+    """Whether an index of so many keys is compared whole."""
+    return n_keys <= SMALL
+
+
+def sight(vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, first: int = 0) -> Sightings:
+    """What turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all."""
+    hits = look_up(vectors, segments, every=every)
+    window, novelty = np.zeros(len(hits.key), np.int32), np.zeros(len(hits.key), np.uint8)
+    box = np.zeros((len(hits.key), 4), np.float32)
+    for number, segment in enumerate(segments):
+        at = hits.segment == number
+        keys = hits.key[at]
+        window[at] = segment.where(keys)[1]
+        novelty[at] = segment.coded.novelty[keys]
+        box[at] = segment.boxes[segment.coded.box[keys]]
+    return Sightings(hits.probe, hits.segment + first, hits.row, window, hits.likeness, novelty, box)
+
+
+def elect(probes: Keys, parts: Sequence[Sightings], *, top: int) -> list[Candidate]:
+    """The `top` videos with the most votes, by what the probes look like in the parts of an index, in their order."""
+    if not parts:
+        return []
+    hits = parts[0] if len(parts) == 1 else _best(parts, np.full(len(probes), LEAST, np.float32))
+    votes = _votes(probes, hits)
     keep = votes > 0
-    hits = Hits(*(getattr(hits, name)[keep] for name in Hits.__dataclass_fields__))
-    return _elect(probes, segments, hits, votes[keep], top)
+    return _ranked(probes, _rows(hits, keep), votes[keep], top)
 
 
-def look_up(vectors: np.ndarray, segments: Sequence[Segment], *, least: float = LEAST, every: bool = False) -> Hits:
+def look_up(
+    vectors: np.ndarray, segments: Sequence[Segment], *, least: float = LEAST, every: bool | None = None
+) -> Hits:
     """The NEIGHBOURS most alike keys of every probe, of videos that count and above `least`.
 
     vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
-    are looked into, unless `every`. Rising by probe, then falling by likeness, equals by place in the index.
+    are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
+    likeness, equals by place in the index.
     """
     faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
-    every = every or sum(map(len, segments)) <= SMALL
+    every = is_small(sum(map(len, segments))) if every is None else every
     bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what NEIGHBOURS better ones leave
     hits, waiting = _none(), 0
     parts: list[Hits] = []
@@ -129,24 +181,30 @@ def _none() -> Hits:
     return Hits(empty, empty, empty, empty, np.zeros(0, np.float32))
 
 
-def _best(parts: Sequence[Hits], least: np.ndarray) -> Hits:
+def _rows(hits: Rows, rows: np.ndarray) -> Rows:
+    """Some of them: a mask or places."""
+    return type(hits)(*(getattr(hits, name)[rows] for name in hits.__dataclass_fields__))
+
+
+def _best(parts: Sequence[Rows], least: np.ndarray) -> Rows:
     """The NEIGHBOURS best hits of each probe; raises `least` (P,) to the lowest of them.
 
     Equals: those that come first, which is by their place in the index.
     """
-    hits = Hits(*(np.concatenate([getattr(part, name) for part in parts]) for name in Hits.__dataclass_fields__))
+    kind = type(parts[0])
+    hits = kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__dataclass_fields__))
     # Positive floats are in order as the integers that their bits are.
     falling = ~hits.likeness.view(np.uint32)
     order = np.argsort(hits.probe.astype(np.uint64) << np.uint64(32) | falling, kind="stable")
     starts = np.searchsorted(hits.probe[order], np.arange(len(least) + 1))
     rank = np.arange(len(order)) - starts[hits.probe[order]]
-    hits = Hits(*(getattr(hits, name)[order[rank < NEIGHBOURS]] for name in Hits.__dataclass_fields__))
+    hits = _rows(hits, order[rank < NEIGHBOURS])
     full = np.flatnonzero(np.diff(starts) >= NEIGHBOURS)
     least[full] = hits.likeness[np.searchsorted(hits.probe, full, "right") - 1]
     return hits
 
 
-def _votes(probes: Keys, segments: Sequence[Segment], hits: Hits) -> np.ndarray:
+def _votes(probes: Keys, hits: Sightings) -> np.ndarray:
     """(H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both look."""
     video = hits.segment << 32 | hits.row
     # The best hit of each video for each probe, then the COMMON-th of these.
@@ -160,10 +218,7 @@ def _votes(probes: Keys, segments: Sequence[Segment], hits: Hits) -> np.ndarray:
     common = np.full(len(probes), LEAST, np.float32)
     many = counts >= COMMON
     common[many] = np.clip(hits.likeness[mine[starts[many] + COMMON - 1]], LEAST, _MOST)
-    fresh = probes.novelty[hits.probe].astype(np.float64)
-    for number, segment in enumerate(segments):
-        at = hits.segment == number
-        fresh[at] *= segment.coded.novelty[hits.key[at]] / 255
+    fresh = probes.novelty[hits.probe].astype(np.float64) * (hits.novelty / 255)
     nats = _information(hits.likeness) - _information(common[hits.probe])
     return np.maximum(nats, 0) * np.sqrt(fresh)
 
@@ -189,15 +244,11 @@ def placement(query_box: np.ndarray, video_box: np.ndarray, turn: np.ndarray) ->
     return np.stack([qx - x * width, qy - y * height, width, height], 1)
 
 
-def _elect(probes: Keys, segments: Sequence[Segment], hits: Hits, votes: np.ndarray, top: int) -> list[Candidate]:
+def _ranked(probes: Keys, hits: Sightings, votes: np.ndarray, top: int) -> list[Candidate]:
     if not len(votes):
         return []
-    kept_boxes = np.zeros((len(votes), 4), np.float32)
-    for number, segment in enumerate(segments):
-        at = hits.segment == number
-        kept_boxes[at] = segment.boxes[segment.coded.box[hits.key[at]]]
     turn = inverse(probes.turns[hits.probe].astype(np.int64))
-    where = placement(probes.boxes[hits.probe], kept_boxes, turn)
+    where = placement(probes.boxes[hits.probe], hits.box, turn)
     video, windows = hits.segment << 32 | hits.row, probes.windows[hits.probe].astype(np.int64)
     videos, of = np.unique(video, return_inverse=True)
     total = np.zeros(len(videos))
@@ -228,7 +279,7 @@ def _elect(probes: Keys, segments: Sequence[Segment], hits: Hits, votes: np.ndar
         places = [
             Place(
                 query_window=int(windows[i]),
-                video_window=int(segments[hits.segment[i]].where(hits.key[i])[1]),
+                video_window=int(hits.window[i]),
                 placement=tuple(where[i].tolist()),
                 turn=int(turn[i]),
             )

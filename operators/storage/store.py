@@ -75,6 +75,10 @@ class Store:
     def __str__(self) -> str:
         return self.root
 
+    def absolute(self) -> Store:
+        """The same place, whatever the folder of the process."""
+        return self if self.remote else Store(os.path.abspath(self.root), self.access, self.lease)
+
     @property
     def folder(self) -> Path:
         """The root as a path. ValueError for an object store."""

@@ -157,6 +157,13 @@ def _nodes() -> tuple[Node, ...]:
     )
 
 
+def is_gone(actor: Any) -> bool:
+    """Whether an actor has died and is not there again."""
+    from ray._private.state import actors
+
+    return actors(actor._actor_id.hex())["State"] in ("RESTARTING", "DEAD")
+
+
 class OnEveryNode:
     """Calls a function once on every node of the cluster, beside other work; nodes may come and go."""
 

@@ -147,14 +147,14 @@ def dedupe(library: str, pairs: str, through_index: bool, as_json: bool, quiet: 
 
     With --by-index every video is searched for instead of compared with every other, and PAIRS says what is a copy, a
     part or contains the other, and which groups they make; new videos cost one search each. --threshold is then .5
-    unless given.
+    unless given. This process searches, unless --workers or --address is given.
     """
     settings = check_method(settings)
     done: Any
     if through_index:
         from ndvr.pipeline.search.duplicates import duplicates
 
-        if stray := [name for name in ("top_k", "workers", "memory_gb", "address") if settings.pop(name) is not None]:
+        if stray := [name for name in ("top_k", "memory_gb") if settings.pop(name) is not None]:
             raise ValueError(f"--{stray[0].replace('_', '-')} has no meaning with --by-index")
         done = duplicates(library, pairs, **given(**settings), progress=not quiet)
     else:

@@ -13,6 +13,7 @@ from ndvr.pipeline.commands.option_types import LIBRARY, METHOD, PATH, OneOf
 from ndvr.pipeline.commands.options import (
     DEFAULT_METHOD,
     METHOD_HELP,
+    address_option,
     check_method,
     check_methods,
     config_option,
@@ -28,6 +29,12 @@ from ndvr.pipeline.commands.options import (
 
 UNJUDGED = 3  # exit code
 
+search_workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Processes at work at once. Default: this one, without Ray; with --address one per CPU.",
+)
 to_option = click.option("--to", type=PATH, metavar="FOLDER", help="Where the index is. Default: LIBRARY/index.")
 
 
@@ -69,6 +76,8 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @click.option(
     "--format", "form", type=OneOf("format", ("text", "csv", "json")), default="text", help="Of what is printed."
 )
+@search_workers_option
+@address_option
 @click.option("--no-update", is_flag=True, help="Search the index as it is, also when the library is newer.")
 @click.option(
     "--method",
@@ -99,7 +108,8 @@ def search(
 
     VIDEOS is a video, a folder, a list, s3://bucket/path, or another library. The index of LIBRARY is brought up to
     date first. With --method thumbprint --method soundprint each pair has one verdict: same picture and same sound,
-    same picture with other sound or none, same sound with other picture.
+    same picture with other sound or none, same sound with other picture. With --workers or --address the index is
+    held, and videos are compared, by processes on Ray: the answers are the same.
 
     \b
     Exit code, as of grep: 0: something was seen; 1: nothing was; 2: wrong usage;
@@ -111,6 +121,8 @@ def search(
         from ndvr.pipeline.search.both import in_turn
         from ndvr.pipeline.search.both import search_both as run
 
+        if any(settings.pop(name) is not None for name in ("workers", "address")):
+            raise click.UsageError("--workers and --address search by one method; leave them out where two are given")
         if settings.pop("config"):
             raise click.UsageError("--config names the features of one method; leave it out where two are given")
         weights = check_methods(in_turn(methods), settings["weights"], settings["options"])

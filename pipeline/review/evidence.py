@@ -25,10 +25,11 @@ from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.pairs import Found, Pair
 from ndvr.pipeline.search.answers import Match
-from ndvr.pipeline.search.matcher import Compared, Matcher, Wanted
+from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
+from ndvr.pipeline.search.verify import Compared, Proposed
 
 _COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
 _MOST_PIXELS = 400  # a side; longer matrices are drawn by the highest value of each block
@@ -138,12 +139,12 @@ class Evidence:
         keys = self._opened.model.keys(self._reader.read(video.pieces))
         can = Judgeable(query=self._matcher.can_judge(query), video=len(keys) > 0)
         match = self._compared(query, video).match if can.query and can.video else None
-        return match if match and match.score >= self._matcher.least else None, can
+        return match if match and match.score >= self._matcher.verifier.least else None, can
 
     def _compared(self, query: Query, video: Stored) -> Compared:
         assert query.features is not None
-        signature = self._opened.model.signature(query.features)
-        return self._matcher.judge(query, signature, self._matcher.layer(signature), video=video)
+        verifier, signature = self._matcher.verifier, self._opened.model.signature(query.features)
+        return verifier.judge(query, signature, verifier.layer(signature), Proposed(video=video))
 
     def _query(self, pair: Pair) -> Query:
         if self._last is None or self._last[0] != pair.a.content:

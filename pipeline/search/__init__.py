@@ -4,7 +4,9 @@ search      search(), index(), Index: the way in
 opened      a library with its index
 build       bring the index up to the library
 queries     what is searched for, with its features
-matcher     one query against the index
+matcher     queries against the index: candidates, and the answer
+verify      the closer look at candidates
+on_ray      parts of the index, and closer looks, on a cluster
 answers     what is said, as text, JSON and tables
 out_folder  answers that are kept
 both        a search by pictures and by sound

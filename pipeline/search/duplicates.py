@@ -30,10 +30,11 @@ from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.sealed import seal_json, store_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.matcher import LEAST_SCORE
+from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.out_folder import read_answers
-from ndvr.pipeline.search.search import open_updated, search_index
+from ndvr.pipeline.search.search import crew_of, open_updated, search_index
+from ndvr.pipeline.search.verify import LEAST_SCORE
 
 GROUPING = ("identical", "decided", "copy", "part", "contains")  # kinds that make a group; shared material does not
 _TURNED = {"part": "contains", "contains": "part"}
@@ -102,11 +103,15 @@ def duplicates(
     pairs: str | Path,
     *,
     threshold: float | None = None,
+    workers: int | None = None,
+    address: str | None = None,
     strict: bool = False,
     progress: bool = True,
     **settings: Any,
 ) -> Duplicates:
     """Search for every video of a library in the library itself; write PAIRS. Settings as of `open_index`.
+
+    `workers` and `address` as of ndvr.pipeline.search.search.search.
 
     ValueError when the threshold is outside of what was kept: from a half of the method's range to its end.
     """
@@ -119,17 +124,20 @@ def duplicates(
         raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")
     store = Store(pairs)
     with Lease(store, "ndvr dedupe --by-index"):
-        done = _search_all(opened, store, threshold, strict=strict, progress=progress)
+        crew = crew_of(workers, address, progress=progress)
+        done = _search_all(opened, store, threshold, crew, strict=strict)
         done = replace(done, seconds=round(time.monotonic() - began, 3))
         check(store)
         store.write_json("groups.json", seal_json(done.to_json()))
     return done
 
 
-def _search_all(opened: Opened, store: Store, threshold: float, *, strict: bool, progress: bool) -> Duplicates:
+def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers, *, strict: bool) -> Duplicates:
     """Search for every video, and write pairs and groups under the lease of PAIRS."""
     wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "strict": strict}
-    result = search_index(opened, str(opened.library), out=f"{store}/searches", progress=progress, **wanted)
+    result = search_index(
+        opened, str(opened.library), out=f"{store}/searches", workers=workers, progress=workers.progress, **wanted
+    )
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
     every = read_pairs(Store(f"{store}/searches"), lengths, threshold)

@@ -12,12 +12,14 @@ from ndvr.models.keys import Keys
 from ndvr.operators.index.kinds import WORDS
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.decisions import content_key, contents_of, decisions_of
+from ndvr.operators.scores.groups import Video
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.pipeline.search.answers import Match, clock
-from ndvr.pipeline.search.matcher import Matcher, Proposed, Wanted
+from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
+from ndvr.pipeline.search.verify import Proposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +75,18 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
         Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
     )
     gates.append(_indexed(opened, video.video_id, video.content))
-    gates += _candidate(matcher, query, probes, b)
-    signature = opened.model.signature(query.features)
-    layer = matcher.layer(signature)
+    gates += _candidate(matcher, query, probes, video)
+    verifier, signature = matcher.verifier, opened.model.signature(query.features)
     said = matcher.decisions.verdict(
         content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
     )
-    compared = matcher.judge(query, signature, layer, video=video, decided=said == "same")
+    proposed = Proposed(video=video, same=b in matcher.same_file(query), decided=said == "same")
+    compared = verifier.judge(query, signature, verifier.layer(signature), proposed)
     match, judged = compared.match, compared.judged
     value = f"{judged.score:.4f}"
-    gates.append(Gate(name="score", value=value, limit=f">= {matcher.least:.4f}", passed=judged.score >= matcher.least))
+    gates.append(
+        Gate(name="score", value=value, limit=f">= {verifier.least:.4f}", passed=judged.score >= verifier.least)
+    )
     if match.false_per_million is not None:
         fitted = "" if opened.sureness and opened.sureness.fitted else ", assumed: the library is too small to tell"
         gates.append(
@@ -126,18 +130,18 @@ def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
     return Gate(name="video is indexed", value="no; run `ndvr index` again", limit="", passed=False)
 
 
-def _candidate(matcher: Matcher, query: Query, probes: Keys, b: str) -> list[Gate]:
+def _candidate(matcher: Matcher, query: Query, probes: Keys, video: Video) -> list[Gate]:
     """Its rank by votes, and the rough look at the placements that they propose."""
     n = matcher.wanted.n_candidates
     limit = f"among the first {n}"
     others = candidates(probes, matcher.opened.segments, top=1 << 30)
     others = [each for each in others if not query.own or matcher.id_of(each) != query.query_id]
-    rank = next((rank for rank, each in enumerate(others, 1) if matcher.id_of(each) == b), 0)
+    rank = next((rank for rank, each in enumerate(others, 1) if matcher.id_of(each) == video.video_id), 0)
     if not rank:
         return [Gate(name="candidate", value="no votes", limit=limit, passed=False)]
     votes = f"rank {rank:,} of {len(others):,}, {others[rank - 1].votes:.1f} votes"
-    chosen = [Proposed(b, False, rank, others[rank - 1].votes, others[rank - 1].places)]
-    worth = bool(matcher.spotted(query, chosen, matcher.opened.lookup([b]), set()))
+    proposed = Proposed(video=video, places=others[rank - 1].places)
+    worth = bool(matcher.verifier.spotted(query, [proposed], []))
     return [
         Gate(name="candidate", value=votes, limit=limit, passed=rank <= n),
         Gate(name="rough look", value="worth comparing" if worth else "nothing alike", limit="", passed=worth),

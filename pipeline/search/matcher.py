@@ -1,31 +1,35 @@
-"""One query against an opened index: candidates by votes, each compared, aligned and named."""
+"""Queries against an opened index: candidates by votes, each compared, and the answer.
+
+    matcher = Matcher(opened, Wanted())
+    for answer in matcher.answers(queries.read(ids, opened), Here(opened, matcher.verifier)): ...
+
+Where the index lies and who compares is the matter of a crew: this process (Here), or a cluster (on_ray.OnRay).
+"""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ndvr.models.card import Mel
-from ndvr.models.keys import Judged, Keys, Place
-from ndvr.operators.index import kinds
-from ndvr.operators.index.lines import Line, find_lines
-from ndvr.operators.index.votes import Candidate, candidates
+from ndvr.models.keys import Keys, Place
+from ndvr.operators.index import codes, kinds
+from ndvr.operators.index.votes import Candidate, Sightings, elect, is_small, sight
 from ndvr.operators.library.decisions import Decisions, content_key
-from ndvr.operators.library.feature_reader import FeatureReader, named
-from ndvr.operators.scores.groups import Video
-from ndvr.operators.storage.sealed import Damaged
-from ndvr.pipeline.search.answers import Answer, Match, Status, in_order, placement_words
+from ndvr.operators.library.feature_reader import named
+from ndvr.pipeline.search.answers import Answer, Match, Status, in_order
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Query
+from ndvr.pipeline.search.verify import Proposed, Verified, Verifier
 
-LEAST_SCORE = 0.5  # of a match, as a share of the method's range
 SHORT_S = 1.0  # below this "not seen" would be saying too much
+BATCH = 64  # videos that are compared with a query at a time: what does so decides no score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +43,57 @@ class Wanted:
     fast: bool = False  # look up whole pictures only: insets and strong crops are lost, one fortieth of the work
 
 
+class Crew(Protocol):
+    """Who holds the index and compares; what is begun by one call is fetched by another."""
+
+    ahead: int  # queries that may be on their way at once
+
+    def sight(self, vectors: np.ndarray) -> Any:
+        """Begin to look turned vectors of probes up in the index."""
+
+    def sighted(self, begun: Any) -> tuple[list[Sightings], list[int]]:
+        """What they look like in each part, and the places of segments that could not be looked into."""
+
+    def verify(self, query: Query, batches: Sequence[Sequence[Proposed]]) -> Any:
+        """Begin to compare a query with proposed videos."""
+
+    def verified(self, begun: Any) -> list[Verified]:
+        """What came of each batch."""
+
+
+class Here:
+    """This process: what is begun is done."""
+
+    ahead = 0
+
+    def __init__(self, opened: Opened, verifier: Verifier):
+        self._opened, self._verifier = opened, verifier
+
+    def sight(self, vectors: np.ndarray) -> list[Sightings]:
+        segments = self._opened.segments
+        return [sight(vectors, segments, every=is_small(sum(map(len, segments))))]
+
+    def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
+        return begun, []
+
+    def verify(self, query: Query, batches: Sequence[Sequence[Proposed]]) -> list[Verified]:
+        return [self._verifier.verify(query, batch) for batch in batches]
+
+    def verified(self, begun: list[Verified]) -> list[Verified]:
+        return begun
+
+
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A candidate that was compared."""
+class _UnderWay:
+    """A query that is searched for."""
 
-    video: Video
-    rank: int  # among the candidates, from 1; 0: only by its file hash, or all were compared
-    votes: float
-    judged: Judged = field(repr=False)
-    lines: list[Line]
-    match: Match
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A video that may be compared."""
-
-    video_id: str
-    named: bool  # its file is that of the query, people judged the two the same, or the caller wants to know
-    rank: int = 0  # by votes, from 1; 0: without votes
-    votes: float = 0.0
-    places: list[Place] = field(default_factory=list, repr=False)
+    query: Query
+    also: tuple[str, ...]  # videos to compare it with, whatever the index proposes
+    began: float
+    n_probes: int = 0
+    probes: Keys | None = field(default=None, repr=False)
+    begun: Any = None  # of the crew
+    missed: tuple[int, ...] = ()  # segments that could not be looked into
 
 
 class Matcher:
@@ -80,23 +114,14 @@ class Matcher:
         strict     Damaged where features of a candidate are lost; otherwise the answer says so
         """
         self.opened, self.wanted, self.decisions = opened, wanted, decisions or Decisions()
-        self.unknown, self.strict = sorted(unknown), strict
+        self.unknown = sorted(unknown)
         self.lost: set[str] = set()  # candidates so far
-        self.model, self.sureness = opened.model, opened.sureness
-        self._read = FeatureReader(opened.library.store)
+        self.model = opened.model
+        self.verifier = Verifier(opened, false_per_million=wanted.false_per_million, strict=strict)
 
     @cached_property
     def n_videos(self) -> int:
         return self.opened.n_videos
-
-    @cached_property
-    def least(self) -> float:
-        """The score of a match: what the wanted rate asks for, and never below a half."""
-        low, high = self.model.card.range
-        least = low + LEAST_SCORE * (high - low)
-        if self.sureness is None:
-            return least
-        return max(least, self.sureness.score_at(self.wanted.false_per_million, self.model.card.range))
 
     @cached_property
     def _by_hash(self) -> dict[str, list[str]]:
@@ -108,6 +133,11 @@ class Matcher:
                 if video.sha256:
                     ids.setdefault(video.sha256, []).append(video.video_id)
         return ids
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        """Of all indexed videos, in the order of the index."""
+        return [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
 
     def has_keys(self, video_id: str) -> bool | None:
         """Whether there is something in a video to tell by; None: there is no sound, or no picture, in it."""
@@ -125,9 +155,84 @@ class Matcher:
             counts.update({segment.videos[row].video_id: int(keys[row]) for row in segment.alive})
         return counts
 
+    def answers(self, queries: Iterable[Query], crew: Crew) -> Iterator[Answer]:
+        """What is known of each query, in order; while one is compared, others are looked up."""
+        sighted: deque[_UnderWay] = deque()
+        compared: deque[_UnderWay] = deque()
+        for query in queries:
+            sighted.append(self._look_up(query, crew))
+            if len(sighted) > crew.ahead:
+                compared.append(self._compare(sighted.popleft(), crew))
+            if len(compared) > crew.ahead:
+                yield self._answer(compared.popleft(), crew)
+        compared.extend(self._compare(each, crew) for each in sighted)
+        for each in compared:
+            yield self._answer(each, crew)
+
     def answer(self, query: Query, also: Collection[str] = ()) -> Answer:
-        """What is known of a query; `also` are compared with it, whatever the index proposes."""
-        began = time.monotonic()
+        """What is known of a query, by this process; `also` are compared with it, whatever the index proposes."""
+        crew = Here(self.opened, self.verifier)
+        return self._answer(self._compare(self._look_up(query, crew, also), crew), crew)
+
+    def _look_up(self, query: Query, crew: Crew, also: Collection[str] = ()) -> _UnderWay:
+        under_way = _UnderWay(query=query, also=tuple(also), began=time.monotonic())
+        if query.features is None or not len(query.features):
+            return under_way
+        probes = self.model.probes(query.features, whole=self.wanted.fast)
+        under_way = replace(under_way, probes=probes, n_probes=len(probes))
+        if self.wanted.exhaustive or not len(probes):
+            return under_way
+        return replace(under_way, begun=crew.sight(codes.turned(probes.vectors)))
+
+    def _compare(self, under_way: _UnderWay, crew: Crew) -> _UnderWay:
+        """Choose candidates and begin to compare them."""
+        query, probes = under_way.query, under_way.probes
+        if probes is None:
+            return under_way
+        missed: list[int] = []
+        if self.wanted.exhaustive:
+            chosen = sorted(self._ids)
+            places: dict[str, list[Place]] = {}
+        else:
+            candidates: list[Candidate] = []
+            if under_way.begun is not None:
+                parts, missed = crew.sighted(under_way.begun)
+                candidates = elect(probes, parts, top=self.wanted.n_candidates + query.own)
+            places = {self.id_of(candidate): candidate.places for candidate in candidates}
+            named = dict.fromkeys(self._named(query, under_way.also))
+            chosen = [video_id for video_id in named if video_id not in places] + [*places]
+        proposed = self._proposed(under_way, chosen, places)
+        batches = [proposed[start : start + BATCH] for start in range(0, len(proposed), BATCH)]
+        return replace(under_way, begun=crew.verify(query, batches), missed=tuple(missed), probes=None)
+
+    def _named(self, query: Query, also: Collection[str]) -> list[str]:
+        """Which videos are compared whatever votes say: the same file, those judged the same, what the caller asks."""
+        return [*self.same_file(query), *sorted(self.judged(query, "same")), *also]
+
+    def _proposed(self, under_way: _UnderWay, ids: Sequence[str], places: dict[str, list[Place]]) -> list[Proposed]:
+        """What is there of these videos: what left the library since it was indexed is no answer."""
+        query = under_way.query
+        videos, same, decided = self.opened.lookup(ids), self.same_file(query), self.judged(query, "same")
+        named = set(self._named(query, under_way.also))
+        return [
+            Proposed(
+                video=videos[video_id],
+                same=video_id in same,
+                decided=video_id in decided,
+                named=video_id in named,
+                places=places.get(video_id, []),
+            )
+            for video_id in ids
+            if video_id in videos and not (query.own and video_id == query.query_id)
+        ]
+
+    def same_file(self, query: Query) -> list[str]:
+        """Ids of indexed videos that are the same file."""
+        return self._by_hash.get(query.sha256, []) if query.sha256 else []
+
+    def _answer(self, under_way: _UnderWay, crew: Crew) -> Answer:
+        """Put together what is known of a query."""
+        query = under_way.query
         blank = Answer(
             query_id=query.query_id,
             uri=query.uri,
@@ -141,19 +246,41 @@ class Matcher:
         if query.features is None or not len(query.features):
             failed: Status = "unsure" if query.skipped else "failed"
             return replace(blank, status=failed, message=query.message or "it has no features")
-        compared, doubt, lost = self.compare(query, also)
+        done = crew.verified(under_way.begun)
         rejected = self.judged(query, "different")
-        lost = [video_id for video_id in lost if video_id not in rejected]
-        matches = in_order(each.match for each in compared if self.counts(each))
+        matches = in_order(match for batch in done for match in batch.matches if self.counts(match))
         found = [match for match in matches if match.video_id not in rejected]
         left_out = [match for match in matches if match.video_id in rejected]
+        doubt = self.doubt(query, under_way.n_probes)
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
-        if lost:
-            are = f"{len(lost):,} videos that it may show have lost their features: {named(lost)}"
-            status, doubt = "partial", "; ".join(filter(None, (doubt, are)))
-        seconds = round(time.monotonic() - began, 4)
-        answer = replace(blank, status=status, message=doubt, matches=found[: self.wanted.top], seconds=seconds)
-        return replace(answer, rejected=len(left_out), left_out=left_out)
+        missed = sum(len(self.opened.segments[number].alive) for number in under_way.missed)
+        if not_known := self._not_known(query, done, rejected, missed):
+            status, doubt = "partial", "; ".join(filter(None, (doubt, not_known)))
+        return replace(
+            blank,
+            status=status,
+            message=doubt,
+            matches=found[: self.wanted.top],
+            videos=self.n_videos - missed,
+            seconds=round(time.monotonic() - under_way.began, 4),
+            rejected=len(left_out),
+            left_out=left_out,
+        )
+
+    def _not_known(self, query: Query, done: Sequence[Verified], rejected: set[str], missed: int) -> str:
+        """Say which videos the query may show without anybody having seen them, or "" """
+        lost = {video_id for batch in done for video_id in batch.lost}
+        self.lost |= lost
+        lost |= {*self.unknown} - ({query.query_id} if query.own else set())
+        reasons = []
+        if lost := lost - rejected:
+            reasons.append(f"{len(lost):,} videos that it may show have lost their features: {named(sorted(lost))}")
+        if missed:
+            reasons.append(
+                f"{missed:,} videos were not searched, as the machine that held their part of the index is gone and no "
+                "other has taken it over yet"
+            )
+        return "; ".join(reasons)
 
     def judged(self, query: Query, verdict: Literal["same", "different"]) -> set[str]:
         """The ids of videos of which people said this, and a query."""
@@ -163,66 +290,11 @@ class Matcher:
         """The same of a content; only of videos that are indexed."""
         contents = self.decisions.partners(content, verdict)
         ids = {video_id for each in contents for video_id in self._by_hash.get(each, [each.removeprefix("id:")])}
-        return ids & self._n_keys.keys() if ids else ids
+        return ids.intersection(self._ids) if ids else ids
 
-    def counts(self, compared: Compared) -> bool:
-        """Whether it is a match."""
-        return compared.match.kind in ("identical", "decided") or compared.match.score >= self.least
-
-    def compare(self, query: Query, also: Collection[str] = ()) -> tuple[list[Compared], str, list[str]]:
-        """All candidates, compared; why a query cannot be judged, or ""; and the videos that could not be compared."""
-        assert query.features is not None
-        probes = self.model.probes(query.features, whole=self.wanted.fast)
-        chosen = self.candidates(query, probes, also)
-        videos = self.opened.lookup(each.video_id for each in chosen)
-        # What left the library since it was indexed is no answer.
-        there = [c for c in chosen if c.video_id in videos and not (query.own and c.video_id == query.query_id)]
-        lost = {*self.unknown} - ({query.query_id} if query.own else set())
-        there = self.spotted(query, there, videos, lost)
-        same = self.judged(query, "same")
-        signature = self.model.signature(query.features) if there else None
-        own_layer = self.layer(signature) if there else 1.0
-        compared = []
-        for c in there:
-            with self._losing(c.video_id, lost):
-                compared.append(
-                    self.judge(
-                        query, signature, own_layer, video=videos[c.video_id], rank=c.rank, votes=c.votes,
-                        decided=c.video_id in same,
-                    )
-                )  # fmt: skip
-        return compared, self.doubt(query, len(probes)), sorted(lost)
-
-    @contextlib.contextmanager
-    def _losing(self, video_id: str, lost: set[str]) -> Iterator[None]:
-        """Add a video to those that are lost when its features turn out to be missing or damaged; Damaged if strict."""
-        try:
-            yield
-        except (Damaged, FileNotFoundError):
-            if self.strict:
-                raise
-            lost.add(video_id)
-            self.lost.add(video_id)
-
-    def spotted(
-        self, query: Query, chosen: list[Proposed], videos: Mapping[str, Video], lost: set[str]
-    ) -> list[Proposed]:
-        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays.
-
-        Those whose features are missing or damaged are added to `lost`.
-        """
-        assert query.features is not None
-        features: dict[str, np.ndarray] = {}
-        for each in (each for each in chosen if each.places):
-            with self._losing(each.video_id, lost):
-                features[each.video_id] = self._read.read(videos[each.video_id].pieces)
-        chosen = [each for each in chosen if each.video_id not in lost]
-        by_votes = [each for each in chosen if each.places]
-        worth = self.model.spot(
-            query.features, [features[each.video_id] for each in by_votes], [each.places for each in by_votes]
-        )
-        dropped = {each.video_id for each, keep in zip(by_votes, worth) if not keep}
-        return [each for each in chosen if each.video_id not in dropped or each.named]
+    def counts(self, match: Match) -> bool:
+        """Whether it is one."""
+        return match.kind in ("identical", "decided") or match.score >= self.verifier.least
 
     def can_judge(self, query: Query) -> bool | None:
         """Whether there is something in a query to tell by; None: there is no sound, or no picture, in it."""
@@ -241,84 +313,6 @@ class Matcher:
             return f"it is too short ({length_s:.1f} s)"
         return ""
 
-    def candidates(self, query: Query, probes: Keys, also: Collection[str] = ()) -> list[Proposed]:
-        """What may be compared: those that are named first, then by votes; all videos for the control."""
-        named = list(self._by_hash.get(query.sha256, [])) if query.sha256 else []
-        named += [*sorted(self.judged(query, "same")), *also]
-        if self.wanted.exhaustive:
-            ids = [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
-            return [Proposed(video_id, video_id in named) for video_id in sorted(ids)]
-        voted = candidates(probes, self.opened.segments, top=self.wanted.n_candidates + query.own)
-        ranked = [
-            Proposed(self.id_of(candidate), self.id_of(candidate) in named, rank, candidate.votes, candidate.places)
-            for rank, candidate in enumerate(voted, 1)
-        ]
-        there = {each.video_id for each in ranked}
-        return [Proposed(video_id, True) for video_id in dict.fromkeys(named) if video_id not in there] + ranked
-
     def id_of(self, candidate: Candidate) -> str:
         """The id of the video that a candidate is."""
         return self.opened.segments[candidate.segment].videos[candidate.row].video_id
-
-    def judge(
-        self, query: Query, signature, own_layer: float, *, video: Video, rank: int = 0, votes: float = 0.0,
-        decided: bool = False,
-    ) -> Compared:  # fmt: skip
-        """The closer look at one video; `decided`: people judged it the same, it is a match at any score."""
-        start_s, features = self._read.timed(video.pieces)
-        target = self.model.signature(features)
-        judged = self.model.judge(signature, target)
-        lines: list[Line] = []
-        setting = False
-        enough = judged.score >= self.least
-        if enough or decided:
-            lines = find_lines(judged.matrix) or _patch(judged.matrix)
-            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(target)))
-        same = bool(query.sha256) and video.video_id in self._by_hash.get(query.sha256, [])
-        match = self._match(query, video, judged, start_s=start_s, lines=lines, setting=setting, same=same)
-        if decided and not enough and not same:
-            match = replace(match, kind="decided")
-        return Compared(video=video, rank=rank, votes=votes, judged=judged, lines=lines, match=match)
-
-    def layer(self, signature: Any) -> float:
-        """How much distant windows of a video agree; see ndvr.operators.index.kinds."""
-        return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
-
-    def _match(
-        self, query: Query, video: Video, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
-        setting: bool, same: bool,
-    ) -> Match:  # fmt: skip
-        stretches = kinds.stretches(lines, query.start_s, start_s) if len(judged.matrix) else []
-        lengths = (len(query.start_s) * kinds.hop_s(query.start_s), len(start_s) * kinds.hop_s(start_s))
-        cover = kinds.covered(stretches, *lengths)
-        if same:
-            kind: kinds.Kind = "identical"
-        elif not stretches:
-            kind = "copy" if self.model.compact else "unsure"
-        else:
-            kind = kinds.kind_of(cover, lengths, setting=setting)
-        low, high = self.model.card.range
-        score = high if same else judged.score
-        rate = None if self.sureness is None else self.sureness.false_per_million(score, (low, high))
-        return Match(
-            video_id=video.video_id,
-            kind=kind,
-            score=round(score, 6),
-            false_per_million=rate,
-            query_covered=round(cover[0], 3),
-            video_covered=round(cover[1], 3),
-            placement=placement_words(judged.box, judged.turn) if stretches else "",
-            segments=stretches,
-        )
-
-
-def _patch(matrix: np.ndarray) -> list[Line]:
-    """Where windows agree at all, when no line stands out: a patch of the matrix, as one line."""
-    strong = matrix >= max(0.35, 0.6 * float(matrix.max(initial=0)))
-    rows, columns = np.flatnonzero(strong.any(1)), np.flatnonzero(strong.any(0))
-    if not len(rows):
-        return []
-    mean = float(matrix[strong].mean())
-    first, last = int(rows[0]), int(rows[-1])
-    begin, end = float(columns[0]), float(columns[-1])
-    return [Line(first=first, last=last, begin=begin, end=end, agreement=mean, gain=0.0)]

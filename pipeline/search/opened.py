@@ -36,10 +36,11 @@ class Opened:
     model: Model = field(repr=False)
     files: IndexFiles
     snapshot: Snapshot
+    keys: bool = True  # False: others hold them; here segments tell of videos only
 
     @cached_property
     def segments(self) -> list[Segment]:
-        return self.files.open(self.snapshot)
+        return self.files.open(self.snapshot, keys=self.keys)
 
     @property
     def sureness(self) -> Sureness | None:
@@ -63,6 +64,37 @@ class Opened:
         """The videos of these ids that have features now, by id."""
         entries = self.library.lookup([self.config], sorted(set(ids))).entries[self.config]
         return {video.video_id: video for video in videos_of(entries.values(), self.config)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopen:
+    """What another process needs to open the same state of an index."""
+
+    library: Store
+    config: str
+    setting: Setting
+    index: Store
+    snapshot: Snapshot
+
+    @classmethod
+    def of(cls, opened: Opened) -> Reopen:
+        """Stores of this machine are named by their whole paths."""
+        return cls(
+            library=opened.library.store.absolute(),
+            config=opened.config,
+            setting=opened.setting,
+            index=opened.files.store.absolute(),
+            snapshot=opened.snapshot,
+        )
+
+    def opened(self) -> Opened:
+        """Open it, with a model that compares; see `open_index`."""
+        from ndvr.models.method import use_one_thread
+
+        use_one_thread()
+        model = self.setting.load("cpu", "similarity")
+        files = IndexFiles(self.index)
+        return Opened(Library(self.library), self.config, self.setting, model, files, self.snapshot)
 
 
 def open_index(

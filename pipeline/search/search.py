@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ from ndvr.operators.library.feature_reader import lost_text, without_lost
 from ndvr.operators.library.lease import Locked
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
+from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search import build
 from ndvr.pipeline.search.answers import Answer
 from ndvr.pipeline.search.build import Updated
 from ndvr.pipeline.search.explain import Explanation, explain
-from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.matcher import Crew, Here, Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, ledger_state, open_index, without_features
 from ndvr.pipeline.search.out_folder import OutFolder, as_csv
 from ndvr.pipeline.search.queries import Queries, read_queries
 
 ANSWERS_PER_FILE = 256
+HERE = Workers(workers=0, progress=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,8 @@ def search(
     config: str | None = None,
     to: str | Path | None = None,
     update: bool = True,
+    workers: int | None = None,
+    address: str | None = None,
     strict: bool = False,
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
@@ -157,12 +162,20 @@ def search(
 ) -> SearchResult:
     """Search for videos in a library whose index is brought up to date first, unless `update` is False.
 
+    With `workers` (how many processes) or `address` (of a Ray cluster; then one a CPU unless said) the index is held,
+    and videos are compared, by processes on Ray, with the same answers; otherwise by this one.
     A query for which missing or damaged features matter has the status "partial"; with `strict` they are Damaged.
     `wanted`: top, n_candidates, false_per_million, exhaustive, fast, out; see `search_index`.
     """
     settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
     opened = open_updated(library, update=update, strict=strict, say=say, progress=progress, **settings)
-    return search_index(opened, videos, strict=strict, progress=progress, **wanted)
+    crew = crew_of(workers, address, progress=progress)
+    return search_index(opened, videos, workers=crew, strict=strict, progress=progress, **wanted)
+
+
+def crew_of(workers: int | None, address: str | None, *, progress: bool) -> Workers:
+    """Who searches, as the user says: this process when nothing is said."""
+    return Workers(workers=0 if workers is None and address is None else workers, address=address, progress=progress)
 
 
 def open_updated(
@@ -195,6 +208,7 @@ def search_index(
     *,
     out: str | Path | None = None,
     strict: bool = False,
+    workers: Workers = HERE,
     progress: bool = False,
     **wanted: Any,
 ) -> SearchResult:
@@ -204,18 +218,22 @@ def search_index(
     n_candidates, exhaustive how many videos are compared with a query; all of them
     fast                     look up whole pictures only, which loses insets and strong crops
     out                      a folder that keeps the answers; queries that it has answers to are not searched again
+    workers                  processes on Ray that hold the index and compare; HERE: this one
     What people judged to be no match is left out, what they judged the same is in (operators/library/decisions.py).
     """
     began = time.monotonic()
+    if workers.workers != 0:
+        opened = replace(opened, keys=False)
     queries = videos if isinstance(videos, Queries) else read_queries(videos, opened)
     side = Side.of(opened, Wanted(**wanted), strict=strict)
     folder = None if out is None else OutFolder(out, side.about())
     done = folder.answered(side.same) if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     answers: list[Answer] = []
-    with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
-        for query in queries.read(ids, opened, strict=strict):
-            answers.append(side.matcher.answer(query))
+    show = progress and len(ids) > 1
+    with side.crew(workers, strict=strict) as crew, Progress("search", len(ids), "query", show=show) as bar:
+        for answer in side.matcher.answers(queries.read(ids, opened, strict=strict), crew):
+            answers.append(answer)
             bar.advance(failed=answers[-1].status == "failed")
             if folder and len(answers) % ANSWERS_PER_FILE == 0:
                 folder.write(answers[-ANSWERS_PER_FILE:])
@@ -240,6 +258,14 @@ class Side:
         matcher = Matcher(opened, wanted, decisions_of(opened.library), unknown=unknown, strict=strict)
         return cls(opened, matcher, left_out)
 
+    def crew(self, workers: Workers, *, strict: bool) -> AbstractContextManager[Crew]:
+        """Who holds the index and compares."""
+        if workers.workers == 0:
+            return nullcontext(Here(self.opened, self.matcher.verifier))
+        from ndvr.pipeline.search.on_ray import OnRay
+
+        return OnRay(self.opened, workers, false_per_million=self.matcher.wanted.false_per_million, strict=strict)
+
     def about(self) -> dict[str, Any]:
         """What decides the answers, but for decisions."""
         opened, wanted = self.opened, asdict(self.matcher.wanted)
@@ -252,14 +278,14 @@ class Side:
     def result(self, answers: list[Answer], *, out: str | Path | None, repeated: int, began: float) -> SearchResult:
         """What was found since `began`, as time.monotonic() said it."""
         matcher, opened = self.matcher, self.opened
-        sure = matcher.sureness
+        sure, least = opened.sureness, matcher.verifier.least
         return SearchResult(
             library=str(opened.library),
             method=opened.setting.method,
             trained=opened.model.trained and opened.features.trained,
             videos=matcher.n_videos,
-            least_score=round(matcher.least, 4),
-            false_per_million=sure.false_per_million(matcher.least, opened.model.card.range) if sure else None,
+            least_score=round(least, 4),
+            false_per_million=sure.false_per_million(least, opened.model.card.range) if sure else None,
             sureness_fitted=bool(sure and sure.fitted),
             **self.left_out,
             lost=tuple(sorted(matcher.lost.union(matcher.unknown))),

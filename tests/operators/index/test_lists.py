@@ -107,3 +107,13 @@ def test_what_is_gone_gets_no_votes(segment):
     opened, vectors = segment
     assert first(opened, vectors[7], every=True) is None
     assert first(opened, vectors[8], every=True) == 8
+
+
+def test_parts_elect_whom_the_whole_index_does_and_break_ties_alike(segment):
+    opened, vectors = segment
+    probes = keys_of(vectors[10:13].reshape(60, 55))
+    turned = codes.turned(probes.vectors)
+    whole = votes.elect(probes, [votes.sight(turned, [opened, opened], every=False)], top=9)
+    parts = [votes.sight(turned, [opened], every=False, first=first) for first in (0, 1)]
+    assert votes.elect(probes, parts, top=9) == whole
+    assert {(each.segment, each.row) for each in whole[:6]} == {(part, row) for part in (0, 1) for row in (10, 11, 12)}

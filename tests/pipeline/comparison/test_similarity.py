@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from own_processes import ours
 from places import python_path
 from published_features import imported
 from score_libraries import compared, drifting, forget, library, scores_in
@@ -306,27 +307,6 @@ def test_a_killed_worker_is_replaced_and_the_scores_are_identical(slow, tmp_path
     thread.join()
     assert killed and done.pairs_computed == len(SLOW) ** 2
     assert scores_in(tmp_path / "s") == undisturbed
-
-
-def ours(title: str) -> list[int]:
-    """Processes of this title that descend from this one."""
-    parents, titles = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                titles[int(entry.name)] = (entry / "cmdline").read_text()
-            except (OSError, ValueError):
-                continue
-
-    def descends(process: int) -> bool:
-        while process in parents:
-            process = parents[process]
-            if process == os.getpid():
-                return True
-        return False
-
-    return [process for process, text in titles.items() if text.startswith(title) and descends(process)]
 
 
 def test_leftovers_of_killed_writers_are_removed_by_the_next_run(sides, tmp_path):

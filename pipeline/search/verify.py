@@ -1,0 +1,175 @@
+"""The closer look at what is proposed for a query: compared, aligned and named; it needs the library, not its index."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ndvr.models.keys import Judged, Place
+from ndvr.operators.index import kinds
+from ndvr.operators.index.lines import Line, find_lines
+from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.scores.groups import Video
+from ndvr.operators.storage.sealed import Damaged
+from ndvr.pipeline.search.answers import Match, placement_words
+from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.queries import Query
+
+LEAST_SCORE = 0.5  # of a match, as a share of the method's range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """A video that may be compared."""
+
+    video: Video
+    same: bool = False  # its file is that of the query
+    decided: bool = False  # people judged the two the same: it is a match at any score
+    named: bool = False  # it is compared whatever the rough look says
+    places: list[Place] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A video that was compared."""
+
+    judged: Judged = field(repr=False)
+    lines: list[Line]
+    match: Match
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What the closer look left of some proposed videos."""
+
+    matches: list[Match]  # whatever they score
+    lost: list[str]  # ids of videos whose features are missing or damaged
+
+
+class Verifier:
+    """Compares queries with videos of one library; keeps what serves several of them."""
+
+    def __init__(self, opened: Opened, *, false_per_million: float, strict: bool = False):
+        """
+        false_per_million  of a match, at most
+        strict             Damaged where features of a video are lost; otherwise it is named
+        """
+        self.model, self.sureness = opened.model, opened.sureness
+        self._false_per_million, self._strict = false_per_million, strict
+        self._read = FeatureReader(opened.library.store)
+
+    @cached_property
+    def least(self) -> float:
+        """The score of a match: what the wanted rate asks for, and never below a half."""
+        low, high = self.model.card.range
+        least = low + LEAST_SCORE * (high - low)
+        if self.sureness is None:
+            return least
+        return max(least, self.sureness.score_at(self._false_per_million, self.model.card.range))
+
+    def verify(self, query: Query, proposed: Sequence[Proposed]) -> Verified:
+        """Compare what the rough look leaves of some proposed videos."""
+        assert query.features is not None
+        lost: list[str] = []
+        chosen = self.spotted(query, proposed, lost)
+        signature = self.model.signature(query.features) if chosen else None
+        own_layer = self.layer(signature) if chosen else 1.0
+        matches = []
+        for each in chosen:
+            with self._losing(each.video.video_id, lost):
+                matches.append(self.judge(query, signature, own_layer, each).match)
+        return Verified(matches=matches, lost=lost)
+
+    @contextlib.contextmanager
+    def _losing(self, video_id: str, lost: list[str]) -> Iterator[None]:
+        """Add a video to those that are lost when its features turn out to be missing or damaged; Damaged if strict."""
+        try:
+            yield
+        except (Damaged, FileNotFoundError):
+            if self._strict:
+                raise
+            lost.append(video_id)
+
+    def spotted(self, query: Query, proposed: Sequence[Proposed], lost: list[str]) -> list[Proposed]:
+        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays.
+
+        Those whose features are missing or damaged are added to `lost`.
+        """
+        assert query.features is not None
+        features: dict[str, np.ndarray] = {}
+        for each in (each for each in proposed if each.places):
+            with self._losing(each.video.video_id, lost):
+                features[each.video.video_id] = self._read.read(each.video.pieces)
+        chosen = [each for each in proposed if each.video.video_id not in lost]
+        by_votes = [each for each in chosen if each.places]
+        worth = self.model.spot(
+            query.features,
+            [features[each.video.video_id] for each in by_votes],
+            [each.places for each in by_votes],
+        )
+        dropped = {each.video.video_id for each, keep in zip(by_votes, worth) if not keep}
+        return [each for each in chosen if each.video.video_id not in dropped or each.named]
+
+    def judge(self, query: Query, signature: Any, own_layer: float, proposed: Proposed) -> Compared:
+        """The closer look at one video."""
+        start_s, features = self._read.timed(proposed.video.pieces)
+        target = self.model.signature(features)
+        judged = self.model.judge(signature, target)
+        lines: list[Line] = []
+        setting = False
+        enough = judged.score >= self.least
+        if enough or proposed.decided:
+            lines = find_lines(judged.matrix) or _patch(judged.matrix)
+            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(target)))
+        match = self._match(query, proposed, judged, start_s=start_s, lines=lines, setting=setting)
+        if proposed.decided and not enough and not proposed.same:
+            match = replace(match, kind="decided")
+        return Compared(judged=judged, lines=lines, match=match)
+
+    def layer(self, signature: Any) -> float:
+        """How much distant windows of a video agree; see ndvr.operators.index.kinds."""
+        return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
+
+    def _match(
+        self, query: Query, proposed: Proposed, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
+        setting: bool,
+    ) -> Match:  # fmt: skip
+        stretches = kinds.stretches(lines, query.start_s, start_s) if len(judged.matrix) else []
+        lengths = (len(query.start_s) * kinds.hop_s(query.start_s), len(start_s) * kinds.hop_s(start_s))
+        cover = kinds.covered(stretches, *lengths)
+        if proposed.same:
+            kind: kinds.Kind = "identical"
+        elif not stretches:
+            kind = "copy" if self.model.compact else "unsure"
+        else:
+            kind = kinds.kind_of(cover, lengths, setting=setting)
+        low, high = self.model.card.range
+        score = high if proposed.same else judged.score
+        rate = None if self.sureness is None else self.sureness.false_per_million(score, (low, high))
+        return Match(
+            video_id=proposed.video.video_id,
+            kind=kind,
+            score=round(score, 6),
+            false_per_million=rate,
+            query_covered=round(cover[0], 3),
+            video_covered=round(cover[1], 3),
+            placement=placement_words(judged.box, judged.turn) if stretches else "",
+            segments=stretches,
+        )
+
+
+def _patch(matrix: np.ndarray) -> list[Line]:
+    """Where windows agree at all, when no line stands out: a patch of the matrix, as one line."""
+    strong = matrix >= max(0.35, 0.6 * float(matrix.max(initial=0)))
+    rows, columns = np.flatnonzero(strong.any(1)), np.flatnonzero(strong.any(0))
+    if not len(rows):
+        return []
+    mean = float(matrix[strong].mean())
+    first, last = int(rows[0]), int(rows[-1])
+    begin, end = float(columns[0]), float(columns[-1])
+    return [Line(first=first, last=last, begin=begin, end=end, agreement=mean, gain=0.0)]
