@@ -239,9 +239,16 @@ def open_json(data: bytes, name: object, *, remedy: str = "") -> dict[str, Any]:
         raise Damaged(name, f"it is no JSON: {error}", remedy) from error
     if not isinstance(value, dict):
         raise Damaged(name, "it is no JSON object", remedy)
+    if CHECKSUM not in value and any(map(_is_nearly_the_seal, value)):
+        raise Damaged(name, "its seal has changed", remedy)
     if CHECKSUM in value and seal_json(value) != value:
         raise Damaged(name, "its content has changed", remedy)
     return {key: each for key, each in value.items() if key != CHECKSUM}
+
+
+def _is_nearly_the_seal(key: str) -> bool:
+    """Tell whether a key is that of the seal with one letter changed: hidden, it would leave its file without any."""
+    return len(key) == len(CHECKSUM) and sum(a != b for a, b in zip(key, CHECKSUM)) == 1
 
 
 def write_sealed_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Sealed files: every changed byte is noticed before it is decoded, and other programs read them as they are."""
 
+import itertools
 import json
 from itertools import islice
 
@@ -91,6 +92,17 @@ def test_a_json_object_shows_what_was_changed_in_it():
     for wrong in (text.replace("1.5", "1.6"), text.replace('"a"', '"b"'), text[:-1], "[]", "7", text.replace("n", "m")):
         with pytest.raises(Damaged, match="^s is damaged"):
             open_json(wrong.encode(), "s")
+
+
+def test_every_flipped_bit_of_a_json_object_is_noticed_or_changes_nothing():
+    """Also one in the name of the seal, which would leave the object without any."""
+    value = {"number": 3, "segments": ["a", "b"]}
+    data = json.dumps(seal_json(value), indent=2).encode()
+    for at, bit in itertools.product(range(len(data)), range(8)):
+        try:
+            assert open_json(flipped(data, at, bit), "o.json") == value, (at, bit)
+        except Damaged as error:
+            assert "o.json is damaged" in str(error)
 
 
 def test_an_array_shows_when_a_byte_of_it_was_changed(tmp_path):
