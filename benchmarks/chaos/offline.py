@@ -8,7 +8,7 @@ one to three times:
 killed       SIGKILL
 disk full    no byte more fits on the disk
 asleep       it is stopped, a second host with another clock takes over and does the same, or `ndvr gc`, and it wakes up
-store fails  a fifth to a half of the requests to the store go wrong: errors, hang-ups, half answers, silence
+store fails  a tenth to a third of the requests to the store go wrong: errors, hang-ups, half answers, silence
 
 After every strike what is there is read: a library must be sound, and hold of every video what it ought to or nothing;
 scores, pairs, directions and the index must be those of an undisturbed run, or not be there. Who slept and was taken
@@ -151,7 +151,7 @@ class Striker:
             else:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-        failing = self.chance.uniform(0.2, 0.5) if how == "store fails" else 0.0
+        failing = self.chance.uniform(0.1, 0.3) if how == "store fails" else 0.0
         host = Host(store=self.store.url, failing=failing)
         outcome = self._fork(lambda: COMMANDS[name].run(place), host=host, strike=strike)
         ended = outcome.how == "done"
@@ -201,6 +201,7 @@ class Striker:
 
     def _wrong(self, name: str, what: str) -> None:
         self.counts.wrong.append(f"{name}: {what}")
+        click.echo(f"WRONG {self.counts.wrong[-1]}", err=True)
 
 
 def _may_tell(how: str, outcome: Outcome) -> bool:
