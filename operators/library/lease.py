@@ -43,7 +43,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from ndvr.operators.library.fencing import LOCKS, REVOKED, lock_of, revoke, seal
+from ndvr.operators.library.fencing import LOCKS, REVOKED, check, lock_of, revoke, seal
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import visible
 
@@ -94,13 +94,19 @@ class Lease:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, error: BaseException | None = None, trace: object = None) -> None:
         self._over.set()
         self._beats.join()
-        self.store.lease = None
-        # A disk that has turned read-only keeps the file; it holds nothing once this process is gone.
-        with contextlib.suppress(OSError):
-            self.store.remove(self.name)
+        try:
+            # Files may be gone because somebody has taken over.
+            if isinstance(error, (OSError, ValueError)) and not getattr(error, "passing", False):
+                with contextlib.suppress(OSError, ValueError):
+                    check(self.store)
+        finally:
+            self.store.lease = None
+            # A disk that has turned read-only keeps the file; it holds nothing once this process is gone.
+            with contextlib.suppress(OSError):
+                self.store.remove(self.name)
 
     def __str__(self) -> str:
         return f"{self.what!r} on {socket.gethostname()} (process {os.getpid()})"

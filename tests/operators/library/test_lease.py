@@ -169,6 +169,15 @@ def test_who_was_taken_over_stops_and_touches_its_lock_no_more(store, quick):
     check(store)  # it writes under no lease any more
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError("a shard"), ValueError("lib: a ledger file is missing")])
+def test_what_is_missing_because_somebody_has_taken_over_is_told_as_that(store, quick, error):
+    with pytest.raises(RunStopped, match="has taken over"), Lease(store, "ndvr gc") as lease:
+        revoke(store, lease.id, by="'ndvr gc' on far (process 9)", because="had not been heard of for 130 s")
+        raise error
+    with pytest.raises(type(error), match=str(error)), Lease(store, "ndvr gc"):
+        raise error
+
+
 def test_whose_lock_was_removed_by_hand_stops(store):
     with Lease(store, "ndvr extract") as lease:
         store.remove(lease.name)
