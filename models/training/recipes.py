@@ -90,6 +90,9 @@ class Recipe(ABC):
     def before_step(self) -> None:  # noqa: B027
         """Get ready for the batches of a step."""
 
+    def after_step(self) -> None:  # noqa: B027
+        """Make the network what the step has learnt."""
+
     def learnt(self, keys: torch.Tensor) -> None:  # noqa: B027
         """Take note, after a step, of what its batches gave."""
 
@@ -268,14 +271,20 @@ class C3DHashSettings:
 class C3DHash(Recipe):
     """Learn bits that tell classes apart, by all triplets of a batch.
 
-    The authors train the 3D ResNet with it; here its features stay as they are. Videos that are connected by pairs
-    count as a class.
+    The authors train the 3D ResNet with it, whose features adapt; here these stay as they are, so what learns sees them
+    with mean 0 and deviation 1, and the layer of the method is that with both put into its numbers. Videos that are
+    connected by pairs count as a class.
     """
 
     Settings = C3DHashSettings
     prefix = "hash_layer."
     skips_lossless_steps = True
     settings: C3DHashSettings
+    _seed: int | None = None  # of a start that is drawn
+
+    def begin(self, seed: int) -> None:
+        super().begin(seed)
+        self._seed = seed
 
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
         members = videos.members()
@@ -284,6 +293,23 @@ class C3DHash(Recipe):
                 "C3DHash learns from classes, two at least, one of which has two videos: give --related FILE, a CSV "
                 "with video_id and class"
             )
+        means = _tensor(np.stack([array.astype(np.float32).mean(0) for array in videos.features.values()]))
+        self._mean, self._deviation = means.mean(0), means.std(0)
+        self._deviation[self._deviation < 1e-6 * self._deviation.max()] = 1.0  # numbers that are always the same
+        layer = self.network.hashcoder[0]
+        self._learner = copy.deepcopy(layer)
+        if self._seed is None:
+            with torch.no_grad():
+                self._learner.weight.copy_(layer.weight * self._deviation)
+                self._learner.bias.copy_(layer.bias + layer.weight @ self._mean)
+        self._put_together()
+
+    @torch.no_grad()
+    def _put_together(self) -> None:
+        """Set the method's layer to what was learnt."""
+        layer = self.network.hashcoder[0]
+        layer.weight.copy_(self._learner.weight / self._deviation)
+        layer.bias.copy_(self._learner.bias - layer.weight @ self._mean)
 
     def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         size, each = self.settings.batch, self.settings.per_class
@@ -299,13 +325,13 @@ class C3DHash(Recipe):
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, None]:
         features, classes = batch
         settings = self.settings
-        activations = self.network(features)
+        activations = torch.tanh(self._learner((features - self._mean) / self._deviation))
         return losses.all_triplets(activations, classes, margin=settings.margin, each_once=settings.each_once), None
 
     def optimiser(self) -> torch.optim.Optimizer:
         settings = self.settings
         return torch.optim.SGD(
-            self.network.parameters(),
+            self._learner.parameters(),
             lr=settings.rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
@@ -314,6 +340,15 @@ class C3DHash(Recipe):
     def learning_rate(self, step: int, n_steps: int) -> float:
         """A tenth of it after every quarter; the authors' quarters are of 40 epochs."""
         return self.settings.rate * 0.1 ** (4 * step // n_steps)
+
+    def after_step(self) -> None:
+        self._put_together()
+
+    def state(self) -> State:
+        return {"learner": self._learner.state_dict()}
+
+    def load(self, state: State) -> None:
+        self._learner.load_state_dict(state["learner"])
 
 
 # --- S2VS -----------------------------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ class Trainer:
             group["lr"] = recipe.learning_rate(self.done, self.n_steps)
         if total != 0 or not recipe.skips_lossless_steps:
             self._optimiser.step()
+            recipe.after_step()
         if keys:
             joined = torch.cat(keys)
             recipe.learnt(joined if self._others is None else self._others.in_order(joined))
