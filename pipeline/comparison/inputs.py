@@ -188,6 +188,11 @@ def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec, *,
             f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
             f"(`ndvr methods {model.name}`)"
         )
+    if model.training and model.training["features_digest"] != made_with[0].weights_digest:
+        raise ValueError(
+            f"{model.weights} was trained on features of {model.training['features']!r}, and knows nothing of those in "
+            f"{libraries[0]}, which {made_with[0].weights!r} made; train on such, or extract with those"
+        )
     query_entries = libraries[0].entries(configs[0])
     same = str(libraries[0]) == str(libraries[1])
     entries = query_entries, query_entries if same else libraries[1].entries(configs[1])

@@ -60,6 +60,20 @@ def test_without_labels_parts_of_one_video_are_pairs_and_a_training_that_does_no
     assert "no step was better than the start" in done.text() and "stopped early" in done.text()
 
 
+def test_weights_are_of_use_for_features_like_those_they_were_trained_on(place, tmp_path):
+    trained(place, tmp_path / "out")
+    others = families(2, copies=1, seed=3)
+    imported(
+        hdf5(tmp_path / "x.hdf5", others), tmp_path / "x", method="tca", options={"dims": str(WIDTH)}, label="mine"
+    )
+    with pytest.raises(ValueError, match="was trained on features of 'imported, as published', and knows nothing of"):
+        similarity(tmp_path / "x", tmp_path / "x", tmp_path / "scores", method="tca", weights=str(tmp_path / "out"))
+    with pytest.raises(ValueError, match="was trained with option heads=8, not 4; give that option"):
+        models.load("tca", tmp_path / "out", heads=4)
+    with pytest.raises(ValueError, match="was trained for tca, not for s2vs"):
+        models.load("s2vs", tmp_path / "out")
+
+
 def test_videos_of_the_truth_are_not_trained_on(place, tmp_path):
     held = tmp_path / "held.csv"
     held.write_text("query_id,video_id\nf0_1,f0_0\nf1_1,f1_0\n")
