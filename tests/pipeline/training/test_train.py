@@ -153,6 +153,6 @@ def test_bits_are_learnt_from_a_list_of_classes_and_help_on_others(tmp_path):
         train("c3dhash", tmp_path / "library", tmp_path / "none", progress=False)
     done = train("c3dhash", tmp_path / "library", tmp_path / "out", related=tmp_path / "library.txt", steps=100,
                  truth=tmp_path / "others.txt", test=tmp_path / "others", options={"bits": "16"},
-                 settings={"margin": "6"}, progress=False)  # fmt: skip
+                 settings={"margin": "6", "rate": "1e-3"}, progress=False)  # fmt: skip
     assert done.videos == 56 and done.best.map > done.curve[0].map + 0.2
     assert models.load("c3dhash", tmp_path / "out", parts=("similarity",)).options["bits"] == 16
