@@ -6,6 +6,7 @@ import math
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 
 SIDE = 40  # frequencies per axis that are kept, and pixels per side of a decoded thumbnail
 N_BYTES = 512
@@ -112,26 +113,28 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
     return torch.cat([header, fine, middle, coarse], 1).to(torch.uint8)
 
 
+@cache
+def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What each byte stands for: (256, 1) in the fine part, (256, 2) in the middle one, (256, 3) in the coarse one."""
+    byte = torch.arange(256)
+    fine = _expand(byte[:, None], 127, 8.0)
+    middle = _expand(torch.stack([byte // 15, byte % 15], 1), 7, 4.0)
+    coarse = _expand(torch.stack([byte // 25, byte // 5 % 5, byte % 5], 1), 2, 2.0)
+    return fine, middle, coarse
+
+
 def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4); contrast (T,)."""
-    codes = codes.long()
-    middle_at = _HEADER + _N_FINE
-    coarse_at = middle_at + _N_MIDDLE // 2
     box, contrast = codes[:, :4].float(), torch.exp2((codes[:, 4].float() - 64) / 16)
-    middle, coarse = codes[:, middle_at:coarse_at], codes[:, coarse_at:N_BYTES]
-    middle = torch.stack([middle // 15, middle % 15], 2).flatten(1)
-    coarse = torch.stack([coarse // 25, coarse // 5 % 5, coarse % 5], 2).flatten(1)
+    parts = codes[:, _HEADER:N_BYTES].int().split([_N_FINE, _N_MIDDLE // 2, _N_COARSE // 3], 1)
+    device = codes.device
     values = torch.cat(
-        [
-            _expand(codes[:, _HEADER:middle_at], 127, 8.0),
-            _expand(middle, 7, 4.0),
-            _expand(coarse, 2, 2.0),
-        ],
-        1,
+        [F.embedding(part, table.to(device)).flatten(1) for part, table in zip(parts, _expanded(), strict=True)], 1
     )
     rows, columns = _order()
-    spectrum = torch.zeros(len(codes), SIDE, SIDE, device=codes.device)
-    spectrum[:, rows, columns] = values / _weights().to(codes.device) * contrast[:, None] * SIDE
-    whole = torch.tensor([SIDE], device=codes.device)
+    values = values / _weights().to(device) * contrast[:, None] * SIDE
+    spectrum = torch.zeros(len(codes), SIDE * SIDE, device=device)
+    spectrum = spectrum.index_copy_(1, (rows * SIDE + columns).to(device), values).unflatten(1, (SIDE, SIDE))
+    whole = torch.tensor([SIDE], device=device)
     basis = cosines(whole * 0, whole, SIDE)[0]
     return basis.T @ spectrum @ basis, box, contrast
