@@ -172,18 +172,17 @@ def thumbnails(codes: torch.Tensor) -> torch.Tensor:
     return torch.cat([weight[:, None], images.flatten(1)], 1)
 
 
-def boxes_of(codes: torch.Tensor, frames: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read the boxes of some frames, their own and those their shots share, (N, 4) each, out of codes (T, 512)."""
+def headers_around(codes: torch.Tensor, frames: list[int]) -> torch.Tensor:
+    """Take what says where the pictures are, of some frames and those around each: (T, 512) -> (N, 2 * NEAR + 1, 5)."""
     near = (torch.tensor(frames)[:, None] + torch.arange(-NEAR, NEAR + 1)).clamp(0, len(codes) - 1)
-    box = codes[:, :4][near].float()  # (N, 2 * NEAR + 1, 4)
-    contrast = torch.exp2((codes[:, 4][near].float() - 64) / 16)
+    return codes[:, :5][near]
+
+
+def shown(codes: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
+    """Decode frames (N, 512), and show them in the boxes that their shots share: (N, S, S); see `headers_around`."""
+    box, contrast = around[..., :4].float(), torch.exp2((around[..., 4].float() - 64) / 16)
     own = box[:, NEAR]
-    return own, _shared_box(own, box, contrast > FLAT)
-
-
-def shown(codes: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-    """Decode frames (N, 512) and show them in the boxes that their shots share: (N, S, S)."""
-    return _rebox(decode(codes)[0], box, shared)
+    return _rebox(decode(codes)[0], own, _shared_box(own, box, contrast > FLAT))
 
 
 def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:

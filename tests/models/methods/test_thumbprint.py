@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ndvr import models
+from ndvr.models.keys import NEGATIVE, Place
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,3 +159,16 @@ def test_a_video_longer_than_one_part_is_searched_to_its_end(model):
     scores = model.similarities(signature(model, FILM), [signature(model, long), signature(model, film(8))])
     assert len(long) > 600
     assert scores[0] > 0.5 > scores[1]
+
+
+WHOLE, SMALL = (0.0, 0.0, 1.0, 1.0), (-0.39, 0.39, 0.453, 0.453)
+
+
+@pytest.mark.parametrize(
+    ("edit", "placement"), [("noisy", WHOLE), ("captioned", WHOLE), ("negative", WHOLE), ("picture in picture", SMALL)]
+)
+def test_a_look_at_the_proposed_placement_leaves_the_copy_and_drops_others(model, edit, placement):
+    turn = NEGATIVE if edit == "negative" else 0
+    places = [Place(query_window=k, video_window=k, placement=placement, turn=turn) for k in (2, 6, 10)]
+    videos = [model.embed(each) for each in (FILM, film(7), film(8))]
+    assert model.spot(model.embed(EDITS[edit]), videos, [places] * 3).tolist() == [True, False, False]
