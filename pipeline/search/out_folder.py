@@ -7,6 +7,7 @@
     OUT/left_out/<run>.parquet  a row per match, with its segments, that people had judged to be none; mostly none
 
 The columns are in ndvr.pipeline.search.answers. Rows of queries are written last: a query that has one was answered.
+A query has one answer: when it is searched again (its file changed, or it failed), the earlier rows are taken out.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ import pyarrow as pa
 
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.decisions import Decisions, content_key
-from ndvr.operators.storage.sealed import read_sealed_json, seal_json, store_table, stored_table
+from ndvr.operators.storage.sealed import SealedTable, read_sealed_json, seal_json, store_table, stored_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import LEFT_OUT, MATCHES, QUERIES, SEGMENTS, Answer, Match, in_order
 
 ABOUT = "search.json"
 _REMEDY = "name a new folder for OUT"
 SOUND, VERDICTS_FOLDER = "sound", "verdicts"  # of a search by pictures and by sound: see ndvr.pipeline.search.both
+_KINDS = ("queries", "matches", "segments", "left_out", VERDICTS_FOLDER)
 
 
 class OutFolder:
@@ -47,6 +49,7 @@ class OutFolder:
                 )
         else:
             self.store.write_json(ABOUT, seal_json(about))
+        self._there = self._written_ids()
 
     def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
         """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part.
@@ -67,11 +70,43 @@ class OutFolder:
             return
         decisive = [(answer.query_id, answer.bytes, answer.mtime_ns) for answer in answers]
         name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+        ids = {answer.query_id for answer in answers}
+        if ids & self._there:
+            self._take_out(ids)
+        self._there |= ids
         for kind, table in (more or {}).items():
             store_table(self.store, f"{kind}/{name}.parquet", table)
         for kind, schema, rows in tables(answers):
             if rows or kind != "left_out":
                 store_table(self.store, f"{kind}/{name}.parquet", pa.Table.from_pylist(rows, schema))
+
+    def _written_ids(self) -> set[str]:
+        """The queries of which there are rows, those of a run that was killed included."""
+        answered = set(self.store.names("queries"))
+        left = [f"{kind}/{name}" for kind in _KINDS[1:] for name in self.store.names(kind) if name not in answered]
+        return {
+            query_id
+            for name in [*(f"queries/{name}" for name in answered), *left]
+            if name.endswith(".parquet")
+            for query_id in _table(self.store, name)["query_id"].to_pylist()
+        }
+
+    def _take_out(self, ids: set[str]) -> None:
+        """Take out all rows of these queries, those that say it was answered first: killed, it is searched again."""
+        for kind in _KINDS:
+            for name in (f"{kind}/{each}" for each in self.store.names(kind) if each.endswith(".parquet")):
+                table = _table(self.store, name)
+                stays = [query_id not in ids for query_id in table["query_id"].to_pylist()]
+                if not any(stays):
+                    self.store.remove(name)
+                elif not all(stays):
+                    store_table(self.store, name, table.filter(pa.array(stays)))
+
+
+def _table(store: Store, name: str) -> pa.Table:
+    """Read a table of OUT with the columns it has."""
+    with store.open(name) as source:
+        return SealedTable(source, f"{store}/{name}", remedy=_REMEDY).read()
 
 
 def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]:

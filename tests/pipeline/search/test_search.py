@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ndvr.pipeline.cli import main
+from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import search
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,11 @@ def test_a_library_as_queries_does_not_find_itself(index, library):
 # --- What is kept in OUT, and what the command says ------------------------------------------------------------------
 
 
+def matched(answers):
+    """Which videos were found, by query."""
+    return {answer.query_id: [match.video_id for match in answer.matches] for answer in answers}
+
+
 def run(*arguments):
     return CliRunner().invoke(main, ["search", *map(str, arguments), "--quiet"])
 
@@ -123,6 +129,28 @@ def test_answers_are_kept_and_the_second_run_repeats_nothing(index, library, fil
     assert segments["v_start_s"].to_pylist() == [pytest.approx(1, abs=0.5)]
     with pytest.raises(ValueError, match="holds answers with top 10, not 3"):
         search(tmp_path / "new", library, out=tmp_path / "out", top=3, progress=False)
+
+
+def test_a_query_has_one_answer_that_of_the_file_as_it_is_now(index, library, films, tmp_path):
+    query, out = tmp_path / "videos" / "q.mp4", tmp_path / "out"
+    clips.clip(query, films["film1"][:50])
+    assert matched(search(query.parent, library, out=out, progress=False).answers) == {"q.mp4": ["film1"]}
+    clips.clip(query, films["film3"][:60], crf=30)
+    clips.clip(query.with_name("r.mp4"), films["film2"][4:60])
+    assert matched(search(query.parent, library, out=out, progress=False).answers) == {
+        "q.mp4": ["film3"],
+        "r.mp4": ["film2"],
+    }
+    for kind in ("matches", "segments"):
+        rows = [row for file in (out / kind).glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+        assert {(row["query_id"], row["video_id"]) for row in rows} == {("q.mp4", "film3"), ("r.mp4", "film2")}
+    assert matched(read_answers(out)[1]) == {"q.mp4": ["film3"], "r.mp4": ["film2"]}
+    query.write_bytes(b"no video")
+    search(query.parent, library, out=out, progress=False)
+    assert matched(read_answers(out)[1]) == {"q.mp4": [], "r.mp4": ["film2"]}
+    clips.clip(query, films["film1"][:50])
+    search(query.parent, library, out=out, progress=False)
+    assert matched(read_answers(out)[1]) == {"q.mp4": ["film1"], "r.mp4": ["film2"]}
 
 
 def test_exit_codes_tell_seen_from_not_seen_from_not_judged(index, library, films, tmp_path):
