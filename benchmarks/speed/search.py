@@ -1,18 +1,28 @@
 """How fast a search is, and its parts, beside what bounds them:
 
-    python -m ndvr.benchmarks.speed.search [--keys 10000 --keys 100000 --keys 1000000] [--rounds 5]
+    python -m ndvr.benchmarks.speed.search votes      # [--keys 10000 --keys 100000 --keys 1000000] [--rounds 5]
+    python -m ndvr.benchmarks.speed.search index      # [--videos 1000]
+    python -m ndvr.benchmarks.speed.search pairs      # [--rounds 5]
+    python -m ndvr.benchmarks.speed.search sureness   # [--library LIBRARY]
 
-votes    probes of one query of ten seconds against an index of so many keys, which are seeded noise of that length;
-         whole pictures only, and with all boxes. Beside it faiss's flat search of the same vectors, held as float32,
-         for the same neighbours; and the products that a flat search cannot do without, as one matrix product
-look     the rough look at the placements that votes propose, per candidate
-compare  the full comparison, per pair; what a search without the look would cost
+votes     probes of one query of ten seconds against an index of so many keys, which are seeded noise of that length;
+          whole pictures only, and with all boxes. Beside it faiss's flat search of the same vectors, held as float32,
+          for the same neighbours; and the products that a flat search cannot do without, as one matrix product
+index     building it, adding one video in a hundred, doing so again; bytes a second of video; opening it and asking a
+          first time, with its files out of the page cache, and again
+pairs     candidates a second of the closer look, reading and decoding included, and its parts: the rough look at the
+          placements that votes propose, signatures, the full comparison; beside the bare reading, and beside the one
+          product that compares every frame of a pair with every frame
+sureness  the rate of false matches that is stated, of half of the videos, beside the one that is measured on the other
+          half: pairs of videos that have nothing to do with each other
 
-All on one core and in turns in one run, so that a slower minute of the machine hits all.
+All on one core and in turns in one run, so that a slower minute of the machine hits all. The videos are made: pictures
+that a camera swings over.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -31,12 +41,21 @@ from ndvr.models.method import Model, use_one_thread
 from ndvr.operators.index import codes
 from ndvr.operators.index.lists import coded, joined
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
+from ndvr.operators.index.sureness import LIMIT, fit, odds
 from ndvr.operators.index.votes import NEIGHBOURS, candidates
+from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.pipeline.extraction.import_features import import_features
+from ndvr.pipeline.search.build import SAMPLED, unrelated
+from ndvr.pipeline.search.opened import Opened, open_index
+from ndvr.pipeline.search.queries import Query
+from ndvr.pipeline.search.search import index
+from ndvr.pipeline.search.verify import Proposed, Verifier
 
 _SEED = 20261126
 _SECONDS, _FPS = 10, 2
 KEYS_PER_VIDEO = 40
 CANDIDATES = 50
+_PIXELS = 32 * 32  # of a frame that is compared
 
 
 def film(seed: int) -> np.ndarray:
@@ -103,24 +122,100 @@ def _segment(folder: Path, n_keys: int) -> Segment:
     return Segment(files.store, files.write_segment(videos, joined(keys, [20] * len(keys)), level=0))
 
 
-def measure_pairs(model: Model, rounds: int) -> dict[str, float]:
-    """Milliseconds per candidate of the rough look, and of the full comparison with and without making signatures."""
-    query, others = film(0), [film(seed) for seed in range(1, CANDIDATES + 1)]
+def measure_pairs(model: Model, folder: Path, rounds: int) -> dict[str, float]:
+    """Milliseconds per candidate of the closer look and of its parts, and the bounds."""
+    query, videos = film(0), {f"v{seed:02}": film(seed) for seed in range(1, CANDIDATES + 1)}
+    opened = open_index(made_library(folder, videos))
     places = [
-        [
-            Place(query_window=k, video_window=k, placement=(0.1 * p, 0.0, 0.8, 0.8), turn=0)
-            for p in range(4)
-            for k in (2, 9, 15)
-        ]
-        for _ in others
+        Place(query_window=k, video_window=k, placement=(0.1 * p, 0.0, 0.8, 0.8), turn=0)
+        for p in range(4)
+        for k in (2, 9, 15)
     ]
-    own, theirs = model.signature(query), [model.signature(other) for other in others]
+    proposed = [Proposed(video=video, places=places) for video in opened.lookup(videos).values()]
+    asked = Query(query_id="q", uri="", start_s=np.arange(len(query)) / _FPS, features=query)
+    verifier, reader = Verifier(opened, false_per_million=200.0), FeatureReader(opened.library.store)
+    own, theirs = model.signature(query), [model.signature(video) for video in videos.values()]
+    pictures = np.random.default_rng(_SEED).standard_normal((2, len(query), _PIXELS), dtype=np.float32)
     steps = {
-        "look_ms": lambda: model.spot(query, others, places),
-        "signatures_ms": lambda: [model.signature(other) for other in others],
+        "closer_look_ms": lambda: verifier.verify(asked, proposed),
+        "read_ms": lambda: [reader.read(each.video.pieces) for each in proposed],
+        "rough_look_ms": lambda: model.spot(query, list(videos.values()), [places] * len(videos)),
+        "signatures_ms": lambda: [model.signature(video) for video in videos.values()],
         "compare_ms": lambda: model.similarities(own, theirs),
+        "product_ms": lambda: [pictures[0] @ pictures[1].T for _ in videos],
     }
-    return {name: 1e3 * seconds / CANDIDATES for name, seconds in _in_turns(steps, rounds).items()}
+    measured = {name: 1e3 * seconds / CANDIDATES for name, seconds in _in_turns(steps, rounds).items()}
+    left = len(verifier.spotted(asked, proposed, []))
+    return measured | {"compared": left / CANDIDATES, "pairs_per_s": 1e3 / measured["closer_look_ms"]}
+
+
+def made_library(folder: Path, videos: dict[str, np.ndarray]) -> Path:
+    """Put features of made videos into a library at `folder`, beside what is there."""
+    with tempfile.TemporaryDirectory(prefix="features-") as features:
+        for name, each in videos.items():
+            np.save(Path(features) / f"{name}.npy", each)
+        import_features(features, folder, method="thumbprint", progress=False)
+    return folder
+
+
+def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
+    """CPU seconds of building and of adding; seconds until an index answers, cold and warm."""
+    videos = {f"v{seed:06}": film(seed) for seed in range(n_videos)}
+    late = dict(list(videos.items())[-max(1, n_videos // 100) :])
+    library = made_library(folder, {name: each for name, each in videos.items() if name not in late})
+    measured: dict[str, float] = {"videos": n_videos, "added": len(late)}
+    for step in ("build_s", "add_s", "again_s"):
+        if step == "add_s":
+            made_library(library, late)
+        began = time.process_time()
+        done = index(library, progress=False)
+        measured[step] = time.process_time() - began
+    opened = open_index(library)
+    measured["sureness_s"] = _sureness_s(opened)
+    probes = opened.model.probes(film(0), whole=True)
+    for name in ("cold", "warm"):
+        if name == "cold":
+            _out_of_cache(opened.files.store.folder)
+        began = time.perf_counter()
+        segments = IndexFiles(opened.files.store).open(opened.snapshot)
+        measured[f"open_{name}_s"] = time.perf_counter() - began
+        candidates(probes, segments)
+        measured[f"first_answer_{name}_s"] = time.perf_counter() - began
+    return measured | {"keys": done.keys, "bytes_per_s": done.bytes / (n_videos * _SECONDS)}
+
+
+def _sureness_s(opened: Opened) -> float:
+    """What the build spends on sureness, whatever the size of the library: CPU seconds."""
+    rows = [(number, row) for number, segment in enumerate(opened.segments) for row in segment.alive]
+    reader, began = FeatureReader(opened.library.store), time.process_time()
+    for at in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int):
+        unrelated(opened, reader, *rows[at])
+    return time.process_time() - began
+
+
+def _out_of_cache(folder: Path) -> None:
+    """Ask the kernel to forget what the files hold; where it cannot, cold is warm."""
+    for path in (path for path in folder.rglob("*") if path.is_file() and hasattr(os, "posix_fadvise")):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure_sureness(library: Path) -> dict[str, Any]:
+    """Rates per million, stated by one half of the videos and measured on the other."""
+    opened = open_index(library)
+    rows = [(number, row) for number, segment in enumerate(opened.segments) for row in segment.alive]
+    reader, limits = FeatureReader(opened.library.store), opened.model.card.range
+    fitted_on, held_out = (
+        [score for number, row in half for score in unrelated(opened, reader, number, row)]
+        for half in (rows[::2], rows[1::2])
+    )
+    sure = fit(fitted_on, videos=len(rows), limits=limits)
+    false = np.array(held_out)[odds(np.array(held_out), limits) < LIMIT]  # others may be copies that nobody knows of
+    rates = {}
+    for rate in (100_000.0, 30_000.0, 10_000.0):
+        rates[f"{rate:.0f}"] = 1e6 * float((false >= sure.score_at(rate, limits)).mean()) if len(false) else None
+    return {"fitted": sure.fitted, "fitted_on": len(fitted_on), "held_out": len(false), "measured_per_million": rates}
 
 
 def _in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -134,18 +229,27 @@ def _in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, flo
     return {name: statistics.median(each[1:]) for name, each in times.items()}
 
 
-@click.command()
-@click.option("--keys", multiple=True, type=int, default=(10_000, 100_000, 1_000_000), show_default=True)
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON; default: benchmarks/results.")
-def main(keys: tuple[int, ...], rounds: int, out: Path | None) -> None:
-    """Print a line for every size and one for pairs, and write JSON."""
+out_option = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON; default: benchmarks/results."
+)
+
+
+@click.group()
+def main() -> None:
+    """Measure a search and its parts; each command prints a line and writes JSON."""
     import faiss
 
     use_one_thread()
     faiss.omp_set_num_threads(1)
-    model = models.load("thumbprint")
-    sizes = []
+
+
+@main.command("votes")
+@click.option("--keys", multiple=True, type=int, default=(10_000, 100_000, 1_000_000), show_default=True)
+@click.option("--rounds", default=5, show_default=True)
+@out_option
+def votes_command(keys: tuple[int, ...], rounds: int, out: Path | None) -> None:
+    """Measure candidates for a query against ever more keys."""
+    model, sizes = models.load("thumbprint"), []
     for n_keys in keys:
         with tempfile.TemporaryDirectory(prefix="search-") as folder:
             sizes.append(measure_votes(model, n_keys, Path(folder), rounds))
@@ -157,10 +261,60 @@ def main(keys: tuple[int, ...], rounds: int, out: Path | None) -> None:
             for name in ("whole", "boxes")
         )
         click.echo(f"{n_keys:,} keys of {each['bytes_per_key']:.0f} bytes: {told}")
-    pairs = measure_pairs(model, rounds)
+    click.echo(record("search_votes", {"sizes": sizes}, out))
+
+
+@main.command("index")
+@click.option("--videos", default=1000, show_default=True, help=f"Of {_SECONDS} s.")
+@out_option
+def index_command(videos: int, out: Path | None) -> None:
+    """Measure building, adding, opening, and bytes a second of video."""
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        each = measure_index(Path(folder) / "library", videos)
     click.echo(
-        f"a candidate: rough look {pairs['look_ms']:.2f} ms, signature {pairs['signatures_ms']:.1f} ms, comparison "
-        f"{pairs['compare_ms']:.1f} ms; {record('search', {'sizes': sizes, 'pairs': pairs}, out)}"
+        f"{videos:,} videos of {_SECONDS} s, {each['keys']:,} keys, {each['bytes_per_s']:.0f} bytes a second: built "
+        f"in {each['build_s']:.2f} s, some {each['sureness_s']:.2f} of them for sureness; {each['added']:,} "
+        f"more in {each['add_s']:.2f} s = {each['add_s'] / (each['build_s'] - each['sureness_s']):.1%} of the rest; "
+        f"nothing to do: {each['again_s']:.3f} s; opened in "
+        f"{1e3 * each['open_cold_s']:.0f} ms cold, {1e3 * each['open_warm_s']:.0f} warm, first answer after "
+        f"{1e3 * each['first_answer_cold_s']:.0f} and {1e3 * each['first_answer_warm_s']:.0f} ms; "
+        f"{record('search_index', each, out)}"
+    )
+
+
+@main.command("pairs")
+@click.option("--rounds", default=5, show_default=True)
+@out_option
+def pairs_command(rounds: int, out: Path | None) -> None:
+    """Measure the closer look at candidates."""
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        each = measure_pairs(models.load("thumbprint"), Path(folder) / "library", rounds)
+    click.echo(
+        f"{each['pairs_per_s']:.0f} candidates a second and core, {each['compared']:.0%} of them compared in full; a "
+        f"candidate: read {each['read_ms']:.2f} ms, rough look {each['rough_look_ms']:.2f}, signature "
+        f"{each['signatures_ms']:.1f}, comparison {each['compare_ms']:.1f}, one product of its frames "
+        f"{each['product_ms']:.3f} ms; {record('search_pairs', each, out)}"
+    )
+
+
+@main.command("sureness")
+@click.option("--library", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Default: made videos.")
+@click.option("--videos", default=120, show_default=True, help="That are made.")
+@out_option
+def sureness_command(library: Path | None, videos: int, out: Path | None) -> None:
+    """Measure how right the stated rate of false matches is."""
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        if library is None:
+            library = made_library(Path(folder) / "library", {f"v{seed:06}": film(seed) for seed in range(videos)})
+        index(library, progress=False)
+        each = measure_sureness(library)
+    told = ", ".join(
+        f"{float(rate):,.0f} stated, {measured:,.0f} measured"
+        for rate, measured in each["measured_per_million"].items()
+    )
+    click.echo(
+        f"false matches per million, by {each['fitted_on']:,} pairs, on {each['held_out']:,} others: {told}; "
+        f"{record('search_sureness', each, out)}"
     )
 
 

@@ -242,14 +242,14 @@ def _measure(opened: Opened, progress: bool) -> Opened:
     with Progress("sureness", len(chosen), "video", show=progress) as bar:
         for number, row in chosen:
             with contextlib.suppress(Damaged, FileNotFoundError):  # what is lost tells nothing of sureness
-                scores += _unrelated(opened, read, number, row)
+                scores += unrelated(opened, read, number, row)
             bar.advance()
     fitted = sureness.fit(scores, videos=n_videos, limits=opened.model.card.range)
     return _committed(opened, replace(opened.snapshot, sureness=fitted.to_json()))
 
 
-def _unrelated(opened: Opened, read: FeatureReader, number: int, row: int) -> list[float]:
-    """Scores of one video with those of other content that its probes find first."""
+def unrelated(opened: Opened, read: FeatureReader, number: int, row: int) -> list[float]:
+    """Scores of one video, by segment and row, with those of other content that its probes find first."""
     mine = opened.segments[number].videos[row]
     indexed = [(opened.segments[c.segment].videos[c.row]) for c in _others(opened, read, mine)]
     videos = opened.lookup([mine.video_id, *(other.video_id for other in indexed)])
