@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
     # And is no other writer's: one that was taken over while it cleared up may still remove what it had found.
     key = (config, before, at.tolist(), library.store.lease)
     name = f"{run}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.parquet"
-    now = datetime.now(timezone.utc)
+    now = _after(alive)
     receipts = [table([{"kind": "dropped", "piece": 0, "finished": now} | attempt for attempt in given_up], LEDGER)]
     if len(alive):
         with library.open_shard(shard) as file:
@@ -117,6 +117,13 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
         write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
         receipts.append(_moved(alive, f"{config}/{name}", now))
     commit(library.store, name.removesuffix(".parquet"), pa.concat_tables(receipts))
+
+
+def _after(pieces: pa.Table) -> datetime:
+    """Return a time that is later than those of the receipts of pieces, whatever the clock says: the latest counts."""
+    now = datetime.now(timezone.utc)
+    latest = pc.max(pieces["finished"]).as_py()
+    return now if latest is None or latest < now else latest + timedelta(milliseconds=1)
 
 
 def _rows_of(pieces: pa.Table) -> np.ndarray:

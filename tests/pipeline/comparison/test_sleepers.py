@@ -1,7 +1,8 @@
-"""A writer sleeps between its last look and putting its work in force; another one takes over; then it wakes up."""
+"""Two hosts: one sleeps between its last look and putting its work in force, or its clock is a day behind."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.review.pairs import read_found
 from ndvr.pipeline.search.build import update
 from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.upkeep.maintenance import fsck, gc, remove
 
 HASHED = {"method": "c3dhash", "weights": "random:1", "workers": 0, "progress": False}
 
@@ -119,3 +121,20 @@ def test_what_a_sleeper_commits_to_an_index_does_not_count(tmp_path, sleep_once)
     assert sorted(video.video_id for segment in opened.segments for video in segment.videos) == ["a", "b", "c", "d"]
     done = update(open_index(tmp_path / "library"), progress=False)
     assert (done.videos, done.added) == (4, 0)
+
+
+def test_gc_on_a_host_whose_clock_is_a_day_behind_loses_no_row(tmp_path, monkeypatch):
+    """What it moved counts, though by its clock it was moved before it was written."""
+
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) - timedelta(days=1)
+
+    imported(tmp_path, "abc", "c3dhash", (1, 512))
+    remove(tmp_path / "library", ["b"])
+    monkeypatch.setattr("ndvr.operators.library.cleanup.datetime", Behind)
+    gc(tmp_path / "library", force=True)
+    report = fsck(tmp_path / "library", progress=False)
+    assert report.sound, report.problems
+    assert len(list((tmp_path / "library" / "shards").rglob("*.parquet"))) == 1
