@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ class Snapshot:
     """What the last fold left."""
 
     number: int = 0
-    ledger: list[dict[str, Any]] = field(default_factory=list)  # {"name", "rows", "sha256"}, oldest receipts first
+    ledger: list[dict[str, Any]] = field(default_factory=list)  # name, rows, sha256, latest_ms; oldest receipts first
     folded: list[str] = field(default_factory=list)  # commits that are in it and still lie there
     retired: list[str] = field(default_factory=list)  # files of earlier snapshots, for readers that are still at them
     before: str = ""  # the SHA-256 of the snapshot that this one follows
@@ -127,6 +128,24 @@ def read_receipts(store: Store, ids: Collection[str] | None = None) -> pa.Table:
         return _retried(lambda: _receipts(store, LedgerFiles.now(store), ids_wanted))
     except FileNotFoundError as error:
         raise Damaged(f"the ledger of {store}", f"a file of it is missing: {error}", remedy(store)) from error
+
+
+def time_for_receipts(store: Store) -> datetime:
+    """Return now, or a time after those of all receipts when the clock of this host says less: the latest counts."""
+    latest_ms = _retried(lambda: _latest_ms(store, LedgerFiles.now(store, lost=True)))
+    return max(
+        datetime.now(timezone.utc), datetime.fromtimestamp(latest_ms / 1000, timezone.utc) + timedelta(milliseconds=1)
+    )
+
+
+def _latest_ms(store: Store, files: LedgerFiles) -> int:
+    """Find when the latest receipt was made, in milliseconds since 1970; 0 when there is none."""
+    folded = [part.get("latest_ms") or _latest_of(read_folded(store, part["name"])) for part in files.snapshot.ledger]
+    return max([*folded, _latest_of(read_commits(store, files.commits))])
+
+
+def _latest_of(receipts: pa.Table) -> int:
+    return pc.max(receipts["finished"].cast(pa.int64())).as_py() or 0
 
 
 def read_commits(store: Store, names: Sequence[str]) -> pa.Table:
@@ -262,7 +281,8 @@ def write_folded(store: Store, name: str, rows: pa.Table) -> dict[str, Any]:
     """Write a file of ledger/; returns what a snapshot says of it."""
     data = seal_table(rows, row_group_size=ROWS_PER_GROUP, compression="zstd", write_statistics=["video_id"])
     store.write(f"{FOLDED}/{name}", data)
-    return {"name": name, "rows": len(rows), "sha256": hashlib.sha256(data).hexdigest()}
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {"name": name, "rows": len(rows), "sha256": sha256, "latest_ms": _latest_of(rows)}
 
 
 def _remove_retired(store: Store, before: Snapshot) -> None:

@@ -34,6 +34,7 @@ from ndvr.operators.library.receipt_files import (
     read_commits,
     read_folded,
     receipt_keys,
+    time_for_receipts,
     write_folded,
     write_snapshot,
 )
@@ -327,7 +328,7 @@ def _give_up_shard(library: Library, damage: Damage, trash: Trash) -> str:
     keys = ["video_id", "config", "method", "run", "attempt"]
     rows = ledger.filter(pc.equal(ledger["shard"], shard)).select(keys)
     attempts = [dict(zip(keys, key)) for key in sorted({tuple(row.values()) for row in rows.to_pylist()})]
-    now = datetime.now(timezone.utc)
+    now = time_for_receipts(library.store)
     dropped = [
         each | {"kind": "dropped", "piece": 0, "finished": now, "message": "its shard was lost"} for each in attempts
     ]

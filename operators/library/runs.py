@@ -13,12 +13,11 @@ import os
 import time
 import uuid
 from collections.abc import Collection
-from datetime import datetime, timezone
 from typing import Any
 
 from ndvr.operators.library.cleanup import tidy
 from ndvr.operators.library.library import RUNS, Library
-from ndvr.operators.library.receipt_files import COMMITS, commit, fold
+from ndvr.operators.library.receipt_files import COMMITS, commit, fold, time_for_receipts
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.store import Store
 
@@ -101,7 +100,6 @@ class WorkNote:
 def _record_lost(store: Store, run: str) -> None:
     """Turn the notes that workers of a killed run left into rows of the ledger."""
     rows, notes = [], store.names(WORK, run)
-    now = datetime.now(timezone.utc)
     for name in notes:
         try:
             video_id = store.read_json(f"{WORK}/{name}")["video_id"]
@@ -110,6 +108,7 @@ def _record_lost(store: Store, run: str) -> None:
         message = "the worker was gone while it had this video at hand"
         rows.append({"video_id": video_id, "kind": "lost", "run": run, "message": message})
     if rows:
+        now = time_for_receipts(store)
         common: dict[str, Any] = {"config": EVERY_CONFIG, "attempt": 0, "piece": 0, "finished": now}
         receipts = table([common | row for row in rows], LEDGER)
         commit(store, f"{run}-lost", receipts)

@@ -109,11 +109,13 @@ class Write:
 
     File names depend only on which rows are inside, so a call repeated by Ray writes the same files. A `library` that
     is a Store is written to under the lease that it carries. `configs` are those of the rows that have features, by
-    name.
+    name. `not_before` is a time after that of every receipt so far, for nodes whose clocks are behind.
     """
 
-    def __init__(self, library: str | Path | Store, configs: Mapping[str, Config]):
-        self.store, self.configs = Store(library), configs
+    def __init__(
+        self, library: str | Path | Store, configs: Mapping[str, Config], *, not_before: datetime | None = None
+    ):
+        self.store, self.configs, self._not_before = Store(library), configs, not_before
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         rows = sorted(pieces.to_pylist(), key=_key)
@@ -130,7 +132,7 @@ class Write:
                     row["write_s"] = (time.monotonic() - began) / len(stored)
         now = datetime.now(timezone.utc)
         for row in rows:
-            row["finished"] = now
+            row["finished"] = max(now, self._not_before or now)
         receipts = table(rows, LEDGER)
         commit(self.store, stem, receipts)
         return receipts

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
 import pyarrow.compute as pc
 
 from ndvr.operators.library.library import Entry, Library
-from ndvr.operators.library.receipt_files import commit
+from ndvr.operators.library.receipt_files import commit, time_for_receipts
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
 from ndvr.operators.storage.manifest import Manifest
@@ -70,8 +69,10 @@ def note_back(library: Library, ids: Iterable[str]) -> None:
 
 def _commit(library: Library, ids: Iterable[str], **values: Any) -> None:
     run = new_run()
-    row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
+    row = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0}
     if rows := [row | values | {"video_id": video_id} for video_id in ids]:
+        now = time_for_receipts(library.store)
+        rows = [row | {"finished": now} for row in rows]
         commit(library.store, f"{run}-{values['kind']}", table(rows, LEDGER))
 
 

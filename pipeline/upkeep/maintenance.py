@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ndvr.operators.library.cleanup import Tidied, tidy
 from ndvr.operators.library.fencing import damaged_seals
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import DESCRIPTION, Library
-from ndvr.operators.library.receipt_files import commit, fold, remedy
+from ndvr.operators.library.receipt_files import commit, fold, remedy, time_for_receipts
 from ndvr.operators.library.repair import TRASH, Trash, ledger_damage, mend, orphan_damage, restore_description
 from ndvr.operators.library.runs import new_run
 from ndvr.operators.library.shards import SHARDS
@@ -177,13 +177,14 @@ def remove(
 
 def _commit_removal(library: Library, rows: list[dict[str, Any]], reason: str, *, undo: bool) -> None:
     run = new_run()
-    common = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0, "finished": datetime.now(timezone.utc)}
+    common = {"config": EVERY_CONFIG, "run": run, "attempt": 0, "piece": 0}
     if undo:
         rows = [row | {"kind": "restored", "message": None} for row in rows]
     else:
         why = f": {reason}" if reason else ""
         rows = [row | {"kind": "removed", "status": "skipped", "message": row["message"] + why} for row in rows]
     if rows:
+        common["finished"] = time_for_receipts(library.store)
         commit(library.store, f"{run}-removed", table([common | row for row in rows], LEDGER))
 
 

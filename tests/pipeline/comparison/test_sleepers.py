@@ -11,6 +11,8 @@ import pytest
 from ndvr.benchmarks.chaos.library_check import scores_in
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.fencing import revoke
+from ndvr.operators.library.library import Library
+from ndvr.operators.library.receipt_files import fold
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.comparison._score_folder import ScoreFolder
 from ndvr.pipeline.comparison.dedupe import dedupe
@@ -123,14 +125,42 @@ def test_what_a_sleeper_commits_to_an_index_does_not_count(tmp_path, sleep_once)
     assert (done.videos, done.added) == (4, 0)
 
 
+class Behind(datetime):
+    """The clock of a host that is a day behind."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) - timedelta(days=1)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_latest_word_counts_whatever_the_clock_of_its_host_says(tmp_path, monkeypatch, folded):
+    imported(tmp_path, "abc", "c3dhash", (1, 512))
+    if folded:
+        fold(Store(tmp_path / "library"), fewest=1)
+    for module in ("receipt_files", "shards"):
+        monkeypatch.setattr(f"ndvr.operators.library.{module}.datetime", Behind)
+    remove(tmp_path / "library", ["b"])
+    assert in_library(tmp_path / "library") == ["a", "c"]
+    remove(tmp_path / "library", ["b"], undo=True)
+    assert in_library(tmp_path / "library") == ["a", "b", "c"]
+    new = np.full((1, 512), 0.25, np.float32)
+    np.save(tmp_path / "features-abc" / "a.npy", new)
+    import_features(tmp_path / "features-abc", tmp_path / "library", method="c3dhash", progress=False)
+    library = Library(tmp_path / "library")
+    entries = library.entries(library.config_of("c3dhash"))
+    ((_, _, features),) = library.read([entries["a"]])
+    np.testing.assert_array_equal(features, new)
+
+
+def in_library(path: Path) -> list[str]:
+    """List the videos that are not removed."""
+    library = Library(path)
+    return [each for each, entry in library.entries(library.config_of("c3dhash")).items() if not entry.removed]
+
+
 def test_gc_on_a_host_whose_clock_is_a_day_behind_loses_no_row(tmp_path, monkeypatch):
     """What it moved counts, though by its clock it was moved before it was written."""
-
-    class Behind(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return super().now(tz) - timedelta(days=1)
-
     imported(tmp_path, "abc", "c3dhash", (1, 512))
     remove(tmp_path / "library", ["b"])
     monkeypatch.setattr("ndvr.operators.library.cleanup.datetime", Behind)
