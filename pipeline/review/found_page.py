@@ -65,14 +65,15 @@ def write_found_page(
     strips = _strips(found.pairs, segments, pictures)
     if figures is not None:
         write_figures(figures, found, looked)
+    without = [answer for answer in found.answers if answer.query_id not in found.seen]
     page = render(
         "found.html",
         title=_TITLES[found.what],
         lead=_lead(found),
         warnings=[],
         tiles=_tiles(found),
-        not_seen=sorted(each.query_id for each in found.answers if each.status == "searched" and not each.matches),
-        not_judged=[each for each in found.answers if each.status != "searched" and not each.matches],
+        not_seen=sorted(each.query_id for each in without if each.status == "searched"),
+        not_judged=[each for each in without if each.status != "searched"],
         n_videos=f"{max((each.videos for each in found.answers), default=0):,}",
         groups=_groups(found),
         heading="Matches" if found.what == "matches" else "Pairs",
@@ -111,8 +112,7 @@ def _tiles(found: Found) -> list[tuple[str, str]]:
     answers = found.answers
     tiles = []
     if found.what == "matches":
-        seen = len({pair.a.video_id for pair in found.pairs})
-        tiles = [("queries", f"{len(answers):,}"), ("seen before", f"{seen:,}")]
+        tiles = [("queries", f"{len(answers):,}"), ("seen before", f"{len(found.seen):,}")]
     tiles.append(("matches" if found.what == "matches" else "pairs", f"{len(found.pairs):,}"))
     if failed := sum(1 for answer in answers if answer.status == "failed"):
         tiles.append(("failed", f"{failed:,}"))

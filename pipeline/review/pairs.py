@@ -22,7 +22,7 @@ from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
 from ndvr.operators.scores.files import file_hash, open_scores, read_manifest
 from ndvr.operators.storage.sealed import read_sealed_json, read_table, stored_table
 from ndvr.operators.storage.store import Store
-from ndvr.pipeline.search.answers import Answer, Match, rate_text
+from ndvr.pipeline.search.answers import Answer, Match, rate_text, status_of_both
 from ndvr.pipeline.search.duplicates import PAIRS as INDEX_PAIRS
 from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, read_answers, respect
@@ -93,6 +93,7 @@ class Found:
     options: dict[str, Any]
     pairs: list[Pair] = field(repr=False)
     rejected: int  # left out
+    seen: frozenset[str] = frozenset()  # ids of queries of a search that have a pair
     answers: list[Answer] = field(default_factory=list, repr=False)  # of a search: also those without matches
 
 
@@ -165,10 +166,10 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     there = opened(place)
     videos = videos_of_library(there, _found_ids(answers))
     contents = {video.video_id: video.content for video in videos.values()}
-    answers = respect(answers, _decisions(there), contents, top=about.get("top"))
+    answers = respect(answers, _decisions(there), contents, top=None if SOUND in about else about.get("top"))
     pairs, rejected = _pairs(videos, answers), sum(answer.rejected or 0 for answer in answers)
     if SOUND in about:
-        pairs, rejected = _with_sound(source, there, answers)
+        pairs, rejected, answers = _with_sound(source, there, answers)
     return Found(
         source=str(source),
         what="matches",
@@ -178,13 +179,16 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
         weights=about.get("weights", ""),
         options={},
         pairs=pairs,
+        seen=frozenset(pair.a.video_id for pair in pairs),
         rejected=rejected,
         answers=answers,
     )
 
 
-def _with_sound(source: str | Path, library: Library | None, answers: Sequence[Answer]) -> tuple[list[Pair], int]:
-    """The pairs of a search by picture and sound, each with its verdict, and how many are left out.
+def _with_sound(
+    source: str | Path, library: Library | None, answers: Sequence[Answer]
+) -> tuple[list[Pair], int, list[Answer]]:
+    """The pairs of a search by picture and sound, each with its verdict, how many are left out, and what both say.
 
     Of a query those found by sound alone come last.
     """
@@ -194,23 +198,34 @@ def _with_sound(source: str | Path, library: Library | None, answers: Sequence[A
     heard = {answer.query_id: answer for answer in respect(every, _decisions(library), contents)}
     store = Store(source)
     verdicts = {}
-    for name in store.names(VERDICTS_FOLDER):
+    for name in (name for name in store.names(VERDICTS_FOLDER) if name.endswith(".parquet")):
         for row in stored_table(store, f"{VERDICTS_FOLDER}/{name}", VERDICTS, remedy=_REMEDY).to_pylist():
             known = {key: row[key] for key in ("video_id", "picture", "sound", "together")}
             verdicts[row["query_id"], row["video_id"]] = known
     pairs = []
-    for answer in answers:
+    both_say = [_both_say(answer, heard.get(answer.query_id)) for answer in answers]
+    for answer in (answer for answer in answers if answer.query_id in heard):
         by_picture = {match.video_id: match for match in answer.matches}
         by_sound = {match.video_id: match for match in heard[answer.query_id].matches}
         for video_id in dict.fromkeys([*by_picture, *by_sound]):
             seen = by_picture.get(video_id)
             match = seen or replace(by_sound[video_id], segments=[], placement="")
             both: dict[str, Any] = {"by_picture": seen, "by_sound": by_sound.get(video_id)}
-            verdict = Verdict(**verdicts[answer.query_id, video_id], **both)
+            said = verdicts.get((answer.query_id, video_id))
+            verdict = None if said is None else Verdict(**said, **both)
             pair = _pair(_query(answer), videos[video_id], match)
             pairs.append(replace(pair, verdict=verdict, kind=pair.kind if seen else "sound"))
     left_out = {(each.query_id, match.video_id) for each in (*answers, *heard.values()) for match in each.left_out}
-    return pairs, len(left_out)
+    return pairs, len(left_out), both_say
+
+
+def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
+    """What was searched for a query by both methods."""
+    if by_sound is None:
+        return replace(by_picture, status="partial", message="its sound was not searched; run the same search again")
+    messages = dict.fromkeys(filter(None, (by_picture.message, by_sound.message)))
+    status = status_of_both(by_picture.status, by_sound.status)
+    return replace(by_picture, status=status, message="" if status == "searched" else "; ".join(messages))
 
 
 def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list[Pair]:

@@ -17,7 +17,7 @@ MATCHES = pa.schema(
         ("query_id", pa.string()),
         ("rank", pa.int32()),  # from 1
         ("video_id", pa.string()),
-        ("kind", pa.string()),  # identical, copy, part, contains, shared, setting, unsure
+        ("kind", pa.string()),  # identical, copy, part, contains, shared, setting, unsure, decided
         ("score", pa.float32()),  # of the method, the same as `ndvr similarity` gives
         ("false_per_million", pa.float64()),  # unrelated pairs of a million that score as much; null: not known
         ("query_covered", pa.float32()),  # share of the query that the segments cover
@@ -44,7 +44,7 @@ QUERIES = pa.schema(
         ("query_id", pa.string()),
         ("uri", pa.string()),
         # searched; unsure: nothing to tell by (too short, dark, silent); partial: features of the library that may
-        # matter are lost; failed: see message
+        # matter are lost, or a part of the index could not be searched; failed: see message
         ("status", pa.string()),
         ("message", pa.string()),
         ("matches", pa.int32()),
@@ -57,6 +57,14 @@ QUERIES = pa.schema(
         ("rejected", pa.int32()),  # matches that are left out, as people judged them to be none
     ]
 )
+
+
+def status_of_both(picture: Status, sound: Status) -> Status:
+    """As of one search: failed where both did, partial where one did, unsure where neither can tell."""
+    said = {picture, sound}
+    if said & {"failed", "partial"}:
+        return "failed" if said == {"failed"} else "partial"
+    return "searched" if "searched" in said else "unsure"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ import pyarrow as pa
 from ndvr import models
 from ndvr.models.card import Mel
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, Status
+from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, Status, status_of_both
 from ndvr.pipeline.search.explain import Explanation, explain
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened
@@ -49,10 +49,7 @@ class BothAnswer:
     @property
     def status(self) -> Status:
         """As of a search by one method: failed where both did, partial where one did, unsure where neither can tell."""
-        said = {self.by_picture.status, self.by_sound.status}
-        if said & {"failed", "partial"}:
-            return "failed" if said == {"failed"} else "partial"
-        return "searched" if "searched" in said else "unsure"
+        return status_of_both(self.by_picture.status, self.by_sound.status)
 
     def to_json(self) -> dict[str, Any]:
         answers = {name: getattr(self, name).to_json() for name in ("by_picture", "by_sound")}
@@ -75,7 +72,9 @@ class BothAnswer:
 
 def _among(answer: Answer) -> str:
     """Say what was searched, or why it was not."""
-    return answer.message if answer.status in ("failed", "unsure") else f"among {answer.videos:,} videos"
+    if answer.status in ("failed", "unsure"):
+        return answer.message
+    return f"among {answer.videos:,} videos" + (f" ({answer.message})" if answer.message else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ class BothResult:
 
     def text(self) -> str:
         """The answers, and what was not searched."""
-        lines = [answer.text() for answer in self.answers]
+        lines = [*(answer.text() for answer in self.answers), *self.by_picture.repeated_lines()]
         for side, what in ((self.by_picture, "by pictures"), (self.by_sound, "by sound")):
             lines += [f"{what}: {line}" for line in side.not_searched_lines()]
         return "\n".join(lines)
@@ -168,7 +167,7 @@ def search_both(
                 _write(folders, answers[-ANSWERS_PER_FILE:])
     if folders and (rest := len(answers) % ANSWERS_PER_FILE):
         _write(folders, answers[-rest:])
-    repeated = len(queries[0]) - len(ids)
+    repeated = len(_ids(queries)) - len(ids)
     seen, heard = (side.result([], out=out, repeated=repeated, began=began) for side in sides)
     return BothResult(by_picture=seen, by_sound=heard, answers=answers)
 
@@ -208,17 +207,18 @@ def explain_both(library: str | Path, a: str, b: str, *, methods: Sequence[str])
     seen, heard = (explain(open_updated(library, method=method), a, b) for method in in_turn(methods))
     verdict = "not found"
     if seen.match or heard.match:
-        verdict = verdict_of(seen.match, heard.match, looks=seen.can, hears=heard.can).words
+        matches = seen.match or seen.compared, heard.match or heard.compared
+        verdict = verdict_of(*matches, looks=seen.can, hears=heard.can).words
     return BothExplained(verdict=verdict, by_picture=seen, by_sound=heard)
 
 
 def _answer(eyes: Matcher, ears: Matcher, picture: Query, sound: Query) -> BothAnswer:
     """What both say of one query, each of what the other found as well."""
     heard = ears.answer(sound)
-    seen = eyes.answer(picture, [match.video_id for match in heard.matches])
-    known = {match.video_id for match in heard.matches}
-    if more := [match.video_id for match in seen.matches if match.video_id not in known]:
-        heard = ears.answer(sound, more)
+    known = _found(heard)
+    seen = eyes.answer(picture, known)
+    if more := [video_id for video_id in _found(seen) if video_id not in known]:
+        heard = ears.answer(sound, [*known, *more])
     both = (picture, seen), (sound, heard)
     return BothAnswer(
         query_id=picture.query_id,
@@ -227,6 +227,10 @@ def _answer(eyes: Matcher, ears: Matcher, picture: Query, sound: Query) -> BothA
         verdicts=list(_verdicts(eyes, ears, *both, "matches")),
         left_out=list(_verdicts(eyes, ears, *both, "left_out")),
     )
+
+
+def _found(answer: Answer) -> list[str]:
+    return [match.video_id for match in (*answer.matches, *answer.left_out)]
 
 
 def _verdicts(
@@ -241,7 +245,8 @@ def _verdicts(
 
 def _judgeable(matcher: Matcher, query: Query, video_id: str) -> Judgeable:
     """What one method can tell of a pair."""
-    return Judgeable(query=matcher.can_judge(query), video=matcher.has_keys(video_id))
+    video = False if video_id in matcher.lost else matcher.has_keys(video_id)
+    return Judgeable(query=matcher.can_judge(query), video=video)
 
 
 # --- OUT
@@ -256,13 +261,17 @@ def _folders(out: str | Path | None, opened: Sequence[Opened], sides: Sequence[S
 
 def _waiting(queries: Sequence[Queries], folders: Sequence[OutFolder], sides: Sequence[Side]) -> list[str]:
     """The queries that have no answer by both yet."""
-    done = [folder.answered(side.same) for folder, side in zip(folders, sides)]
-    stats = queries[0].stats
+    done = [(folder.answered(side.same), each.stats) for folder, side, each in zip(folders, sides, queries)]
     return [
         query_id
-        for query_id in queries[0].uris
-        if not done or any(query_id not in each or each[query_id] != stats[query_id] for each in done)
+        for query_id in _ids(queries)
+        if not done or any(query_id not in there or there[query_id] != stats.get(query_id) for there, stats in done)
     ]
+
+
+def _ids(queries: Sequence[Queries]) -> list[str]:
+    """All queries, those that only one of the methods has features of included."""
+    return list(dict.fromkeys(query_id for each in queries for query_id in each.uris))
 
 
 def _write(folders: Sequence[OutFolder], answers: Sequence[BothAnswer]) -> None:

@@ -45,6 +45,7 @@ class Explanation:
     verdict: str
     gates: list[Gate]
     match: Match | None = None  # where it is found
+    compared: Match | None = None  # what the comparison says, whatever the index proposes; None: it is no match
     can: Judgeable = Judgeable(query=True, video=True)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +107,8 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     gates.append(Gate(name="segments", value=times or "none", limit="", passed=bool(times)))
     found = said == "same" or all(gate.passed for gate in gates if gate.name != "segments")
     verdict = WORDS[match.kind] if found else "not found"
-    return Explanation(a=a, b=b, verdict=verdict, gates=gates, match=match if found else None, can=can)
+    alike = match if judged.score >= verifier.least and said != "different" else None
+    return Explanation(a=a, b=b, verdict=verdict, gates=gates, match=match if found else None, compared=alike, can=can)
 
 
 def _query(opened: Opened, a: str) -> Query:

@@ -251,6 +251,7 @@ class Matcher:
         matches = in_order(match for batch in done for match in batch.matches if self.counts(match))
         found = [match for match in matches if match.video_id not in rejected]
         left_out = [match for match in matches if match.video_id in rejected]
+        also = set(under_way.also)
         doubt = self.doubt(query, under_way.n_probes)
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
         missed = sum(len(self.opened.segments[number].alive) for number in under_way.missed)
@@ -260,7 +261,7 @@ class Matcher:
             blank,
             status=status,
             message=doubt,
-            matches=found[: self.wanted.top],
+            matches=[each for rank, each in enumerate(found) if rank < self.wanted.top or each.video_id in also],
             videos=self.n_videos - missed,
             seconds=round(time.monotonic() - under_way.began, 4),
             rejected=len(left_out),

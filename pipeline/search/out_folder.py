@@ -42,10 +42,10 @@ class OutFolder:
         self.store = Store(out)
         if self.store.exists(ABOUT):
             there = about_answers(self.store)
-            if different := [key for key in about if there.get(key) != about[key]]:
+            if different := [key for key in (*about, SOUND) if there.get(key) != about.get(key)]:
                 key = different[0]
                 raise ValueError(
-                    f"{out} holds answers with {key} {there.get(key)!r}, not {about[key]!r}; name another folder"
+                    f"{out} holds answers with {key} {there.get(key)!r}, not {about.get(key)!r}; name another folder"
                 )
         else:
             self.store.write_json(ABOUT, seal_json(about))
@@ -57,7 +57,9 @@ class OutFolder:
         Nor of those that were judged the same as a video since: `same` has the ids of these by content.
         """
         rows = [row for row in _rows(self.store, "queries", QUERIES) if row["status"] not in ("failed", "partial")]
+        compared = {row["query_id"] for row in rows if row["seconds"]}  # what has no features cannot be
         wanted = {row["query_id"]: same(content_key(row["sha256"], row["query_id"])) for row in rows}
+        wanted = {query_id: ids if query_id in compared else set() for query_id, ids in wanted.items()}
         if any(wanted.values()):
             tables = (("matches", MATCHES), ("left_out", LEFT_OUT))
             for row in (row for kind, schema in tables for row in _rows(self.store, kind, schema)):
@@ -81,14 +83,13 @@ class OutFolder:
                 store_table(self.store, f"{kind}/{name}.parquet", pa.Table.from_pylist(rows, schema))
 
     def _written_ids(self) -> set[str]:
-        """The queries of which there are rows, those of a run that was killed included."""
-        answered = set(self.store.names("queries"))
-        left = [f"{kind}/{name}" for kind in _KINDS[1:] for name in self.store.names(kind) if name not in answered]
+        """The queries of which there are rows in any table, those of a run that was killed included."""
         return {
             query_id
-            for name in [*(f"queries/{name}" for name in answered), *left]
+            for kind in _KINDS
+            for name in self.store.names(kind)
             if name.endswith(".parquet")
-            for query_id in _table(self.store, name)["query_id"].to_pylist()
+            for query_id in _table(self.store, f"{kind}/{name}", ["query_id"])["query_id"].to_pylist()
         }
 
     def _take_out(self, ids: set[str]) -> None:
@@ -103,10 +104,10 @@ class OutFolder:
                     store_table(self.store, name, table.filter(pa.array(stays)))
 
 
-def _table(store: Store, name: str) -> pa.Table:
-    """Read a table of OUT with the columns it has."""
+def _table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table of OUT with the columns it has, or some of them."""
     with store.open(name) as source:
-        return SealedTable(source, f"{store}/{name}", remedy=_REMEDY).read()
+        return SealedTable(source, f"{store}/{name}", remedy=_REMEDY).read(columns=columns)
 
 
 def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]:

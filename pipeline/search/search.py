@@ -82,10 +82,14 @@ class SearchResult:
     def text(self) -> str:
         """The answers, and what was not searched."""
         lines = [answer.text() for answer in self.answers]
-        if self.repeated:
-            had = "1 query had its answer" if self.repeated == 1 else f"{self.repeated:,} queries had their answers"
-            lines.append(f"{had} in {self.out} already; `ndvr report {self.out} OUT.html` shows all")
-        return "\n".join([*lines, *self.not_searched_lines()])
+        return "\n".join([*lines, *self.repeated_lines(), *self.not_searched_lines()])
+
+    def repeated_lines(self) -> list[str]:
+        """Say how many queries were not searched again."""
+        if not self.repeated:
+            return []
+        had = "1 query had its answer" if self.repeated == 1 else f"{self.repeated:,} queries had their answers"
+        return [f"{had} in {self.out} already; `ndvr report {self.out} OUT.html` shows all"]
 
     def not_searched_lines(self) -> list[str]:
         """Say what was not searched; nothing where all was."""

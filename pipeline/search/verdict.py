@@ -124,7 +124,8 @@ def verdict_of(by_picture: Match | None, by_sound: Match | None, *, looks: Judge
     if heard and seen and by_picture and by_sound:
         together = _together(by_picture.segments, by_sound.segments)
         identical = "identical" in (by_picture.kind, by_sound.kind)
-        sound = "same" if together >= _PARTLY or identical else "partly" if together else "elsewhere"
+        untimed = not (by_picture.segments and by_sound.segments)
+        sound = "same" if together >= _PARTLY or identical or untimed else "partly" if together else "elsewhere"
     elif heard:
         sound = "same"
     elif hears.query is None or hears.video is None:

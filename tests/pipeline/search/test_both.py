@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import clip_library as clips
 import numpy as np
@@ -122,8 +123,11 @@ def test_edits_of_picture_and_sound_are_told_apart_and_kept(made, tmp_path):
     assert {row["query_id"]: row["verdict"] for row in rows} == WORDS
     again = as_json(*search)
     assert (again["answers"], again["by_picture"]["repeated"]) == ([], 4)
-    pairs = read_found(tmp_path / "out", made / "library").pairs
-    assert {pair.a.video_id: pair.verdict.words for pair in pairs} == WORDS
+    assert f"4 queries had their answers in {tmp_path / 'out'} already" in ndvr(*search)
+    assert "holds answers with sound" in ndvr(*search[:3], "--out", tmp_path / "out", code=2), "by pictures alone"
+    found = read_found(tmp_path / "out", made / "library")
+    assert {pair.a.video_id: pair.verdict.words for pair in found.pairs} == WORDS
+    assert found.seen == WORDS.keys(), "what is heard only was seen before too"
     state = State(Library(made / "library"), read_found(tmp_path / "out", made / "library"), "ann")
     details = state.details(0)
     state.close()
@@ -146,6 +150,33 @@ def test_a_verdict_judged_no_match_is_left_out_and_comes_back(made, tmp_path):
     ndvr("decide", made / "library", "--undo")
     (pair,) = read_found(tmp_path / "out", made / "library").pairs
     assert (pair.kind, pair.verdict.words) == ("sound", WORDS["radio.mp4"])
+
+
+@pytest.mark.slow
+def test_what_each_finds_is_compared_by_the_other_however_few_are_wanted(tmp_path):
+    """The best by picture and the best by sound are two videos, and both are both."""
+    frames, sound = clips.scene(1, 6), tune(1, 6)
+    noise = np.random.default_rng(0).normal(0, 900, len(sound))
+    videos = {
+        "a": clips.clip(tmp_path / "a.mp4", frames, sound=np.clip(sound + noise, -32768, 32767).astype(np.int16)),
+        "b": clips.clip(tmp_path / "b.mp4", clips.EDITS["cropped"](frames), crf=34, sound=sound),
+    }
+    for run, method in enumerate(("thumbprint", "soundprint")):
+        clips.extract(tmp_path / "library", videos, method=method, run=f"r{run}")
+    query = clips.clip(tmp_path / "q.mp4", frames, crf=24, sound=sound)
+    (answer,) = search_both(query, tmp_path / "library", top=1, progress=False).answers
+    assert {each.video_id: each.words for each in answer.verdicts} == dict.fromkeys("ab", WORDS["copy.mp4"])
+
+
+@pytest.mark.slow
+def test_lost_features_of_sound_are_not_another_sound(made, tmp_path):
+    library = Library(shutil.copytree(made / "library", tmp_path / "library"))
+    search_both(made / "edits" / "copy.mp4", tmp_path / "library", progress=False)  # both are indexed
+    for shard in library.entries(library.config_of("soundprint"))["first"].shards:
+        (tmp_path / "library" / "shards" / shard).unlink()
+    (answer,) = search_both(made / "edits" / "copy.mp4", tmp_path / "library", progress=False).answers
+    assert [each.words for each in answer.verdicts] == ["same picture; the sound cannot be judged"]
+    assert answer.status == "partial" and "have lost their features" in answer.text()
 
 
 @pytest.mark.slow
