@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TEST_OPTIONS ?=
-IN_PARALLEL = --numprocesses 2
+IN_PARALLEL = --numprocesses 2 --no-loadscope-reorder
 # The versions of the tests, on the Pythons that have them; make CONSTRAINTS=/dev/null takes the newest that setup.cfg allows.
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "/dev/null")')
 PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)

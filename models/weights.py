@@ -185,7 +185,10 @@ def trained_on(weights: Any) -> dict[str, Any] | None:
     """What `ndvr train` wrote down beside weights: on what, from where, how; None of all others."""
     if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file():
         return None
-    written = read(in_folder(weights)).get("training")
+    try:
+        written = read(in_folder(weights)).get("training")
+    except WeightsError:  # no torch file: the method, whose file it may be, says what is wrong with it
+        return None
     try:
         return json.loads(written) if isinstance(written, str) else None
     except json.JSONDecodeError as error:
