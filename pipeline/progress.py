@@ -73,8 +73,8 @@ def _stderr() -> TextIO:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """RunStopped when the user or a scheduler interrupts the block, wherever it is.
+def interruptible(then: str = "run the same command again to continue") -> Iterator[None]:
+    """RunStopped when the user or a scheduler interrupts the block, wherever it is; `then` says how to go on.
 
     What is safe is said at once: stopping may take a while, and a scheduler that signals every process ends Ray as
     well, which may then end this one without a word.
@@ -98,7 +98,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, tell)
         yield
     except KeyboardInterrupt:
-        raise RunStopped("interrupted; run the same command again to continue") from None
+        raise RunStopped(f"interrupted; {then}") from None
     finally:
         for number in replaced:
             signal.signal(number, signal.default_int_handler)

@@ -114,6 +114,8 @@ def damaged_seals(store: Store) -> list[str]:
 
 def _kept_in(store: Store, name: str) -> set[str]:
     remedy = f"`ndvr fsck {store} --repair` lists what counts of a writer that was taken over anew"
+    if any(store.exists(each) for each in REPLACED):  # no library
+        remedy = f"remove it, and run the command that writes {store} again"
     kept = read_sealed_json(store, name, remedy=remedy).get("kept")
     if not isinstance(kept, list) or not all(isinstance(each, str) for each in kept):
         raise Damaged(f"{store}/{name}", "it lists no files", remedy)

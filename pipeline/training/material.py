@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ndvr.models.training.recipes import Videos
+from ndvr.operators.connected import families
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.feature_reader import without_lost
 from ndvr.operators.library.library import Library
@@ -87,17 +88,8 @@ def _of_classes(path: Path) -> dict[str, set[str]]:
 
 def _connected(related: Sets) -> dict[str, frozenset[str]]:
     """By id: all videos that a chain of pairs leads to, itself included."""
-    groups: dict[str, frozenset[str]] = {}
-    for video_id in related:
-        if video_id in groups:
-            continue
-        reached, edge = {video_id}, [video_id]
-        while edge:
-            new = related[edge.pop()] - reached
-            reached |= new
-            edge.extend(new)
-        groups |= dict.fromkeys(reached, frozenset(reached))
-    return groups
+    chains = map(frozenset, families([(a, b) for a, others in related.items() for b in others]))
+    return {video_id: chain for chain in chains for video_id in chain}
 
 
 @dataclass(frozen=True, kw_only=True)

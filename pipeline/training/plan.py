@@ -50,6 +50,8 @@ class Order:
             raise ValueError(f"{self.method} cannot be trained here; choose one of {', '.join(RECIPES)}")
         if self.test is not None and self.truth is None:
             raise ValueError("--test has the videos of --truth: give both")
+        if self.test is not None and self.test.rstrip("/") == self.library.rstrip("/"):
+            raise ValueError("--test is LIBRARY itself: leave it out")
         if self.patience is not None and self.truth is None:
             raise ValueError("--patience looks at the mAP of --truth: give both")
 
@@ -79,7 +81,7 @@ def make_plan(order: Order) -> Plan:
     alike = None if order.related is None else read_alike(order.related)
     held_out, not_trained_on = None, set[str]()
     if order.truth is not None:
-        held_out, not_trained_on = _held_out(features, read_alike(order.truth), order)
+        held_out, not_trained_on = _held_out(features, read_alike(order.truth), alike, order)
     videos = training_videos(features, alike, not_trained_on)
     return Plan(
         model=model,
@@ -102,11 +104,12 @@ def make_plan(order: Order) -> Plan:
             "features_digest": features.config.weights_digest,
             "features_trained": features.config.trained,
             "videos": len(videos.features),
-            "videos_digest": _digest(videos),
+            "videos_digest": _digest(videos.features, videos.related, videos.groups),
             "related": None if alike is None else alike.name,
             "pairs": sum(map(len, videos.related.values())) // 2,
             "truth": None if held_out is None else held_out.alike.name,
             "test": None if held_out is None else held_out.features.library,
+            "held_out_digest": None if held_out is None else _digest(held_out.features.by_id, held_out.alike.related),
         },
     )
 
@@ -128,6 +131,8 @@ def parse_settings(method: str, given: Mapping[str, str]) -> Any:
             value = float(value)
         if not isinstance(value, wanted) or (wanted is int and value is True):
             raise ValueError(f"setting {key}={text}: give a value like {json.dumps(defaults[key])}")
+        if wanted is int and value == 0 and defaults[key]:
+            raise ValueError(f"setting {key}={text}: give a whole number above zero")
         if wanted in (int, float) and value < 0:
             raise ValueError(f"setting {key}={text}: give a number that is not below zero")
         values[key] = value
@@ -146,7 +151,7 @@ def _start(method: str, made_with: Config, *, options: Mapping[str, Any], weight
     return model
 
 
-def _held_out(features: Features, truth: Alike, order: Order) -> tuple[HeldOut, set[str]]:
+def _held_out(features: Features, truth: Alike, alike: Alike | None, order: Order) -> tuple[HeldOut, set[str]]:
     """What the network is judged by, and the ids in the training library that must not be trained on."""
     if order.test is None:
         ids = {video_id for group in truth.groups.values() for video_id in group}
@@ -165,13 +170,16 @@ def _held_out(features: Features, truth: Alike, order: Order) -> tuple[HeldOut, 
     check_held_out(held_out)
     contents = {judged.contents[video_id] for video_id in judged.by_id} - {None}
     same = {video_id for video_id in features.by_id if features.contents[video_id] in contents}
-    return held_out, same | (set(judged.by_id) if order.test is None else set())
+    held = same | (set(judged.by_id) if order.test is None else set())
+    tied = [alike.groups.get(video_id, frozenset()) for video_id in held] if alike else []
+    return held_out, held.union(*tied)
 
 
-def _digest(videos: Videos) -> str:
-    """Hash what is trained on: ids, features, and what is alike."""
-    digest = hashlib.sha256(json.dumps([videos.related, videos.groups], sort_keys=True).encode())
-    for video_id, features in videos.features.items():
+def _digest(by_id: Mapping[str, np.ndarray], *alike: Mapping[str, Any]) -> str:
+    """Hash videos: ids, features, and what is alike."""
+    known = json.dumps(alike, sort_keys=True, default=sorted)  # sets have no order
+    digest = hashlib.sha256(known.encode())
+    for video_id, features in by_id.items():
         digest.update(json.dumps([video_id, *features.shape]).encode())
         digest.update(np.ascontiguousarray(features).data)
     return digest.hexdigest()

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 
 from ndvr.models import weights as files
-from ndvr.operators.storage.store import write_json, write_text, write_whole
+from ndvr.operators.library.fencing import check
+from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.store import Store, write_json, write_text, write_whole
 
 CHECKPOINT, CURVE, DESCRIPTION = "checkpoint.pth", "curve.jsonl", "training.json"
 
@@ -36,8 +38,11 @@ class Point:
 class RunFolder:
     """The files of one training. A local folder."""
 
-    def __init__(self, out: str | Path, description: Mapping[str, Any]):
-        self.path, self.description = Path(out), dict(description)
+    def __init__(self, out: str | Path | Store, description: Mapping[str, Any]):
+        """ValueError for an address. A Store is written to under the lease that it carries."""
+        if is_remote(str(out)):
+            raise ValueError(f"{out}: a training is kept in a local folder; name one for OUT")
+        self.store, self.path, self.description = Store(out), Path(str(out)), dict(description)
 
     def open(self, *, resume: bool) -> dict[str, Any] | None:
         """Return the checkpoint to continue from, None at the beginning.
@@ -70,6 +75,7 @@ class RunFolder:
         self._save(files.TRAINED, {"model": dict(weights), "training": json.dumps(self.description | reached)})
 
     def save_curve(self, points: Sequence[Point]) -> None:
+        check(self.store)
         write_text(self.path / CURVE, "".join(json.dumps(asdict(point)) + "\n" for point in points))
 
     def curve(self) -> list[Point]:
@@ -78,6 +84,9 @@ class RunFolder:
         return [Point(**json.loads(line)) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a file whole. RunStopped when another process has taken over."""
+        check(self.store)
+
         def write(path: str) -> None:
             with open(path, "wb") as file:  # given a name, torch would write it into the file
                 torch.save(dict(content), file)

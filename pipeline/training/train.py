@@ -14,7 +14,6 @@ from typing import Any
 
 from ndvr.operators.library.feature_reader import lost_text
 from ndvr.operators.library.lease import Lease
-from ndvr.operators.storage.store import Store
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.training.loop import Loop, best_of
 from ndvr.pipeline.training.plan import Order, Plan, make_plan
@@ -129,7 +128,7 @@ def train(
     folder = RunFolder(out, plan.description)
     loop = Loop(order, plan, folder)
     folder.open(resume=resume)
-    with interruptible(), Lease(Store(out), "ndvr train"):
+    with interruptible("--resume goes on from the last checkpoint"), Lease(folder.store, "ndvr train"):
         loop.load(folder.open(resume=resume))
         folder.describe()
         with Progress("train", steps, "step", show=progress) as bar:
@@ -161,6 +160,6 @@ def _trained(out: str | Path, order: Order, plan: Plan, points: list[Point], *, 
         queries=len(plan.held_out.queries) if plan.held_out else 0,
         curve=tuple(points),
         best=best_of(points),
-        lost=plan.features.lost,
+        lost=tuple(sorted({*plan.features.lost, *(plan.held_out.features.lost if plan.held_out else ())})),
         seconds=round(seconds, 3),
     )

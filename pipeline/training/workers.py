@@ -60,7 +60,7 @@ def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | 
     with tempfile.TemporaryDirectory(prefix="ndvr-train-") as scratch, _following(folder, bar):
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"order": asdict(order), "out": str(folder.path), "here": os.getcwd()},
+            train_loop_config={"order": asdict(order), "out": folder.store, "here": os.getcwd()},
             scaling_config=train.ScalingConfig(num_workers=workers),
             torch_config=TorchConfig(backend="gloo"),
             run_config=train.RunConfig(

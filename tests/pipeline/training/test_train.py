@@ -78,7 +78,7 @@ def test_videos_of_the_truth_are_not_trained_on(place, tmp_path):
     held = tmp_path / "held.csv"
     held.write_text("query_id,video_id\nf0_1,f0_0\nf1_1,f1_0\n")
     done = trained(place, tmp_path / "out", truth=held)
-    assert done.queries == 4 and done.videos == 176
+    assert done.queries == 4 and done.videos == 174
 
 
 def test_a_folder_is_not_used_twice_unless_it_is_the_same_training(place, tmp_path):
@@ -122,6 +122,7 @@ def test_what_is_wrong_with_the_data_is_a_sentence_before_the_first_step(place, 
         ({"queue": "100"}, "queue=100 does not hold a whole number of steps of 16"),
         ({"speed": "1"}, "unknown setting 'speed' of training tca; choose from pairs, negatives"),
         ({"pairs": "many"}, "setting pairs=many: give a value like 16"),
+        ({"pairs": "0"}, "setting pairs=0: give a whole number above zero"),
     ],
 )
 def test_a_wrong_setting_is_a_sentence_before_the_first_step(place, tmp_path, settings, sentence):
@@ -129,7 +130,12 @@ def test_a_wrong_setting_is_a_sentence_before_the_first_step(place, tmp_path, se
         trained(place, tmp_path / "out", settings=SMALL | settings)
 
 
-def test_features_that_are_no_numbers_and_too_few_videos_are_sentences(tmp_path):
+def test_out_is_a_local_folder(place):
+    with pytest.raises(ValueError, match="a training is kept in a local folder"):
+        trained(place, "s3://bucket/out")
+
+
+def test_too_few_videos_are_a_sentence(tmp_path):
     videos = families(2, copies=1, seed=3)
     imported(hdf5(tmp_path / "one.hdf5", {"f0_0": videos["f0_0"]}), tmp_path / "one", method="tca",
              options={"dims": str(WIDTH)})  # fmt: skip
