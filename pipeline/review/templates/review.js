@@ -18,7 +18,7 @@ async function ask(path, options = {}) {
 
 function send(path, body = {}) {
   const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
-  return ask(path, { method: "POST", headers, body: JSON.stringify({ who: $("#who").value, ...body }) });
+  return ask(path, { method: "POST", keepalive: true, headers, body: JSON.stringify({ who: $("#who").value, ...body }) });
 }
 
 function element(name, { text, ...attributes } = {}, ...inside) {
@@ -31,11 +31,19 @@ function element(name, { text, ...attributes } = {}, ...inside) {
 
 // One after the other: who types fast decides about the pair that was chosen, not about the one still on the screen.
 let last = Promise.resolve();
+let waiting = 0;
 
 function inTurn(act) {
-  last = last.then(act).catch((error) => tell(error.message, true));
+  waiting += 1;
+  last = last
+    .then(act)
+    .catch((error) => tell(error.message, true))
+    .finally(() => (waiting -= 1));
   return last;
 }
+
+// Who closes the page while decisions are on their way is asked; one that was sent arrives all the same.
+addEventListener("beforeunload", (event) => waiting && event.preventDefault());
 
 function tell(text, bad = false) {
   $("#told").textContent = text;

@@ -57,7 +57,7 @@ def visit(browser, address, collection):
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("dialog", lambda dialog: problems.append("a dialog"))
+        page.on("dialog", lambda dialog: dialog.type == "beforeunload" or problems.append("a dialog"))
         page.on("request", lambda request: request.url.startswith(address) or problems.append(request.url))
         page.goto(address + path)
         page.wait_for_selector(".row", state="attached")
@@ -122,6 +122,28 @@ def test_keys_go_through_pairs_and_decide_and_undo(visit):
     until(page, "document.querySelector('#row-0 .mark').textContent === ''")
     page.keyboard.press("u")
     until(page, "document.querySelector('#told').textContent.includes('no decision by ann stands')")
+
+
+def test_a_page_that_is_closed_at_once_loses_no_decision(visit):
+    page, asked = visit(), []
+
+    def stay(dialog):
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.keyboard.type("dsdsd")
+    page.close(run_before_unload=True)
+    over = time.monotonic() + 20
+    while not page.is_closed() and page.locator("#row-4 .mark").inner_text() == "" and time.monotonic() < over:
+        page.wait_for_timeout(50)
+    other = visit()
+    for place, mark in enumerate(("no match", "same", "no match", "same", "no match")):
+        until(other, f"document.querySelector('#row-{place} .mark').textContent === {mark!r}")
+    assert set(asked) <= {"beforeunload"}
+    for _ in range(5):
+        other.keyboard.press("u")
+    until(other, "[...document.querySelectorAll('.mark')].every(mark => mark.textContent === '')")
 
 
 def test_laid_over_each_other_flipped_and_slower(visit):
