@@ -80,7 +80,6 @@ class OnRay:
         parts = itertools.zip_longest(self._parts, self._firsts[:-1], range(count), fillvalue=())
         self._actors = [actor.remote(self._reopen, part, first or 0, wanted) for part, first, _ in parts]
         self._next = itertools.cycle(range(count))
-        self._gone: set[int] = set()  # actors that were waited for in vain; their next answer is not waited for
         self.ahead = _AHEAD * count
 
     def __enter__(self) -> OnRay:
@@ -137,13 +136,9 @@ class OnRay:
 
         from ndvr.pipeline.cluster import cluster
 
-        patience_s = 0.0 if number in self._gone else PATIENCE_S
-        while not ray.wait([reference], timeout=patience_s)[0]:
+        while not ray.wait([reference], timeout=PATIENCE_S)[0]:
             if cluster.is_gone(self._actors[number]):
-                self._gone.add(number)
                 return None
-            patience_s = PATIENCE_S
-        self._gone.discard(number)
         with cluster.explained("search"):
             try:
                 return ray.get(reference)
