@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ndvr.operators.library._ledger import History
 from ndvr.operators.library.fencing import check, ignored_files
 from ndvr.operators.library.library import CONFIGS, RUNS, Library, of_config
-from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, commit, read_receipts
+from ndvr.operators.library.receipt_files import COMMITS, FOLDED, SNAPSHOTS, commit, read_receipts, time_for_receipts
 from ndvr.operators.library.repair import Trash
 from ndvr.operators.library.shards import SHARDS, write_shard
 from ndvr.operators.rows import LEDGER, table
@@ -62,7 +62,7 @@ def tidy(
     }
     folders = [COMMITS, FOLDED, SNAPSHOTS, CONFIGS, RUNS, *(f"{SHARDS}/{config}" for config in library.configs)]
     done.orphans += [f"{folder}/{name}" for folder in folders for name in store.unfinished(folder)]
-    receipts = read_receipts(store, ids)
+    receipts, now = read_receipts(store, ids), None
     for config in sorted({shard.partition("/")[0] for shard in sizes}):
         receipts_of_config = of_config(receipts, config)
         is_live = History(receipts_of_config).live(old_versions=not old_versions)
@@ -80,7 +80,8 @@ def tidy(
                 shards = done.rewritten if len(alive) else done.dropped
                 shards.append(f"{SHARDS}/{shard}")
                 if not dry:
-                    _clear(library, config, shard, alive, _given_up(rows, receipts_of_config))
+                    now = now or time_for_receipts(store)
+                    _clear(library, config, shard, alive, _given_up(rows, receipts_of_config), now)
                     discard(f"{SHARDS}/{shard}")
     done.orphans += ignored_files(store)
     if not dry:
@@ -100,15 +101,16 @@ def _given_up(rows: pa.Table, every: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(keys, values)) for values in sorted(dead - living)]
 
 
-def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up: list[dict[str, Any]]) -> None:
-    """Leave only the live rows of a shard, in a new one. A commit says so before the old one goes."""
+def _clear(
+    library: Library, config: str, shard: str, alive: pa.Table, given_up: list[dict[str, Any]], now: datetime
+) -> None:
+    """Leave only the live rows of a shard, in a new one. A commit says so, of `now`, before the old one goes."""
     # Begins with the id of the run, as all that a run writes does.
     run, _, before = shard.partition("/")[2].removesuffix(".parquet").rpartition("-")
     at = _rows_of(alive)
     # And is no other writer's: one that was taken over while it cleared up may still remove what it had found.
     key = (config, before, at.tolist(), library.store.lease)
     name = f"{run}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.parquet"
-    now = _after(alive)
     receipts = [table([{"kind": "dropped", "piece": 0, "finished": now} | attempt for attempt in given_up], LEDGER)]
     if len(alive):
         with library.open_shard(shard) as file:
@@ -117,13 +119,6 @@ def _clear(library: Library, config: str, shard: str, alive: pa.Table, given_up:
         write_shard(library.store, f"{config}/{name}", columns, windows["feature"], library.configs[config])
         receipts.append(_moved(alive, f"{config}/{name}", now))
     commit(library.store, name.removesuffix(".parquet"), pa.concat_tables(receipts))
-
-
-def _after(pieces: pa.Table) -> datetime:
-    """Return a time that is later than those of the receipts of pieces, whatever the clock says: the latest counts."""
-    now = datetime.now(timezone.utc)
-    latest = pc.max(pieces["finished"]).as_py()
-    return now if latest is None or latest < now else latest + timedelta(milliseconds=1)
 
 
 def _rows_of(pieces: pa.Table) -> np.ndarray:

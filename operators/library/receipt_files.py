@@ -140,8 +140,15 @@ def time_for_receipts(store: Store) -> datetime:
 
 def _latest_ms(store: Store, files: LedgerFiles) -> int:
     """Find when the latest receipt was made, in milliseconds since 1970; 0 when there is none."""
-    folded = [part.get("latest_ms") or _latest_of(read_folded(store, part["name"])) for part in files.snapshot.ledger]
+    # Snapshots of earlier versions do not say it.
+    folded = [part.get("latest_ms") or _latest_folded(store, part["name"]) for part in files.snapshot.ledger]
     return max([*folded, _latest_of(read_commits(store, files.commits))])
+
+
+def _latest_folded(store: Store, name: str) -> int:
+    with store.open(f"{FOLDED}/{name}") as source:
+        file = SealedTable(source, f"{store}/{FOLDED}/{name}", remedy=remedy(store))
+        return _latest_of(file.read(columns=["finished"]))
 
 
 def _latest_of(receipts: pa.Table) -> int:

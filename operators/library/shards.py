@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.fencing import check, fenced_name
-from ndvr.operators.library.receipt_files import COMMITS, commit, read_commits
+from ndvr.operators.library.receipt_files import COMMITS, commit, read_commits, time_for_receipts
 from ndvr.operators.rows import LEDGER, table
 from ndvr.operators.storage.store import Store
 
@@ -109,13 +110,15 @@ class Write:
 
     File names depend only on which rows are inside, so a call repeated by Ray writes the same files. A `library` that
     is a Store is written to under the lease that it carries. `configs` are those of the rows that have features, by
-    name. `not_before` is a time after that of every receipt so far, for nodes whose clocks are behind.
+    name. Receipts are later than all that were there at the first call, whatever the clock of this host says.
     """
 
-    def __init__(
-        self, library: str | Path | Store, configs: Mapping[str, Config], *, not_before: datetime | None = None
-    ):
-        self.store, self.configs, self._not_before = Store(library), configs, not_before
+    def __init__(self, library: str | Path | Store, configs: Mapping[str, Config]):
+        self.store, self.configs = Store(library), configs
+
+    @cached_property
+    def _not_before(self) -> datetime:
+        return time_for_receipts(self.store)
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         rows = sorted(pieces.to_pylist(), key=_key)
@@ -130,9 +133,9 @@ class Write:
                 self._shard(config, f"{stem}.parquet", stored)
                 for row in stored:
                     row["write_s"] = (time.monotonic() - began) / len(stored)
-        now = datetime.now(timezone.utc)
+        now = max(datetime.now(timezone.utc), self._not_before)
         for row in rows:
-            row["finished"] = max(now, self._not_before or now)
+            row["finished"] = now
         receipts = table(rows, LEDGER)
         commit(self.store, stem, receipts)
         return receipts

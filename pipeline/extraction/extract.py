@@ -22,7 +22,7 @@ from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
-from ndvr.operators.library.receipt_files import COMMITS, time_for_receipts
+from ndvr.operators.library.receipt_files import COMMITS
 from ndvr.operators.library.runs import close_run, new_run, open_run
 from ndvr.operators.library.shards import SHARDS, Write
 from ndvr.operators.rows import table
@@ -88,14 +88,13 @@ def extract(
     with interruptible(), Lease(opened.store, "ndvr extract"):
         recover_runs(opened)
         plan = make_plan(manifest, opened, settings.config_names, retry=frozenset(retry))
+        settings = replace(settings, removed_contents=plan.removed_contents)
         for config in configs.values():
             opened.add_config(config)
         summary = summarise(settings, manifest, plan)
         note_back(opened, plan.back)
         summary.gone = note_gone(opened, find_gone(manifest, opened), manifest.source, mark=gone == "mark")
         if plan.ids:
-            not_before = time_for_receipts(opened.store)
-            settings = replace(settings, removed_contents=plan.removed_contents, not_before=not_before)
             with recording(settings, plan, summary, arguments=arguments, progress=progress) as run:
                 give_up(run, plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
                 receipts = settle(run)
@@ -198,8 +197,7 @@ def give_up(run: Run, videos: list[dict[str, Any]], reason: str) -> pa.Table:
         for video in videos
         for method in video["methods"]
     ]
-    write = Write(run.settings.library.store, {}, not_before=run.settings.not_before)
-    return write(table(rows)) if rows else table([])
+    return Write(run.settings.library.store, {})(table(rows)) if rows else table([])
 
 
 def check_balance(run: Run, receipts: Receipts) -> None:

@@ -11,7 +11,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -53,7 +52,6 @@ class GraphSettings:
     pools: Pools
     address: str | None  # of a cluster; None: Ray on this machine
     removed_contents: frozenset[str] = frozenset()  # SHA-256 of files to leave out
-    not_before: datetime | None = None  # a time after that of every receipt in the library
 
     @property
     def config_names(self) -> dict[str, str]:
@@ -137,7 +135,6 @@ def _operators(settings: GraphSettings, run: str, *, threads: int) -> _Operators
         write={
             "library": settings.library.store,
             "configs": {config.name: config for config in settings.configs.values()},
-            "not_before": settings.not_before,
         },
     )
 

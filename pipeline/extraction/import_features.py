@@ -19,7 +19,6 @@ from ndvr.operators.features.feature_rows import FeatureRows
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry, Library
-from ndvr.operators.library.receipt_files import time_for_receipts
 from ndvr.operators.library.runs import close_run, new_run, open_run
 from ndvr.operators.library.shards import Write
 from ndvr.operators.rows import table
@@ -153,7 +152,7 @@ def _import_all(
     lost = library.lost_shards(entries.values())
     known = {entry.end["uri"] for entry in entries.values() if entry.status == "done"}
     read = _reader(config)
-    shards = _Shards(Write(library.store, {config.name: config}, not_before=time_for_receipts(library.store)))
+    shards = _Shards(Write(library.store, {config.name: config}))
     summary = Summary(
         library=str(library),
         methods=[config.method],

@@ -163,7 +163,7 @@ def test_gc_on_a_host_whose_clock_is_a_day_behind_loses_no_row(tmp_path, monkeyp
     """What it moved counts, though by its clock it was moved before it was written."""
     imported(tmp_path, "abc", "c3dhash", (1, 512))
     remove(tmp_path / "library", ["b"])
-    monkeypatch.setattr("ndvr.operators.library.cleanup.datetime", Behind)
+    monkeypatch.setattr("ndvr.operators.library.receipt_files.datetime", Behind)
     gc(tmp_path / "library", force=True)
     report = fsck(tmp_path / "library", progress=False)
     assert report.sound, report.problems
