@@ -156,10 +156,12 @@ def _matches(digest: str, expected: str | None) -> bool:
     return expected is None or digest.startswith(expected.lower())
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(path: str | Path, *, lazily: bool = False) -> dict[str, Any]:
     """Read the dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
 
     Nothing in the file is run: anything else in it is refused by name.
+
+    lazily  leave the numbers in the file until they are used, which files of torch before 1.6 are too old for
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -167,7 +169,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         # The authors' training scripts store their command line beside the weights, as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=lazily or None)
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise WeightsError(f"{path} {why_unreadable(path, error)}") from error
     if not isinstance(content, dict):
@@ -186,8 +188,8 @@ def trained_on(weights: Any) -> dict[str, Any] | None:
     if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file():
         return None
     try:
-        written = read(in_folder(weights)).get("training")
-    except WeightsError:  # no torch file: the method, whose file it may be, says what is wrong with it
+        written = read(in_folder(weights), lazily=True).get("training")
+    except WeightsError:  # of old, or no torch file: the method, whose file it may be, says what is wrong with it
         return None
     try:
         return json.loads(written) if isinstance(written, str) else None

@@ -13,6 +13,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,10 +33,11 @@ class Videos:
     related: Mapping[str, tuple[str, ...]]  # by id: videos that show the same; without labels: nothing
     groups: Mapping[str, int]  # by id: videos of different groups have nothing to do with each other
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         return list(self.features)
 
+    @cached_property
     def members(self) -> dict[int, list[str]]:
         """List the ids of every group."""
         members: dict[int, list[str]] = {}
@@ -105,7 +107,12 @@ class Recipe(ABC):
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Copy the weights under the names that `ndvr.models.load` knows."""
-        return {self.prefix + key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+        tensors = self._saved().state_dict().items()
+        return {self.prefix + key: value.detach().cpu().clone() for key, value in tensors}
+
+    def _saved(self) -> nn.Module:
+        """What a file of weights is of."""
+        return self.network
 
 
 # --- TCA ------------------------------------------------------------------------------------------------------------
@@ -247,9 +254,9 @@ class TCA(Recipe):
         self.bank.queue.copy_(state["queue"])
         self.bank.position, self._queue_groups = state["position"], state["groups"]
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def _saved(self) -> nn.Module:
         """The authors save the encoder alone, under bare names."""
-        return {key: value.detach().cpu().clone() for key, value in self.encoder.state_dict().items()}
+        return self.encoder
 
 
 # --- C3DHash --------------------------------------------------------------------------------------------------------
@@ -287,13 +294,14 @@ class C3DHash(Recipe):
         self._seed = seed
 
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
-        members = videos.members()
+        members = videos.members
         if len(members) < 2 or all(len(ids) < 2 for ids in members.values()):
             raise ValueError(
                 "C3DHash learns from classes, two at least, one of which has two videos: give --related FILE, a CSV "
                 "with video_id and class"
             )
         means = _tensor(np.stack([array.astype(np.float32).mean(0) for array in videos.features.values()]))
+        self._means = dict(zip(videos.features, means))  # of the frames of each video
         self._mean, self._deviation = means.mean(0), means.std(0)
         self._deviation[self._deviation < 1e-6 * self._deviation.max()] = 1.0  # numbers that are always the same
         layer = self.network.hashcoder[0]
@@ -314,13 +322,13 @@ class C3DHash(Recipe):
     def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         size, each = self.settings.batch, self.settings.per_class
         if each:
-            members = videos.members()
+            members = videos.members
             chosen = rng.permutation(list(members))[: max(2, size // each)]
             ids = [video_id for group in chosen for video_id in rng.permutation(members[group])[:each]]
         else:
             ids = [videos.ids[number] for number in rng.permutation(len(videos.features))[:size]]
-        features = np.stack([videos.features[video_id].astype(np.float32).mean(0) for video_id in ids])
-        return _tensor(features), torch.tensor([videos.groups[video_id] for video_id in ids])
+        classes = torch.tensor([videos.groups[video_id] for video_id in ids])
+        return torch.stack([self._means[video_id] for video_id in ids]), classes
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, None]:
         features, classes = batch
@@ -385,7 +393,7 @@ class S2VS(Recipe):
 
     def draw(self, videos: Videos, rng: np.random.Generator) -> torch.Tensor:
         """Views (2 N, frames, R, D): N weak ones, then N strong ones of the same sources."""
-        members, frames = videos.members(), self.settings.frames
+        members, frames = videos.members, self.settings.frames
         weak, strong = [], []
         for group in rng.permutation(list(members))[: self.settings.videos]:
             ids = rng.permutation(members[group])

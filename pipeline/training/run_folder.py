@@ -44,11 +44,8 @@ class RunFolder:
             raise ValueError(f"{out}: a training is kept in a local folder; name one for OUT")
         self.store, self.path, self.description = Store(out), Path(str(out)), dict(description)
 
-    def open(self, *, resume: bool) -> dict[str, Any] | None:
-        """Return the checkpoint to continue from, None at the beginning.
-
-        ValueError when the folder is taken, or is of a training with other settings.
-        """
+    def check_free(self, *, resume: bool) -> None:
+        """ValueError when the folder is taken, or is of a training with other settings."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; name a new folder for OUT")
         there = self.path / DESCRIPTION
@@ -56,11 +53,13 @@ class RunFolder:
             if not resume:
                 raise ValueError(f"{self.path} holds a training; give --resume to go on with it, or name a new folder")
             self._check_same(json.loads(there.read_text(encoding="utf-8")))
-            place = self.path / CHECKPOINT
-            return files.read(place) if place.is_file() else None
-        if self.path.is_dir() and any(each.name != "locks" for each in self.path.iterdir()):
+        elif self.path.is_dir() and any(each.name != "locks" for each in self.path.iterdir()):
             raise ValueError(f"{self.path} exists and holds no training; name a new folder for OUT")
-        return None
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """Read what to continue from; None at the beginning."""
+        place = self.path / CHECKPOINT
+        return files.read(place) if place.is_file() else None
 
     def describe(self) -> None:
         """Write down what is trained on what."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ndvr.operators.library.feature_reader import lost_text
+from ndvr.operators.library.feature_reader import LeavesOut
 from ndvr.operators.library.lease import Lease
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.training.loop import Loop, best_of
@@ -21,7 +21,7 @@ from ndvr.pipeline.training.run_folder import Point, RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class Trained(LeavesOut):
     """What was trained on what, and how well it does on videos that it has not seen."""
 
     out: str
@@ -40,10 +40,6 @@ class Trained:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    def left_out_text(self) -> str:
-        """Name the videos that were left out; nothing when none was."""
-        return lost_text(self.lost)
 
     def text(self) -> str:
         """Say what was trained, and whether it helped."""
@@ -127,9 +123,10 @@ def train(
     plan = make_plan(order)
     folder = RunFolder(out, plan.description)
     loop = Loop(order, plan, folder)
-    folder.open(resume=resume)
+    folder.check_free(resume=resume)
     with interruptible("--resume goes on from the last checkpoint"), Lease(folder.store, "ndvr train"):
-        loop.load(folder.open(resume=resume))
+        folder.check_free(resume=resume)  # somebody else may have begun meanwhile
+        loop.load(folder.checkpoint())
         folder.describe()
         with Progress("train", steps, "step", show=progress) as bar:
             bar.advance(loop.done)

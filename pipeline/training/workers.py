@@ -81,7 +81,8 @@ def _work(job: dict[str, Any]) -> None:
     plan = make_plan(order)
     folder = RunFolder(job["out"], plan.description)
     loop = Loop(order, plan, folder, team=Gloo())
-    loop.load(folder.open(resume=True))
+    folder.check_free(resume=True)
+    loop.load(folder.checkpoint())
     loop.run()
 
 
