@@ -144,6 +144,16 @@ def named(video_ids: Sequence[str]) -> str:
     return ", ".join(map(repr, video_ids[:3])) + more
 
 
+class LeavesOut:
+    """What a command did, which names in `lost` the videos that it left out, as their features are lost."""
+
+    lost: tuple[str, ...]
+
+    def left_out_text(self) -> str:
+        """Name them; nothing when none was left out."""
+        return lost_text(self.lost)
+
+
 def lost_text(video_ids: Sequence[str]) -> str:
     """Say which videos were left out as their features are lost, and what to do about it; nothing when none was."""
     if not video_ids:

@@ -18,6 +18,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, OutFolder
 from ndvr.pipeline.search.queries import Queries, Query, read_each, read_queries
-from ndvr.pipeline.search.search import ANSWERS_PER_FILE, SearchResult, Side, open_updated
+from ndvr.pipeline.search.search import SearchResult, Side, collected, open_updated
 from ndvr.pipeline.search.verdict import VERDICTS, Judgeable, Verdict, verdict_of
 
 
@@ -158,15 +159,10 @@ def search_both(
     sides = [Side.of(each, Wanted(**wanted), strict=strict) for each in opened]
     folders = _folders(out, opened, sides)
     ids = _waiting(queries, folders, sides)
-    answers: list[BothAnswer] = []
+    eyes, ears = (side.matcher for side in sides)
     with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
-        for read in read_each(queries, ids, opened, strict=strict):
-            answers.append(_answer(sides[0].matcher, sides[1].matcher, *read))
-            bar.advance(failed=answers[-1].status == "failed")
-            if folders and len(answers) % ANSWERS_PER_FILE == 0:
-                _write(folders, answers[-ANSWERS_PER_FILE:])
-    if folders and (rest := len(answers) % ANSWERS_PER_FILE):
-        _write(folders, answers[-rest:])
+        found = (_answer(eyes, ears, *read) for read in read_each(queries, ids, opened, strict=strict))
+        answers = collected(found, bar, write=partial(_write, folders) if folders else None)
     repeated = len(_ids(queries)) - len(ids)
     seen, heard = (side.result([], out=out, repeated=repeated, began=began) for side in sides)
     return BothResult(by_picture=seen, by_sound=heard, answers=answers)

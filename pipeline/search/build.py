@@ -15,7 +15,7 @@ from ndvr.operators.index import sureness
 from ndvr.operators.index.lists import Coded, coded, joined
 from ndvr.operators.index.segments import IndexedVideo, Segment, Snapshot
 from ndvr.operators.index.votes import candidates
-from ndvr.operators.library.feature_reader import FeatureReader, lost_text, without_lost
+from ndvr.operators.library.feature_reader import FeatureReader, LeavesOut, without_lost
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
@@ -29,7 +29,7 @@ SAMPLED, COMPARED = 32, 12  # videos, and candidates of each, behind what is sai
 
 
 @dataclass(frozen=True, kw_only=True)
-class Updated:
+class Updated(LeavesOut):
     """What an update did."""
 
     index: str
@@ -55,10 +55,6 @@ class Updated:
             f"{self.videos:,} videos indexed ({did}): {self.keys:,} keys, {self.bytes / 1e6:,.1f} MB in "
             f"{self.segments:,} segments, {self.index} ({self.seconds:.1f} s)"
         )
-
-    def left_out_text(self) -> str:
-        """Which videos could not be indexed; nothing when all were."""
-        return lost_text(self.lost)
 
 
 def update(opened: Opened, *, progress: bool = True, again: bool = False, strict: bool = False) -> Updated:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from ndvr.operators.connected import families, needed
 from ndvr.operators.library.decisions import decided_text, decisions_of, judged_pairs, rejected_text
-from ndvr.operators.library.feature_reader import lost_text
+from ndvr.operators.library.feature_reader import LeavesOut
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
@@ -62,7 +62,7 @@ GROUPS = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duplicates:
+class Duplicates(LeavesOut):
     """What was found."""
 
     pairs: str  # the folder
@@ -82,10 +82,6 @@ class Duplicates:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    def left_out_text(self) -> str:
-        """Which videos were left out; nothing when none was."""
-        return lost_text(self.lost)
 
     def text(self) -> str:
         """Two lines."""

@@ -190,6 +190,9 @@ class Matcher:
         if probes is None:
             return under_way
         missed: list[int] = []
+        same, decided = self.same_file(query), self.judged(query, "same")
+        # Compared whatever votes say: the same file, those judged the same, what the caller asks.
+        named = dict.fromkeys([*same, *sorted(decided), *under_way.also])
         if self.wanted.exhaustive:
             chosen = sorted(self._ids)
             places: dict[str, list[Place]] = {}
@@ -199,21 +202,23 @@ class Matcher:
                 parts, missed = crew.sighted(under_way.begun)
                 candidates = elect(probes, parts, top=self.wanted.n_candidates + query.own)
             places = {self.id_of(candidate): candidate.places for candidate in candidates}
-            named = dict.fromkeys(self._named(query, under_way.also))
             chosen = [video_id for video_id in named if video_id not in places] + [*places]
-        proposed = self._proposed(under_way, chosen, places)
+        proposed = self._proposed(query, chosen, places, same=same, decided=decided, named=named)
         batches = [proposed[start : start + BATCH] for start in range(0, len(proposed), BATCH)]
         return replace(under_way, begun=crew.verify(query, batches), missed=tuple(missed), probes=None)
 
-    def _named(self, query: Query, also: Collection[str]) -> list[str]:
-        """Which videos are compared whatever votes say: the same file, those judged the same, what the caller asks."""
-        return [*self.same_file(query), *sorted(self.judged(query, "same")), *also]
-
-    def _proposed(self, under_way: _UnderWay, ids: Sequence[str], places: dict[str, list[Place]]) -> list[Proposed]:
+    def _proposed(
+        self,
+        query: Query,
+        ids: Sequence[str],
+        places: dict[str, list[Place]],
+        *,
+        same: Collection[str],
+        decided: Collection[str],
+        named: Collection[str],
+    ) -> list[Proposed]:
         """What is there of these videos: what left the library since it was indexed is no answer."""
-        query = under_way.query
-        videos, same, decided = self.opened.lookup(ids), self.same_file(query), self.judged(query, "same")
-        named = set(self._named(query, under_way.also))
+        videos = self.opened.lookup(ids)
         return [
             Proposed(
                 video=videos[video_id],

@@ -18,6 +18,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ class OutFolder:
                 )
         else:
             self.store.write_json(ABOUT, seal_json(about))
-        self._there = self._written_ids()
 
     def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
         """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part.
@@ -82,7 +82,8 @@ class OutFolder:
             if rows or kind != "left_out":
                 store_table(self.store, f"{kind}/{name}.parquet", pa.Table.from_pylist(rows, schema))
 
-    def _written_ids(self) -> set[str]:
+    @cached_property
+    def _there(self) -> set[str]:
         """The queries of which there are rows in any table, those of a run that was killed included."""
         return {
             query_id

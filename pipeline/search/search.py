@@ -13,21 +13,21 @@ ndvr search VIDEOS LIBRARY
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ndvr.operators.library.decisions import decisions_of
-from ndvr.operators.library.feature_reader import lost_text, without_lost
+from ndvr.operators.library.feature_reader import LeavesOut, without_lost
 from ndvr.operators.library.lease import Locked
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search import build
-from ndvr.pipeline.search.answers import Answer
+from ndvr.pipeline.search.answers import Answer, Status
 from ndvr.pipeline.search.build import Updated
 from ndvr.pipeline.search.explain import Explanation, explain
 from ndvr.pipeline.search.matcher import Crew, Here, Matcher, Wanted
@@ -40,7 +40,7 @@ HERE = Workers(workers=0, progress=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchResult:
+class SearchResult(LeavesOut):
     """The answers, and what they do not cover."""
 
     library: str
@@ -74,10 +74,6 @@ class SearchResult:
     def csv(self) -> str:
         """A table of the matches; see ndvr.pipeline.search.out_folder."""
         return as_csv(self.answers)
-
-    def left_out_text(self) -> str:
-        """Which videos have lost their features; nothing when none has."""
-        return lost_text(self.lost)
 
     def text(self) -> str:
         """The answers, and what was not searched."""
@@ -233,17 +229,36 @@ def search_index(
     folder = None if out is None else OutFolder(out, side.about())
     done = folder.answered(side.same) if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
-    answers: list[Answer] = []
     show = progress and len(ids) > 1
     with side.crew(workers, strict=strict) as crew, Progress("search", len(ids), "query", show=show) as bar:
-        for answer in side.matcher.answers(queries.read(ids, opened, strict=strict), crew):
-            answers.append(answer)
-            bar.advance(failed=answers[-1].status == "failed")
-            if folder and len(answers) % ANSWERS_PER_FILE == 0:
-                folder.write(answers[-ANSWERS_PER_FILE:])
-    if folder and (rest := len(answers) % ANSWERS_PER_FILE):
-        folder.write(answers[-rest:])
+        found = side.matcher.answers(queries.read(ids, opened, strict=strict), crew)
+        answers = collected(found, bar, write=folder.write if folder else None)
     return side.result(answers, out=out, repeated=len(queries) - len(ids), began=began)
+
+
+class Answering(Protocol):
+    """An answer to one query."""
+
+    @property
+    def status(self) -> Status: ...
+
+
+SomeAnswer = TypeVar("SomeAnswer", bound=Answering)
+
+
+def collected(
+    answers: Iterable[SomeAnswer], bar: Progress, *, write: Callable[[list[SomeAnswer]], None] | None
+) -> list[SomeAnswer]:
+    """Collect answers as they come, and write ANSWERS_PER_FILE at a time."""
+    every: list[SomeAnswer] = []
+    for answer in answers:
+        every.append(answer)
+        bar.advance(failed=answer.status == "failed")
+        if write and len(every) % ANSWERS_PER_FILE == 0:
+            write(every[-ANSWERS_PER_FILE:])
+    if write and (rest := len(every) % ANSWERS_PER_FILE):
+        write(every[-rest:])
+    return every
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.features import pca
-from ndvr.operators.library.feature_reader import lost_text, without_lost
+from ndvr.operators.library.feature_reader import LeavesOut, without_lost
 from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress
@@ -24,7 +24,7 @@ METHOD, SIZE = "tca", 3840
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class Fitted(LeavesOut):
     """What was learnt from what."""
 
     pca: str
@@ -42,10 +42,6 @@ class Fitted:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    def left_out_text(self) -> str:
-        """Name the videos that were left out; nothing when none was."""
-        return lost_text(self.lost)
 
     def text(self) -> str:
         """Say in one line what was learnt from what."""
