@@ -40,13 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
 
 
+@functools.cache
+def uses_the_one_ray(file: str) -> bool:
+    return "ray_cluster" in (ROOT / file).read_text()
+
+
 class OneRay(LoadFileScheduling):
     """Two processes (make test): files that use the one Ray go to the same process, one after the other."""
 
-    @functools.cache  # noqa: B019  one scheduler a session
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "the one Ray" if "ray_cluster" in (ROOT / file).read_text() else file
+        return "the one Ray" if uses_the_one_ray(file) else file
 
 
 @pytest.hookimpl(optionalhook=True)

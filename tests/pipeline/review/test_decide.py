@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import clip_library as clips
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from commands import as_json, ndvr
 
 from ndvr.operators.library.library import Library
-from ndvr.pipeline.cli import main
 from ndvr.pipeline.review.pairs import read_found
 from ndvr.pipeline.search.duplicates import duplicates
 from ndvr.pipeline.search.out_folder import read_answers
@@ -35,16 +33,6 @@ def made(tmp_path_factory):
 def folder(made, tmp_path):
     shutil.copytree(made, tmp_path / "made")
     return tmp_path / "made"
-
-
-def ndvr(*arguments, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [str(each) for each in arguments], catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.output
-
-
-def as_json(*arguments) -> dict:
-    return json.loads(ndvr(*arguments, "--json").splitlines()[-1])
 
 
 def seen(folder) -> list[str]:

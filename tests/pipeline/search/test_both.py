@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 
 import clip_library as clips
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from commands import as_json, ndvr
 from sounds import RATE, tune
 
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.library import Library
-from ndvr.pipeline.cli import main
 from ndvr.pipeline.review.found_page import write_found_page
 from ndvr.pipeline.review.pairs import read_found
 from ndvr.pipeline.review.state import State
@@ -88,16 +86,6 @@ def made(tmp_path_factory):
     clips.clip(edits / "muted.mp4", first, crf=28)
     clips.clip(edits / "radio.mp4", other, sound=sound)
     return folder
-
-
-def ndvr(*arguments, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [str(each) for each in arguments], catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.output
-
-
-def as_json(*arguments) -> dict:
-    return json.loads(ndvr(*arguments, "--json").splitlines()[-1])
 
 
 WORDS = {
