@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import torch
 
+from ndvr.models._torchscript import ArchiveError, is_torchscript, read_tensors
 from ndvr.models._unreadable import why_unreadable
 from ndvr.models.card import File
 
@@ -156,16 +157,22 @@ def _matches(digest: str, expected: str | None) -> bool:
     return expected is None or digest.startswith(expected.lower())
 
 
-def read(path: str | Path, *, lazily: bool = False) -> dict[str, Any]:
+def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -> dict[str, Any]:
     """Read the dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
 
     Nothing in the file is run: anything else in it is refused by name.
 
-    lazily  leave the numbers in the file until they are used, which files of torch before 1.6 are too old for
+    lazily       leave the numbers in the file until they are used, which files of torch before 1.6 are too old for
+    torchscript  of a TorchScript archive read the tensors, instead of refusing it for its program
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"no such file: {path}")
+    try:
+        if torchscript and is_torchscript(path):
+            return read_tensors(path)
+    except ArchiveError as error:
+        raise WeightsError(f"{path} {error}") from error
     try:
         # The authors' training scripts store their command line beside the weights, as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -185,7 +192,7 @@ def in_folder(path: str | Path) -> Path:
 
 def trained_on(weights: Any) -> dict[str, Any] | None:
     """What `ndvr train` wrote down beside weights: on what, from where, how; None of all others."""
-    if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file():
+    if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file() or is_torchscript(in_folder(weights)):
         return None
     try:
         written = read(in_folder(weights), lazily=True).get("training")
@@ -272,10 +279,12 @@ def _some(keys: Iterable[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | None = None) -> tuple[State, str]:
+def resolve(
+    weights: Any, published: Mapping[str, File], *, cache: str | Path | None = None, torchscript: bool = False
+) -> tuple[State, str]:
     """Find the tensors that a published name, a path or a mapping stands for, and a name for error texts.
 
-    None is the first published.
+    None is the first published. `torchscript` as of `read`.
     """
     if isinstance(weights, Mapping):
         return state_of(weights), "the given mapping"
@@ -289,6 +298,6 @@ def resolve(weights: Any, published: Mapping[str, File], *, cache: str | Path | 
             names = ", ".join([*published, "random", "random:SEED"])
             raise WeightsError(f"weights {str(weights)!r}: neither a file nor one of {names}")
     try:
-        return state_of(read(path)), str(path)
+        return state_of(read(path, torchscript=torchscript)), str(path)
     except WeightsError as error:
         raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error

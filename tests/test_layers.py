@@ -20,7 +20,7 @@ LAYERS = ("models", "operators", "pipeline", "benchmarks")  # each may import th
 # Within a layer a room may import what stands to the right of it, at any distance, in any of these chains.
 # Rooms that are not there yet have their place: operators/index, pipeline/search, review and training.
 RULES = """
-models:      methods, training -> layers -> method, random_weights -> weights -> _unreadable, card
+models:      methods, training -> layers -> method, random_weights -> weights -> _torchscript, _unreadable, card
 models:      methods -> models -> method, _discovery -> card;  method -> keys
 operators:   metrics -> scores -> library -> storage -> rows, errors, connected;  index -> metrics
 operators:   media -> video -> sandbox, storage;  sandbox -> errors;  features -> storage
