@@ -37,6 +37,7 @@ from ndvr.operators.storage.object_store import (
     is_object,
     open_object,
     path_of,
+    patiently,
     stat_of,
     time_ns,
 )
@@ -174,15 +175,15 @@ def content_of(uri: str, access: Access | None = None) -> str:
             with open(local_path(uri), "rb") as file:
                 _feed(digest, file)
             return digest.hexdigest()
-        with errors_explained(uri, access):
-            source, at = open_object(filesystem(bucket_of(uri), access)[0], uri, access), 0
-            size = source.size()
-            while at < size:
-                block = source.read_at(min(BLOCK_BYTES, size - at), at)
-                if not block:
-                    raise OSError(f"{uri} ended after {at:,} of {size:,} bytes")
-                digest.update(block)
-                at += len(block)
+        files = filesystem(bucket_of(uri), access)[0]
+        source = patiently(lambda: open_object(files, uri, access), uri, access, known=False)
+        size, at = source.size(), 0
+        while at < size:
+            block = patiently(lambda at=at: source.read_at(min(BLOCK_BYTES, size - at), at), uri, access)
+            if not block:
+                raise OSError(f"{uri} ended after {at:,} of {size:,} bytes")
+            digest.update(block)
+            at += len(block)
     except (OSError, Unreachable) as error:
         raise DecodeError("io", str(error)) from error
     return digest.hexdigest()

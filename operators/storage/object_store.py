@@ -11,6 +11,7 @@ of the machine; for Google's GOOGLE_APPLICATION_CREDENTIALS, or gs://anonymous@b
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
 import random
@@ -37,8 +38,7 @@ CONNECT_S, SILENT_S = 3.0, 6.0
 _MOST_SLASHES = 2  # at the end of a key, beside those that a list shows to be there
 _AT_ONCE = 32  # requests; a store answers after tens of milliseconds
 
-# Before trying again, on top of what the store's client does by itself; fewer where nothing has been heard of a store
-# yet, which may be a name that is wrong.
+# Before trying again; fewer where nothing has been heard of a store yet, which may be a name that is wrong.
 PAUSES_S, FIRST_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
 Stat = tuple[int, int]  # bytes, time of change in ns
@@ -120,6 +120,7 @@ def filesystem(uri: str, access: Access | None = None) -> tuple[pafs.FileSystem,
         region=region,
         connect_timeout=CONNECT_S,
         request_timeout=SILENT_S,
+        retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=3),  # at once; `patiently` is who waits
         allow_delayed_open=True,  # a small object is one request instead of three
     )
     return files, path_of(uri)
@@ -133,14 +134,19 @@ def _region(uri: str) -> str:
 def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
     """Make an object: whole, or not at all.
 
-    A stream that is let go of completes its upload, were it half a file. So nothing may come between opening and
-    closing it, no Ctrl-C either: that goes to the main thread, which waits for this one.
+    A stream that is let go of completes its upload, were it half a file or an empty one. So nothing may come between
+    opening and closing it, no Ctrl-C either: that goes to the main thread, which waits for this one; and a stream
+    that failed is kept for good.
     """
 
     def upload() -> None:
         stream = files.open_output_stream(path)
-        stream.write(data)
-        stream.close()
+        try:
+            stream.write(data)
+            stream.close()
+        except Exception:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))
+            raise
 
     with ThreadPoolExecutor(1, "upload") as pool:
         pool.submit(upload).result()

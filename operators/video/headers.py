@@ -24,7 +24,7 @@ from ndvr.models.card import Clips, Frames, Mel, Overview, View
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.sandbox.handed_file import HandedFile, open_container
 from ndvr.operators.sandbox.sandbox import Sandbox, Sandboxes
-from ndvr.operators.storage.object_store import filesystem, is_object, open_object
+from ndvr.operators.storage.object_store import filesystem, is_object, open_object, patiently
 from ndvr.operators.storage.video_files import local_path
 from ndvr.operators.video._frame_rules import opencv_step
 from ndvr.operators.video._pyav_decoder import best_video
@@ -136,12 +136,13 @@ def _here(path: str) -> Iterator[str]:
         return
     with tempfile.NamedTemporaryFile(prefix="ndvr-header-", suffix=PurePosixPath(path).suffix[:8]) as out:
         try:
-            source = open_object(filesystem(path)[0], path)
+            files = filesystem(path)[0]
+            source = patiently(lambda: open_object(files, path), path, known=False)
             size = source.size()
             out.truncate(size)
             for start in {0, max(0, size - END_BYTES)}:
                 out.seek(start)
-                out.write(source.read_at(min(END_BYTES, size - start), start))
+                out.write(patiently(lambda start=start: source.read_at(min(END_BYTES, size - start), start), path))
         except OSError as error:
             raise DecodeError("io", str(error)) from error
         out.flush()

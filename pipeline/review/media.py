@@ -27,10 +27,10 @@ from ndvr.operators.sandbox.sandbox import Sandboxes
 from ndvr.operators.storage.fetch import Fetcher
 from ndvr.operators.storage.object_store import (
     Unreachable,
-    errors_explained,
     filesystem,
     is_object,
     open_object,
+    patiently,
     stat_objects,
 )
 from ndvr.operators.storage.video_files import local_path
@@ -76,12 +76,12 @@ class _ObjectSource:
         if found is None:
             raise NotServed(f"there is no object {uri}")
         self.size, self.mtime_ns = found
-        with errors_explained(uri):
-            self._file, self._uri = open_object(filesystem(uri)[0], uri), uri
+        files = filesystem(uri)[0]
+        self._file, self._uri = patiently(lambda: open_object(files, uri), uri, known=False), uri
 
     def read(self, start: int, count: int) -> bytes:
-        with errors_explained(self._uri):
-            return self._file.read_at(min(count, max(0, self.size - start)), start)
+        count = min(count, max(0, self.size - start))
+        return patiently(lambda: self._file.read_at(count, start), self._uri, known=False)
 
 
 class Files:

@@ -20,11 +20,11 @@ def quick(monkeypatch):
     """Pauses of a busy store, shortened."""
     monkeypatch.setattr("ndvr.operators.storage.object_store.PAUSES_S", (0.05,) * 8)
     monkeypatch.setattr("ndvr.operators.storage.object_store.FIRST_PAUSES_S", (0.05,) * 8)
-    monkeypatch.setattr("ndvr.operators.storage.object_store.SILENT_S", 1.0)
+    monkeypatch.setattr("ndvr.operators.storage.object_store.SILENT_S", 0.4)
 
 
 def test_every_operation_is_done_whatever_goes_wrong_on_the_way(s3, quick):
-    with flaky(s3.port, rate=0.5, seed=3, silent_s=1.5) as relay:
+    with flaky(s3.port, rate=0.5, seed=3, silent_s=0.6) as relay:
         store = Store("s3://bucket/flaky", Access(endpoint=relay.url))
         data = {f"a/{number}.bin": os.urandom(1 + 40_000 * number) for number in range(8)}
         for name, content in data.items():
@@ -50,7 +50,7 @@ def test_commands_end_well_on_a_flaky_store_and_lose_nothing(s3, quick, tmp_path
     for video_id, array in features.items():
         np.save(tmp_path / "f" / f"{video_id}.npy", array)
     library = "s3://bucket/flaky-library"
-    with flaky(s3.port, rate=0.2, seed=5, silent_s=1.5) as relay:
+    with flaky(s3.port, rate=0.2, seed=5, silent_s=0.6) as relay:
         monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
         for command in (["import", str(tmp_path / "f"), library, "--method", "thumbprint", "--quiet"], ["gc", library]):
             done = CliRunner().invoke(main, command)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ndvr.benchmarks.chaos.flaky_relay import FlakyRelay
 from ndvr.benchmarks.chaos.s3_server import KEYS, Relay, free_port, running_server
 from ndvr.operators.errors import DecodeError
 from ndvr.operators.library.library import Library
@@ -138,7 +139,26 @@ def test_a_writer_that_is_interrupted_in_the_middle_leaves_the_whole_object(s3):
     store.remove("object")
 
 
-def test_a_connection_that_is_lost_in_the_middle_is_an_error_and_leaves_no_object(s3, store):
+class NoLongUploads(FlakyRelay):
+    """A server that fails to begin an upload in parts, and does all else."""
+
+    def _pass_on(self, client):
+        if client.command == "POST":
+            client.send_error(500)
+        else:
+            super()._pass_on(client)
+
+
+def test_an_upload_that_fails_is_not_made_of_what_was_sent_of_it(s3):
+    before = len(s3.requests())
+    with contextlib.closing(NoLongUploads(s3.port, rate=0.0)) as relay, uploading(relay) as writer:
+        _, said = writer.communicate(timeout=120)
+    assert b"Unreachable" in said and not [request for request in s3.requests()[before:] if request.startswith("PUT")]
+    assert Store("s3://bucket/killed").names("") == []
+
+
+def test_a_connection_that_is_lost_in_the_middle_is_an_error_and_leaves_no_object(s3, store, monkeypatch):
+    monkeypatch.setattr("ndvr.operators.storage.object_store.FIRST_PAUSES_S", (0.05,) * 2)
     relay = Relay(s3.port, limit=BIG // 2, cut=True)
     with pytest.raises(Unreachable, match=r"s3://bucket/.*: http://127.0.0.1:\d+ does not answer \(.*; check"):
         Store(str(store), Access(endpoint=relay.url)).write("object", b"x" * BIG)
