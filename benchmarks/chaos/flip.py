@@ -171,10 +171,10 @@ def flip_bytes(tries: int, seed: int = 0, *, progress: bool = False) -> dict[str
             data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
             (place / path).write_bytes(data)
             read = searched if path.parts[0] in ("searched", "matches") else compared
-            found = verdict(place, read, expected[read])
-            verdicts.setdefault(kind, Counter())[found] += 1
-            if progress and (found == "silent" or number % 20 == 19):
-                click.echo(f"{number + 1} of {tries}: {path} {found}", err=True)
+            outcome = verdict(place, read, expected[read])
+            verdicts.setdefault(kind, Counter())[outcome] += 1
+            if progress and (outcome == "silent" or number % 20 == 19):
+                click.echo(f"{number + 1} of {tries}: {path} {outcome}", err=True)
     return verdicts
 
 

@@ -58,8 +58,8 @@ class Demo:
 
     def to_json(self) -> dict[str, Any]:
         evaluations = {method: evaluation.to_json() for method, evaluation in self.evaluations.items()}
-        found = None if self.found is None else self.found.to_json()
-        return {"report": str(self.report), "seconds": self.seconds, "evaluations": evaluations, "search": found}
+        answer = None if self.found is None else self.found.to_json()
+        return {"report": str(self.report), "seconds": self.seconds, "evaluations": evaluations, "search": answer}
 
 
 def demo(
@@ -96,8 +96,8 @@ def demo(
         report = draw_report(root, settings, truth, evaluations=evaluations, summary=summary)
     say("searching the library for a clip that is not in it")
     with _timed(seconds, "search"):
-        found = search_for_new_clip(root, settings, truth, progress=progress)
-    return Demo(evaluations=evaluations, found=found, report=report, seconds=seconds)
+        answer = search_for_new_clip(root, settings, truth, progress=progress)
+    return Demo(evaluations=evaluations, found=answer, report=report, seconds=seconds)
 
 
 def choose_settings(

@@ -108,14 +108,14 @@ def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
 
 
 def _dataset(file: h5py.File, name: str) -> StoredArray:
-    found = dataset_in(file, name)
-    stored = found.id.get_storage_size()
-    if found.size and not stored:
-        raise DecodeError("corrupt", f"it says shape {found.shape}, but nothing was ever written into it")
+    dataset = dataset_in(file, name)
+    stored = dataset.id.get_storage_size()
+    if dataset.size and not stored:
+        raise DecodeError("corrupt", f"it says shape {dataset.shape}, but nothing was ever written into it")
     if stored > (n_bytes := os.path.getsize(file.filename)):
         raise DecodeError("corrupt", f"it says that it takes {stored:,} bytes, of a file of {n_bytes:,}")
-    _refuse_bomb(found.dtype.itemsize * math.prod(found.shape), stored)
-    return StoredArray(shape=found.shape, dtype=found.dtype, n_bytes=stored, _source=found)
+    _refuse_bomb(dataset.dtype.itemsize * math.prod(dataset.shape), stored)
+    return StoredArray(shape=dataset.shape, dtype=dataset.dtype, n_bytes=stored, _source=dataset)
 
 
 def _read_dataset(dataset: h5py.Dataset, feature_shape: tuple[int, ...], step: int) -> Iterator[np.ndarray]:
@@ -251,7 +251,7 @@ def _hdf5(path: Path) -> FeatureFiles:
 
 
 def _folder(folder: Path) -> FeatureFiles:
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     ignored: Counter[str] = Counter()
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -262,13 +262,13 @@ def _folder(folder: Path) -> FeatureFiles:
                 continue
             of_ausil = name == AUSIL_FILE and file.parent != folder
             video_id = (file.parent if of_ausil else file.with_suffix("")).relative_to(folder).as_posix()
-            if video_id in found:
-                raise ValueError(f"{found[video_id]} and {file} have the same id {video_id!r}; keep one of them")
-            found[video_id] = file
-    if not found:
+            if video_id in paths:
+                raise ValueError(f"{paths[video_id]} and {file} have the same id {video_id!r}; keep one of them")
+            paths[video_id] = file
+    if not paths:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ignored.items()))
         raise ValueError(f"no .npy or .npz files in folder {folder}" + (f"; it holds {kinds}" if kinds else ""))
-    listed = [FeatureFile(video_id=video_id, path=str(file)) for video_id, file in sorted(found.items())]
+    listed = [FeatureFile(video_id=video_id, path=str(file)) for video_id, file in sorted(paths.items())]
     return FeatureFiles(str(folder), listed, ignored=dict(sorted(ignored.items())))
 
 

@@ -75,8 +75,8 @@ def common(segments: Sequence[Segment], *, least_videos: int = 3) -> list[Materi
     probe, other = _without_copies(keys, probe, other)
     videos = np.unique(np.stack([probe, keys.video[other]], 1), axis=0)[:, 0]
     is_common = np.bincount(videos, minlength=len(keys)) + 1 >= least_videos
-    found = [m for m in _joined(keys, _stretches(keys, is_common), probe, other) if len(m) >= least_videos]
-    return sorted(found, key=lambda m: (-len(m) * m.windows, m.shown[0].segment, m.shown[0].row, m.shown[0].first))
+    materials = [m for m in _joined(keys, _stretches(keys, is_common), probe, other) if len(m) >= least_videos]
+    return sorted(materials, key=lambda m: (-len(m) * m.windows, m.shown[0].segment, m.shown[0].row, m.shown[0].first))
 
 
 def _whole(segments: Sequence[Segment]) -> _Keys:

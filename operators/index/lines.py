@@ -51,16 +51,14 @@ def find_lines(matrix: np.ndarray, *, chance: float = CHANCE) -> list[Line]:
     if not matrix.size:
         return []
     gains = _stand_out(matrix, chance)
-    found: list[Line] = []
-    while len(found) < _MOST_LINES:
+    lines: list[Line] = []
+    while len(lines) < _MOST_LINES:
         line = _best_line(gains, matrix)
-        if (
-            line is None
-            or line.gain < _MIN_SUM
-            or (found and (line.gain < 0.02 * found[0].gain or line.first == line.last))
-        ):
+        if line is None or line.gain < _MIN_SUM:
             break
-        found.append(line)
+        if lines and (line.gain < 0.02 * lines[0].gain or line.first == line.last):
+            break
+        lines.append(line)
         low, high = sorted((line.begin, line.end))
         rows = slice(line.first, line.last + 1)
         columns = slice(max(0, int(np.floor(low))), int(np.ceil(high)) + 1)
@@ -69,7 +67,7 @@ def find_lines(matrix: np.ndarray, *, chance: float = CHANCE) -> list[Line]:
         gains[rows, :] -= 0.7 * mean
         gains[:, columns] -= 0.7 * mean
         gains[rows, columns] = -1.0
-    return found
+    return lines
 
 
 def _stand_out(matrix: np.ndarray, chance: float) -> np.ndarray:
@@ -84,8 +82,8 @@ def _best_line(gains: np.ndarray, matrix: np.ndarray) -> Line | None:
     if not len(rows):
         return None
     wide = _widened(gains)
-    found = [run for run in _follow(wide, *_proposed(rows, columns, gains[rows, columns])) if run is not None]
-    return _refined(wide, gains, matrix, max(found, key=lambda run: run[0])) if found else None
+    runs = [run for run in _follow(wide, *_proposed(rows, columns, gains[rows, columns])) if run is not None]
+    return _refined(wide, gains, matrix, max(runs, key=lambda run: run[0])) if runs else None
 
 
 def _proposed(rows: np.ndarray, columns: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -273,7 +273,7 @@ def _ranked(probes: Keys, hits: Sightings, votes: np.ndarray, top: int) -> list[
     kept = np.flatnonzero(rank[of] >= 0)
     kept = kept[np.lexsort((-votes[kept], -strength[kept], rank[of[kept]]))]
     starts = np.searchsorted(rank[of[kept]], np.arange(len(chosen) + 1))
-    found = []
+    candidates = []
     for n, at in enumerate(chosen.tolist()):
         mine = kept[starts[n] : starts[n + 1]][: _PLACES * 3]
         places = [
@@ -286,5 +286,5 @@ def _ranked(probes: Keys, hits: Sightings, votes: np.ndarray, top: int) -> list[
             for i in mine.tolist()
         ]
         of_segment, row = int(videos[at]) >> 32, int(videos[at]) & 0xFFFFFFFF
-        found.append(Candidate(segment=of_segment, row=row, votes=float(total[at]), places=places))
-    return found
+        candidates.append(Candidate(segment=of_segment, row=row, votes=float(total[at]), places=places))
+    return candidates

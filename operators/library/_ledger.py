@@ -255,10 +255,10 @@ class History:
 def removed_contents(rows: pa.Table) -> dict[str, int]:
     """Find the contents that were removed, whatever videos have them, and the row that says so of each."""
     barred: dict[str, int] = {}
-    found = np.flatnonzero(_is(rows["video_id"], EVERY_VIDEO) & pc.is_valid(rows["sha256"]).to_numpy())
-    if len(found):
-        about = rows.select(["sha256", "kind", "finished"]).take(pa.array(found)).to_pylist()
-        for at, row in sorted(zip(found.tolist(), about), key=lambda pair: pair[1]["finished"]):
+    places = np.flatnonzero(_is(rows["video_id"], EVERY_VIDEO) & pc.is_valid(rows["sha256"]).to_numpy())
+    if len(places):
+        about = rows.select(["sha256", "kind", "finished"]).take(pa.array(places)).to_pylist()
+        for at, row in sorted(zip(places.tolist(), about), key=lambda pair: pair[1]["finished"]):
             barred.pop(row["sha256"], None)
             if row["kind"] == "removed":
                 barred[row["sha256"]] = at

@@ -133,12 +133,12 @@ def content_key(sha256: str | None, video_id: str) -> str:
 def contents_of(library: Library, ids: Iterable[str]) -> dict[str, str]:
     """Find the contents of videos of a library, by id; those that it does not know are left out."""
     wanted = sorted(set(ids))
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for entries in library.lookup(library.configs, wanted).entries.values():
         for video_id in wanted:
-            if video_id in entries and not found.get(video_id, "id:").partition("id:")[0]:
-                found[video_id] = content_key(entries[video_id].end["sha256"], video_id)
-    return found
+            if video_id in entries and not keys.get(video_id, "id:").partition("id:")[0]:
+                keys[video_id] = content_key(entries[video_id].end["sha256"], video_id)
+    return keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +187,8 @@ class Decisions:
 
     def leaves_out(self, a: str, b: str, kind: str) -> bool:
         """Whether a pair of contents is no answer: judged different, or there by a decision that was taken back."""
-        said = self.verdict(a, b)
-        return said == "different" or (kind == "decided" and said != "same")
+        verdict = self.verdict(a, b)
+        return verdict == "different" or (kind == "decided" and verdict != "same")
 
     def of_pair(self, a: str, b: str) -> list[Decision]:
         """What stands of a pair, the latest last."""
@@ -208,12 +208,12 @@ class Decisions:
         return self._disagreements() + self._broken_chains()
 
     def _disagreements(self) -> list[str]:
-        said: dict[tuple[str, str, bool], dict[str, Decision]] = {}
+        newest: dict[tuple[str, str, bool], dict[str, Decision]] = {}
         for row in self.standing:
             if row.verdict != "note":
-                said.setdefault((*row.pair, row.verdict == "keep"), {})[row.who] = row
+                newest.setdefault((*row.pair, row.verdict == "keep"), {})[row.who] = row
         lines = []
-        for rows in said.values():
+        for rows in newest.values():
             words = {row.a_content if row.verdict == "keep" else row.verdict for row in rows.values()}
             if len(words) > 1:
                 last = max(rows.values(), key=lambda row: (row.time, row.id))

@@ -41,8 +41,8 @@ def lock_of(lease: str) -> str:
 
 def lease_of(name: str) -> str | None:
     """Read the lease from a file's name; None for a file written without one, as all were before there were any."""
-    found = _NAMED.search(name)
-    return found[1] if found else None
+    match = _NAMED.search(name)
+    return match[1] if match else None
 
 
 def write_fenced(store: Store, stem: str, suffix: str, write: Callable[[str], object]) -> str:

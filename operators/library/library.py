@@ -118,8 +118,8 @@ class Library:
     def configs(self) -> dict[str, Config]:
         """Read all configurations of the library, by name."""
         names = self.store.names(CONFIGS)
-        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-        return {name: self._config(name, sealed=f"{name}{SEAL}" in names) for name in found}
+        configs = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return {name: self._config(name, sealed=f"{name}{SEAL}" in names) for name in configs}
 
     def config(self, name: str) -> Config:
         """Read one configuration. FileNotFoundError when it is not there, ValueError when it is damaged."""

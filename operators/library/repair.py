@@ -263,12 +263,12 @@ def _rebuild_ledger(store: Store, damage: Collection[Damage], trash: Trash) -> s
         if each.kind in _LEDGER and not each.name.startswith(f"{FOLDED}/"):
             trash.put(each.name)
     number = max(numbers, default=0) + 1
-    said = write_folded(store, name, rows)
-    gone = [name for name in retired if name in bad and name != f"{FOLDED}/{said['name']}"]
+    folded = write_folded(store, name, rows)
+    gone = [name for name in retired if name in bad and name != f"{FOLDED}/{folded['name']}"]
     for lost in gone:
         trash.put(lost)
-    kept = [name for name in retired if name not in gone and name != f"{FOLDED}/{said['name']}"]
-    write_snapshot(store, Snapshot(number=number, ledger=[said], folded=readable, retired=kept))
+    kept = [name for name in retired if name not in gone and name != f"{FOLDED}/{folded['name']}"]
+    write_snapshot(store, Snapshot(number=number, ledger=[folded], folded=readable, retired=kept))
     return f"the ledger was put together again from {len(rows):,} receipts that are whole"
 
 

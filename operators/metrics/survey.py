@@ -113,7 +113,7 @@ class Surveyor:
             videos=self.videos,
             rows=rows,
             scored=self.pairs.any_query(len(self.videos)),
-            labelled={query: _end_to_end(found) for query, found in zip(self.queries.ids, self.kept)},
+            labelled={query: _end_to_end(runs) for query, runs in zip(self.queries.ids, self.kept)},
             n_pairs=int(rows.sum()),
         )
 

@@ -91,7 +91,7 @@ def _packages() -> list[str]:
     """List the folders of the packages that were imported, wherever these lie, and of libraries they bring along."""
     tops = [module for name, module in list(sys.modules.items()) if "." not in name and name != "ndvr"]
     folders = {str(folder) for module in tops for folder in getattr(module, "__path__", ())}
-    beside = {found for folder in folders for found in glob.glob(f"{glob.escape(os.path.dirname(folder))}/*.libs")}
+    beside = {libs for folder in folders for libs in glob.glob(f"{glob.escape(os.path.dirname(folder))}/*.libs")}
     return sorted(folders | beside)
 
 

@@ -256,11 +256,11 @@ class Sandbox:
             return ChildKilled("crash", f"the decoder process was killed from outside with {name}{likely}", died=True)
         self._log.seek(max(0, self._log.seek(0, 2) - 4000))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines else ""
+        last_words = f": {lines[-1][:200]}" if lines else ""
         if any(word in line for line in lines for word in _NO_MEMORY):
             return DecodeError("oom", f"the decoder needed more than {self.memory_gb:g} GB", died=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ChildDied("crash", f"the decoder process died ({name}){said}", died=True)
+        return ChildDied("crash", f"the decoder process died ({name}){last_words}", died=True)
 
     def close(self) -> None:
         """Kill the child. The next call starts another."""

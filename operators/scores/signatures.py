@@ -79,18 +79,18 @@ class Signatures:
         return self._kept[key][0]
 
     def _compute(self, videos: Sequence[Video]) -> list[Any]:
-        found = {}
+        signatures = {}
         for video in sorted(videos, key=lambda video: video.pieces[0]):  # as they lie in the shards
             try:
                 features = self._reader.read(video.pieces)
-                found[video.video_id] = self._signature(features)
+                signatures[video.video_id] = self._signature(features)
             except Damaged:
                 raise
             except ValueError as error:
                 raise ValueError(f"video {video.video_id!r}: {error}") from error
             if features.nbytes > _LONG_BYTES:
                 pa.default_memory_pool().release_unused()  # Arrow keeps a hundred megabytes of what it has read
-        return [found[video.video_id] for video in videos]
+        return [signatures[video.video_id] for video in videos]
 
     def _signature(self, features: np.ndarray) -> Any:
         if self.model.windows_at_once is not None and len(features) > self._block_windows:

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -157,8 +158,8 @@ class Fetcher:
     def _mtime_ns(self, uri: str, metadata: dict[str, bytes]) -> int:
         if written_ns := time_ns(metadata):
             return written_ns
-        found = stat_of(self._store(uri).get_file_info(path_of(uri)))
-        return found[1] if found else 0
+        facts = stat_of(self._store(uri).get_file_info(path_of(uri)))
+        return facts[1] if facts else 0
 
     def _store(self, uri: str) -> pafs.FileSystem:
         bucket = bucket_of(uri)
@@ -179,7 +180,7 @@ def content_of(uri: str, access: Access | None = None) -> str:
         source = patiently(lambda: open_object(files, uri, access), uri, access, known=False)
         size, at = source.size(), 0
         while at < size:
-            block = patiently(lambda at=at: source.read_at(min(BLOCK_BYTES, size - at), at), uri, access)
+            block = patiently(partial(source.read_at, min(BLOCK_BYTES, size - at), at), uri, access)
             if not block:
                 raise OSError(f"{uri} ended after {at:,} of {size:,} bytes")
             digest.update(block)
@@ -228,10 +229,10 @@ class _OwnFolder:
 def _is_ours(folder: str | Path) -> bool:
     """Say whether this is a folder, no link to one, of this user, and closed to all others."""
     try:
-        found = os.lstat(folder)
+        status = os.lstat(folder)
     except FileNotFoundError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _lock_file(folder: str) -> IO[bytes]:

@@ -133,10 +133,10 @@ def stat_files(uris: dict[str, str]) -> dict[str, Stat | None]:
 
 def _stat(uri: str) -> Stat | None:
     try:
-        found = os.stat(local_path(uri))
+        status = os.stat(local_path(uri))
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _spelled(folder: str) -> str:
@@ -146,7 +146,7 @@ def _spelled(folder: str) -> str:
         return folder
     parent = _spelled(parent)
     try:
-        alike = [found for found in os.listdir(parent) if found.casefold() == name.casefold()]
+        alike = [name_there for name_there in os.listdir(parent) if name_there.casefold() == name.casefold()]
     except OSError:
         alike = []
     return os.path.join(parent, alike[0] if len(alike) == 1 else name)

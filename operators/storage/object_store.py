@@ -235,10 +235,10 @@ def _odd_object(path: str, access: Access | None) -> OddObject:
 
 def _stat_odd(uri: str, access: Access | None) -> Stat | None:
     try:
-        found = _odd_object(_key_of(uri), access)
+        odd = _odd_object(_key_of(uri), access)
     except FileNotFoundError:
         return None
-    return found.size(), time_ns(found.metadata())
+    return odd.size(), time_ns(odd.metadata())
 
 
 def time_ns(metadata: Mapping[str, bytes]) -> int:

@@ -152,12 +152,12 @@ class SealedTable:
         if end[4:] != b"PAR1" or footer < 0:
             raise self._damaged("it is no whole Parquet file")
         data = self._source.read_at(size - footer, footer)
-        if not (found := _FOUND.search(data)):
+        if not (match := _FOUND.search(data)):
             if _ALIKE.search(data):
                 raise self._damaged("its seal has changed")
             return "", footer
-        seal = found[1].decode()
-        blank = data[: found.end() - _DIGITS] + b"0" * _DIGITS + data[found.end() :]
+        seal = match[1].decode()
+        blank = data[: match.end() - _DIGITS] + b"0" * _DIGITS + data[match.end() :]
         if _hash(blank) != seal[-_DIGITS:]:
             raise self._damaged("its footer has changed")
         return seal, footer
@@ -201,10 +201,10 @@ def store_table(store: Store, name: str, table: pa.Table) -> None:
 def stored_table(store: Store, name: str, schema: pa.Schema, *, remedy: str = "") -> pa.Table:
     """Read a table of a store in these columns, null where it was written before there was such a column."""
     with store.open(name) as source:
-        found = SealedTable(source, f"{store}/{name}", remedy=remedy).read()
-    there = set(found.column_names)
+        table = SealedTable(source, f"{store}/{name}", remedy=remedy).read()
+    there = set(table.column_names)
     columns = [
-        found[each.name].cast(each.type) if each.name in there else pa.nulls(len(found), each.type) for each in schema
+        table[each.name].cast(each.type) if each.name in there else pa.nulls(len(table), each.type) for each in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
 

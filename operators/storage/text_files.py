@@ -129,7 +129,7 @@ def quoted_id(video_id: str) -> str:
 
 def visible(text: str) -> str:
     """The text for a terminal: control characters, which may steer it, and marks that turn text round as escapes."""
-    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def fits_a_line(video_id: str, path: str) -> bool:

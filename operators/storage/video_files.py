@@ -72,8 +72,8 @@ class Walk:
         if (status.st_dev, status.st_ino) in self.entered:
             return []
         self.entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
         files = [entry for entry in entries if not _is_folder(entry)]
         streamed = any(PurePosixPath(entry.name).suffix.lower() in (".m3u8", ".mpd") for entry in files)
         for entry in files:

@@ -142,7 +142,7 @@ def _here(path: str) -> Iterator[str]:
             out.truncate(size)
             for start in {0, max(0, size - END_BYTES)}:
                 out.seek(start)
-                out.write(patiently(lambda start=start: source.read_at(min(END_BYTES, size - start), start), path))
+                out.write(patiently(partial(source.read_at, min(END_BYTES, size - start), start), path))
         except OSError as error:
             raise DecodeError("io", str(error)) from error
         out.flush()

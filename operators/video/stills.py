@@ -113,7 +113,7 @@ def _near(
 
 def _at_times(beat: Callable[[], None], file: HandedFile, times_s: list[float], height: int) -> Iterator[np.ndarray]:
     """Take the frame shown at each time; where the file cannot be sought, by reading it once."""
-    shrink, found = _Shrink(height), 0
+    shrink, taken = _Shrink(height), 0
     try:
         with open_container(file) as container:
             video = best_video(container)
@@ -122,11 +122,11 @@ def _at_times(beat: Callable[[], None], file: HandedFile, times_s: list[float], 
                 frame = _near(beat, container, video, start_s + Fraction(time_s), most=_AFTER_SEEK_EXACT)
                 if frame is None:
                     break
-                found += 1
+                taken += 1
                 yield shrink(frame)
     except av.FFmpegError:
         pass
-    missing = times_s[found:]
+    missing = times_s[taken:]
     shown: dict[int, np.ndarray] = {}
     for each in open_video(file, "pyav").frames if missing else ():
         beat()

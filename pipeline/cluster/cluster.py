@@ -182,11 +182,11 @@ class OnEveryNode:
         """Collect what the nodes answered, those that came meanwhile too; one that is gone, or is slow, is left out."""
         self._ask()
         answered, _ = ray.wait(list(self._asked.values()), num_returns=len(self._asked), timeout=within_s)
-        found = []
+        answers = []
         for each in answered:
             with suppress(ray.exceptions.RayError):
-                found.append(ray.get(each))
-        return found
+                answers.append(ray.get(each))
+        return answers
 
 
 def more_nodes(config: dict[str, Any], present: Counter[str]) -> tuple[Node, ...]:

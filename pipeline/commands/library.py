@@ -79,14 +79,14 @@ def fsck(library: str, digest: bool, repair: bool, quiet: bool, as_json: bool) -
     """
     from ndvr.pipeline.upkeep import maintenance as care
 
-    found = care.fsck(library, repair=repair, progress=not quiet)
+    audit = care.fsck(library, repair=repair, progress=not quiet)
     if as_json:
-        click.echo(json.dumps(asdict(found), ensure_ascii=False))
-    elif digest and found.sound:
-        click.echo(found.digest)
+        click.echo(json.dumps(asdict(audit), ensure_ascii=False))
+    elif digest and audit.sound:
+        click.echo(audit.digest)
     else:
-        click.echo(care.audit_text(found))
-    if not found.sound:
+        click.echo(care.audit_text(audit))
+    if not audit.sound:
         raise SystemExit(1)
 
 

@@ -1,7 +1,7 @@
 """Videos that a folder gave before and no longer has: told by every run, kept out of new pairs when asked for.
 
-    found = find_gone(manifest, library)
-    note_gone(library, found, source, mark=True)
+    gone = find_gone(manifest, library)
+    note_gone(library, gone, source, mark=True)
 
 Only what could be listed now is judged: of a folder that cannot be looked into nothing is known. A video whose file
 comes back counts again as if it had never been away.
@@ -38,7 +38,7 @@ def find_gone(manifest: Manifest, library: Library) -> dict[str, Entry]:
     root = _root(manifest)
     if root is None:
         return {}
-    found: dict[str, Entry] = {}
+    gone: dict[str, Entry] = {}
     here = set(manifest.uris.values())
     candidates = _ids_from(root, library) - manifest.uris.keys()
     lookup = Library(library.store).lookup(library.configs, candidates)
@@ -50,16 +50,16 @@ def find_gone(manifest: Manifest, library: Library) -> dict[str, Entry]:
             if not held or uri in here or not _is_in(root, uri) or printable(_path(uri)).startswith(closed):
                 continue
             if is_object(uri) or _is_missing(uri):
-                found[video_id] = entry
-    return dict(sorted(found.items()))
+                gone[video_id] = entry
+    return dict(sorted(gone.items()))
 
 
-def note_gone(library: Library, found: dict[str, Entry], source: str, *, mark: bool) -> GoneVideos:
+def note_gone(library: Library, gone: dict[str, Entry], source: str, *, mark: bool) -> GoneVideos:
     """Write down what is gone, once; `mark` keeps it out of new pairs. Call it with the lease only."""
-    new = [video_id for video_id, entry in found.items() if not entry.gone or (mark and not entry.marked)]
+    new = [video_id for video_id, entry in gone.items() if not entry.gone or (mark and not entry.marked)]
     _commit(library, new, kind="gone", status="skipped" if mark else "done", message=f"no longer in {source}")
-    marked = sum(mark or entry.marked for entry in found.values())
-    return GoneVideos(source=source, videos=len(found), marked=marked, first=next(iter(found), ""))
+    marked = sum(mark or entry.marked for entry in gone.values())
+    return GoneVideos(source=source, videos=len(gone), marked=marked, first=next(iter(gone), ""))
 
 
 def note_back(library: Library, ids: Iterable[str]) -> None:

@@ -131,8 +131,8 @@ def _hashes(manifest: Manifest, library: Library | None) -> dict[str, str]:
         rows = rows.filter(pc.is_valid(rows["sha256"])).to_pydict()
         known = dict(zip(zip(rows["uri"], rows["bytes"], rows["mtime_ns"]), rows["sha256"]))
     with ThreadPoolExecutor(_READERS) as pool:
-        found = [stats[video_id] for video_id in manifest.uris]
-        return dict(zip(manifest.uris, pool.map(partial(_hash, known), manifest.uris.values(), found)))
+        known_stats = [stats[video_id] for video_id in manifest.uris]
+        return dict(zip(manifest.uris, pool.map(partial(_hash, known), manifest.uris.values(), known_stats)))
 
 
 def _hash(known: Mapping[tuple[str, int, int], str], uri: str, stat: Stat | None) -> str:

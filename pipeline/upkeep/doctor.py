@@ -57,7 +57,7 @@ def examine() -> Examination:
     folder = tempfile.gettempdir()
     free_gb = shutil.disk_usage(folder).free / 1e9
     walls = on_this_machine()
-    wrong = [f"{name} {said}" for name, said in packages.items() if " " in said and name not in _OPTIONAL]
+    wrong = [f"{name} {version}" for name, version in packages.items() if " " in version and name not in _OPTIONAL]
     if ray := _untested_ray():
         wrong.append(ray)
     if free_gb < LEAST_FREE_GB:

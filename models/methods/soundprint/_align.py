@@ -117,15 +117,15 @@ class _Proposal:
 
 def _proposals(first: Prepared, second: Prepared) -> list[_Proposal]:
     """The best runs of alike patches, each of another place, speed or pitch; strongest first."""
-    found = []
+    diagonals = []
     for variant in variants():
         rows = first.rows(variant)
         for start in range(0, len(rows), _BLOCK_ROWS):
             alike = rows[start : start + _BLOCK_ROWS] @ second.patches.T
-            found += _diagonals(alike, start, variant)
-    found.sort(key=lambda each: -each.strength)
+            diagonals += _diagonals(alike, start, variant)
+    diagonals.sort(key=lambda each: -each.strength)
     kept: list[_Proposal] = []
-    for each in found:
+    for each in diagonals:
         if len(kept) == _FOLLOWED:
             break
         if not any(_same(each, other) for other in kept):
@@ -150,7 +150,7 @@ def _diagonals(alike: torch.Tensor, first_row: int, variant: tuple[float, float]
     # Row i of column c is the patch at window 2 i + c - 2 count.
     along = padded.as_strided((count, width + _ROW * count), (padded.shape[1] + _ROW, 1))
     total = F.pad(along.cumsum(0), (0, 0, 1, 0))
-    found = []
+    proposals = []
     for length in [run for run in _RUNS if run < count] + [count]:
         sums, starts = (total[length:] - total[:-length]).max(0)
         best = sums.topk(min(_PER_VARIANT, len(sums)))
@@ -158,8 +158,8 @@ def _diagonals(alike: torch.Tensor, first_row: int, variant: tuple[float, float]
             start = (first_row + int(starts[column])) * _ROW * FRAMES
             offset = (column - _ROW * count - first_row * _ROW) * FRAMES
             strength = value / math.sqrt(length)
-            found.append(_Proposal(strength, variant, offset, start, start + length * _ROW * FRAMES))
-    return found
+            proposals.append(_Proposal(strength, variant, offset, start, start + length * _ROW * FRAMES))
+    return proposals
 
 
 _NOTHING = Run(1.0, 1.0, 0.0, 0, 0)

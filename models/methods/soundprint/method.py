@@ -65,8 +65,8 @@ class Soundprint(Method):
 
     def judge(self, network: Network, query: align.Prepared, target: align.Prepared) -> Judged:
         """Score a pair, with its matrix, in one comparison."""
-        found = align.compare(query, target)
-        return Judged(score=found.score, matrix=align.matrix(query, target, found).numpy())
+        alignment = align.compare(query, target)
+        return Judged(score=alignment.score, matrix=align.matrix(query, target, alignment).numpy())
 
 
 METHOD = Soundprint(CARD)
