@@ -45,7 +45,7 @@ from ndvr.operators.index.sureness import LIMIT, fit, odds
 from ndvr.operators.index.votes import NEIGHBOURS, candidates
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.extraction.import_features import import_features
-from ndvr.pipeline.search.build import SAMPLED, unrelated
+from ndvr.pipeline.search.build import sampled, unrelated
 from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.search import index
@@ -186,10 +186,9 @@ def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
 
 def _sureness_s(opened: Opened) -> float:
     """What the build spends on sureness, whatever the size of the library: CPU seconds."""
-    rows = [(number, row) for number, segment in enumerate(opened.segments) for row in segment.alive]
     reader, began = FeatureReader(opened.library.store), time.process_time()
-    for at in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(int):
-        unrelated(opened, reader, *rows[at])
+    for number, row in sampled(opened):
+        unrelated(opened, reader, number, row)
     return time.process_time() - began
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -232,9 +233,7 @@ def _measure(opened: Opened, progress: bool) -> Opened:
     known, n_videos = opened.sureness, opened.n_videos
     if known is not None and known.videos / 2 < n_videos < known.videos * 2 or not n_videos:
         return opened
-    pairs = [(number, row) for number, segment in enumerate(opened.segments) for row in segment.alive]
-    chosen = [pairs[n] for n in np.unique(np.linspace(0, len(pairs) - 1, min(SAMPLED, len(pairs))).astype(int))]
-    read, scores = FeatureReader(opened.library.store), []
+    read, scores, chosen = FeatureReader(opened.library.store), [], sampled(opened)
     with Progress("sureness", len(chosen), "video", show=progress) as bar:
         for number, row in chosen:
             with contextlib.suppress(Damaged, FileNotFoundError):  # what is lost tells nothing of sureness
@@ -242,6 +241,17 @@ def _measure(opened: Opened, progress: bool) -> Opened:
             bar.advance()
     fitted = sureness.fit(scores, videos=n_videos, limits=opened.model.card.range)
     return _committed(opened, replace(opened.snapshot, sureness=fitted.to_json()))
+
+
+def sampled(opened: Opened) -> list[tuple[int, int]]:
+    """The videos that sureness is measured on, by segment and row: the same whatever order they were indexed in."""
+    drawn = []
+    for number, segment in enumerate(opened.segments):
+        for row in segment.alive:
+            video = segment.videos[row]
+            draw = hashlib.sha256((video.sha256 or video.video_id).encode()).digest()
+            drawn.append((draw, video.video_id, number, row))
+    return [(number, row) for _, _, number, row in sorted(drawn)[:SAMPLED]]
 
 
 def unrelated(opened: Opened, read: FeatureReader, number: int, row: int) -> list[float]:

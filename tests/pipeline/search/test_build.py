@@ -132,6 +132,22 @@ def test_the_same_bytes_whether_videos_came_at_once_or_one_by_one(copied, films,
     assert {name: bit_by_bit.get(name) for name in at_once} == at_once
 
 
+def test_sureness_does_not_hang_on_the_order_of_the_videos(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SAMPLED", 2)
+    monkeypatch.setattr(build, "COMPARED", 3)
+    films = {name: clips.clip(tmp_path / f"{name}.mp4", frames[:24]) for name, frames in films.items()}
+    first, then = ({name: films[name] for name in names} for names in (sorted(films)[:3], sorted(films)[3:]))
+    stated, orders = [], []
+    for number, parts in enumerate(((first, then), (then, first))):
+        for run, part in enumerate(parts):
+            library = clips.extract(tmp_path / f"library{number}", part, run=f"r{run}")
+        opened = Index.open(library).update().opened
+        orders.append([video.video_id for segment in opened.segments for video in segment.videos])
+        stated.append(([opened.segments[n].videos[row].video_id for n, row in build.sampled(opened)], opened.sureness))
+    assert orders[0] != orders[1]
+    assert stated[0] == stated[1]
+
+
 def named(library) -> dict[str, bytes]:
     """What the files hold that count now."""
     segments = open_index(library).snapshot.segments
