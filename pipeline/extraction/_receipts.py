@@ -94,7 +94,7 @@ class Receipts:
                     (f"{row['method']} ({row['message']})" for row in rows if row["status"] == "skipped"),
                 )
             else:
-                _count(summary.skipped, [rows[0]["message"]])
+                _count(summary.skipped, [next(row["message"] for row in rows if row["kind"] == "end")])
         for kind, count in count_failures(kinds).items():
             summary.failed[kind] = summary.failed.get(kind, 0) + count
         planned = {row["video_id"]: row["bytes"] for row in self.todo}

@@ -2,11 +2,14 @@
 
 import json
 
+import pyarrow as pa
 import pytest
+from receipt_rows import end
 
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.runs import WorkNote, new_run, open_run, recover
+from ndvr.operators.rows import LEDGER
 from ndvr.operators.video.decode import Limits
 from ndvr.pipeline.extraction import extract as steps
 from ndvr.pipeline.extraction._receipts import Receipts
@@ -73,6 +76,19 @@ def test_videos_that_no_pass_could_settle_are_given_up_and_the_ledger_balances(v
     (entries,) = settings.library.lookup(settings.config_names.values(), ["a.mp4"]).entries.values()
     assert "its worker was gone 3 times" in entries["a.mp4"].end["message"]
     assert record_of(settings)["outcome"] == "finished"
+
+
+def test_a_video_with_nothing_for_a_method_that_was_added_later_is_skipped_with_that_reason(videos, settings):
+    """It was skipped for the method that the library has, too: nothing new comes of that one."""
+    summary, opened = recording(settings, videos)
+    with opened as run:
+        todo = [row | {"methods": ["soundprint", "thumbprint"]} for row in run.plan.todo[:1]]
+        receipts = Receipts(todo, run.status)
+        nothing = {"status": "skipped", "message": "no sound: no sound stream"}
+        rows = [end("a.mp4", kind="seen", status=None, message=None), end("a.mp4", method="soundprint", **nothing)]
+        receipts.take(pa.Table.from_pylist(rows, LEDGER))
+        receipts.add_to(summary)
+        assert summary.skipped == {"no sound: no sound stream": 1}
 
 
 def test_a_result_that_was_reported_and_is_not_in_the_ledger_stops_the_run(videos, settings):
