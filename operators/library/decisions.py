@@ -5,7 +5,11 @@
     decisions = log.read()
     decisions.verdict(content_a, content_b)    # "same", "different" or None
 
-LIBRARY/decisions/<time>-<id>.parquet   columns in SCHEMA; a row is never changed: `undo` is a row as well
+LIBRARY/decisions/<time>-<id>.parquet   columns in SCHEMA; a row is never changed: `undo` is a row as well.
+                                        <time> is that of the latest row, to the millisecond
+
+The last word on a pair counts. So what is said now is later than all that is there, whatever the clock of its host
+says.
 
 A video is known by its content, the SHA-256 of its file: a decision survives renaming, moving, extracting and indexing
 again, and says nothing about a file that was changed. Of what was imported without a file, the id stands for it.
@@ -13,13 +17,15 @@ again, and says nothing about a file that was changed. Of what was imported with
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import getpass
 import io
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +41,9 @@ FOLDER = "decisions"
 _MOST_FILES = 64  # more are folded into one
 _REMEDY = "take it from a backup, or remove it: what it says of pairs is then not known"
 _TRIES = 5  # to read files that somebody folds at this moment
+_TIMED = re.compile(r"(?:folded-)?(\d{8}T\d{9})-")  # how a name begins
+_TICK = timedelta(milliseconds=1)
+_LAST = datetime(9999, 12, 31, tzinfo=timezone.utc)  # there is no time after much later ones
 
 # same, different: whether the pair is a match. keep: a is kept where one of the two is to go. note: its text counts.
 Verdict = Literal["same", "different", "keep", "note", "undo"]
@@ -279,14 +288,34 @@ class DecisionLog:
         """Read all decisions, as of now."""
         return Decisions(self._rows(self._names()))
 
-    def append(self, decisions: Sequence[Decision]) -> None:
-        """Add decisions: one file, whole or not at all. Several processes may do so at once."""
+    def append(self, decisions: Sequence[Decision], *, keep_times: bool = False) -> list[Decision]:
+        """Add decisions: one file, whole or not at all. Several processes may do so at once. Returns them as written.
+
+        keep_times  Default: they are said now, one after the other, after all that are there.
+        """
         if not decisions:
-            return
-        first = min(decision.time for decision in decisions)
-        self._write(f"{first:%Y%m%dT%H%M%S}-{decisions[0].id}.parquet", decisions)
+            return []
+        written = list(decisions)
+        if not keep_times:
+            now = self.now()
+            written = [replace(row, time=now + number * _TICK) for number, row in enumerate(decisions)]
+        self._write(f"{_stamp(written)}-{written[0].id}.parquet", written)
         if len(names := self._names()) > _MOST_FILES:
             self._fold(names)
+        return written
+
+    def now(self) -> datetime:
+        """Return now, or a time after those of all decisions when the clock of this host says less."""
+        latest = max(map(self._latest, self._names()), default=None)
+        now = datetime.now(timezone.utc)
+        return now if latest is None else max(now, min(latest, _LAST) + _TICK)
+
+    def _latest(self, name: str) -> datetime:
+        """Find the time of the latest row of a file, which its name says."""
+        if found := _TIMED.match(name):
+            with contextlib.suppress(ValueError):
+                return datetime.strptime(f"{found[1]}000+0000", "%Y%m%dT%H%M%S%f%z")
+        return max((row.time for row in self._rows([name])), default=datetime.min.replace(tzinfo=timezone.utc))
 
     def _names(self) -> list[str]:
         return [name for name in self.store.names(FOLDER) if name.endswith(".parquet")]
@@ -308,8 +337,13 @@ class DecisionLog:
     def _fold(self, names: Sequence[str]) -> None:
         """Put many files into one. A row that two processes fold at once is there twice and counts once, by its id."""
         rows = self._rows(names)
-        self._write(f"folded-{uuid.uuid4().hex}.parquet", rows)
+        self._write(f"folded-{_stamp(rows)}-{uuid.uuid4().hex}.parquet", rows)
         self.store.remove(*(f"{FOLDER}/{name}" for name in names))
+
+
+def _stamp(decisions: Iterable[Decision]) -> str:
+    """Write the time of the latest one as names of files begin with it; its last digits are cut off."""
+    return f"{max(decision.time for decision in decisions).astimezone(timezone.utc):%Y%m%dT%H%M%S%f}"[:-3]
 
 
 def decisions_of(library: str | Store | Library) -> Decisions:
@@ -346,12 +380,14 @@ def decided_text(count: int) -> str:
     return f"\n{what} here by decision: judged the same"
 
 
-def from_csv(path: str | Path, contents: Mapping[str, str]) -> list[Decision]:
+def from_csv(path: str | Path, contents: Mapping[str, str], *, now: datetime | None = None) -> list[Decision]:
     """Read decisions that `as_csv` wrote, or a table with the columns a_id, b_id and verdict.
 
     contents  of the videos that are known, by id; for rows that have none. ValueError names the line that does not fit.
+    now       the time of rows that have none, each of which is later than those before it. Default: this moment
     """
-    rows, names = [], {field.name for field in fields(Decision)}
+    rows, names = list[Decision](), {field.name for field in fields(Decision)}
+    now = now or datetime.now(timezone.utc)
     for line, row in read_table(path, needs=("a_id", "b_id", "verdict"), purpose="decisions")[1]:
         known: dict[str, Any] = {name: value for name, value in row.items() if name in names and value}
         try:
@@ -360,7 +396,7 @@ def from_csv(path: str | Path, contents: Mapping[str, str]) -> list[Decision]:
                 known[key] = known.get(key) or contents[known[f"{side}_id"]]
             for name in ("score", "false_per_million"):
                 known[name] = float(known[name]) if name in known else None
-            rows.append(_from_text({"a_content": "", "b_content": ""} | known))
+            rows.append(_from_text({"a_content": "", "b_content": ""} | known, now + len(rows) * _TICK))
         except KeyError as error:
             raise ValueError(f"{path}, line {line}: the library has no video {error}") from None
         except (TypeError, ValueError) as error:
@@ -368,11 +404,8 @@ def from_csv(path: str | Path, contents: Mapping[str, str]) -> list[Decision]:
     return rows
 
 
-def _from_text(known: dict[str, Any]) -> Decision:
-    time = known.pop("time", None)
-    identity = known.pop("id", None)
-    decision = Decision.now(**known)
-    when = datetime.fromisoformat(time.replace("Z", "+00:00")) if time else decision.time
-    return replace(
-        decision, time=when if when.tzinfo else when.replace(tzinfo=timezone.utc), id=identity or decision.id
-    )
+def _from_text(known: dict[str, Any], now: datetime) -> Decision:
+    time, identity = known.pop("time", None), known.pop("id", None)
+    when = datetime.fromisoformat(time.replace("Z", "+00:00")) if time else now
+    decision = replace(Decision.now(**known), time=when if when.tzinfo else when.replace(tzinfo=timezone.utc))
+    return replace(decision, id=identity) if identity else decision

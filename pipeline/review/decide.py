@@ -71,7 +71,7 @@ def decide(
 def write(library: Library, rows: list[Decision]) -> Decided:
     """Append decisions; say what they contradict."""
     log = DecisionLog(library.store)
-    log.append(rows)
+    rows = log.append(rows)
     pairs = {row.pair for row in rows}
     every = log.read()
     about = Decisions(row for row in every.every if row.verdict == "undo" or row.pair in pairs)
@@ -103,10 +103,10 @@ def undoing(decision: Decision, who: str) -> Decision:
 def import_csv(library: str | Path, path: str | Path) -> int:
     """Add the decisions of a table; those that are known, by their id, stay as they are. Returns how many were new."""
     opened = Library(library)
-    contents = all_contents(opened)
-    there = {row.id for row in decisions_of(opened).every}
-    new = [row for row in from_csv(path, contents) if row.id not in there]
-    DecisionLog(opened.store).append(new)
+    log, contents = DecisionLog(opened.store), all_contents(opened)
+    there = {row.id for row in log.read().every}
+    new = [row for row in from_csv(path, contents, now=log.now()) if row.id not in there]
+    log.append(new, keep_times=True)
     return len(new)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ndvr.operators.library import decisions as module
 from ndvr.operators.library.decisions import Decision, DecisionLog, Decisions, from_csv
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.sealed import Damaged, write_table
@@ -124,3 +127,47 @@ def test_no_changed_byte_of_a_decision_counts(tmp_path):
             log.read()
     path.write_bytes(whole)
     assert log.read().verdict("a", "b") == "different"
+
+
+def host(days: float) -> type[datetime]:
+    """The clock of a host."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=days)
+
+    return Clock
+
+
+@pytest.mark.parametrize("clocks", [(0, -1), (1, 0), (400, -400)])
+@pytest.mark.parametrize("kept", ["as written", "folded", "by an earlier version"])
+def test_the_last_word_counts_whatever_the_clocks_of_hosts_say(tmp_path, monkeypatch, clocks, kept):
+    log = DecisionLog(Store(tmp_path))
+    monkeypatch.setattr(module, "datetime", host(clocks[0]))
+    (first,) = log.append([said("x", "same", "y")])
+    if kept == "folded":
+        monkeypatch.setattr(module, "_MOST_FILES", 1)
+        log.append([said("v", "same", "w")])
+        monkeypatch.undo()
+    elif kept == "by an earlier version":  # whose names had no milliseconds
+        (path,) = (tmp_path / "decisions").iterdir()
+        path.rename(path.with_name(re.sub(r"\d{3}-", "-", path.name, count=1)))
+    monkeypatch.setattr(module, "datetime", host(clocks[1]))
+    log.append([said("x", "different", "y", "bob")])
+    assert log.read().verdict("x", "y") == "different"
+    (again,) = log.append([said("x", "keep", "y"), said("x", "same", "y")])[1:]
+    assert log.read().latest_of("ann") == again and again.time > first.time
+    assert log.read().verdict("x", "y") == "same"
+    table = tmp_path / "short.csv"
+    table.write_text("a_id,b_id,verdict\nx,y,same\nx,y,different\n")
+    log.append(from_csv(table, {"x": "x", "y": "y"}, now=log.now()), keep_times=True)
+    assert log.read().verdict("x", "y") == "different", "the last line of a table without times"
+
+
+def test_a_decision_of_the_end_of_time_does_not_stop_others(tmp_path):
+    log, table = DecisionLog(Store(tmp_path)), tmp_path / "all.csv"
+    table.write_text("a_id,b_id,verdict,time\nx,y,same,9999-12-31T23:59:59.999\n")
+    log.append(from_csv(table, {"x": "x", "y": "y"}), keep_times=True)
+    log.append([said("x", "different", "z")])
+    assert len(log.read()) == 2
