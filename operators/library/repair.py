@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -224,16 +225,25 @@ def mend(library: Library, damage: Collection[Damage]) -> list[str]:
 
 
 class Trash:
-    """Where files are kept that were cleared away: trash/<time>/, under the names they had."""
+    """Where files are kept that were cleared away: trash/<time>/, under the names they had; time is the store's own."""
 
     def __init__(self, store: Store):
         self.store = store
-        self.folder = f"{TRASH}/{datetime.now(timezone.utc).strftime(_TIME)}"
+
+    @cached_property
+    def folder(self) -> str:
+        """Where files are put now."""
+        return f"{TRASH}/{self._now().strftime(_TIME)}"
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.store.now_ns() / 1e9, timezone.utc)
 
     def expire(self, *, days: float) -> None:
         """Remove for good what has lain here for so long."""
-        limit = datetime.now(timezone.utc) - timedelta(days=days)
-        for name in self.store.walk(TRASH):
+        if not (names := self.store.walk(TRASH)):
+            return
+        limit = self._now() - timedelta(days=days)
+        for name in names:
             with contextlib.suppress(ValueError, IndexError):
                 when = datetime.strptime(name.split("/")[1], _TIME).replace(tzinfo=timezone.utc)
                 if when <= limit:

@@ -154,11 +154,11 @@ class Store:
     def age_s(self, folder: str) -> dict[str, float]:
         """Find the seconds since the files directly in `folder` were written, by name, all by the store's own clock."""
         files = self._files(folder)
-        now_ns = self._now_ns() if files else 0
+        now_ns = self.now_ns() if files else 0
         return {name: (now_ns - (info.mtime_ns or 0)) / 1e9 for name, info in files.items()}
 
-    def _now_ns(self) -> int:
-        """Read the store's clock: the time of a file that is written now."""
+    def now_ns(self) -> int:
+        """Read the store's own clock, which all hosts share: the time of a file that is written now, since 1970."""
         name = f"clock-{uuid.uuid4().hex[:12]}{TEMPORARY}"
         self.write(name, b"")
         try:

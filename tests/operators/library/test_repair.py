@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -208,6 +209,23 @@ def test_gc_keeps_what_it_clears_away_for_a_week(made, place):
     folder.rename(folder.with_name("20200101T000000"))
     run("gc", library, code=0)
     assert not list((library / "trash").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(("puts", "clears"), [(0, 30), (-30, 0)])
+def test_the_week_of_what_was_cleared_away_is_one_week_on_all_hosts(place, monkeypatch, puts, clears):
+    """Hosts whose clocks are days apart move something there, and clear up after it."""
+    library = place / "lib"
+    run("remove", library, "e", "f", code=0)
+    for days in (puts, clears):
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None, days=days):
+                return datetime.now(tz) + timedelta(days=days)
+
+        monkeypatch.setattr("ndvr.operators.library.repair.datetime", Clock)
+        run("gc", library, code=0)
+        assert len(list((library / "trash").rglob("*.parquet"))) == 1
 
 
 def shards_after(place, *options, code) -> list[str]:
