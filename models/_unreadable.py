@@ -14,6 +14,8 @@ _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 
 def why_unreadable(path: Path, error: Exception) -> str:
     """Say in words why a file cannot be read, from its first bytes and torch's complaint. Nothing in it is run."""
+    if "Bad CRC" in str(error):
+        return "is damaged (its bytes are not those that its checksums say); fetch it again"
     foreign = re.search(r"GLOBAL (\S+)", str(error))
     if code := foreign[1].rstrip(".,") if foreign else _code_in(path):
         return f"wants to run code when loaded ({code}); refused, as weight files hold tensors only"

@@ -160,7 +160,7 @@ def _matches(digest: str, expected: str | None) -> bool:
 def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -> dict[str, Any]:
     """Read the dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
 
-    Nothing in the file is run: anything else in it is refused by name.
+    Nothing in the file is run: anything else in it is refused by name. WeightsError also for a byte that has changed.
 
     lazily       leave the numbers in the file until they are used, which files of torch before 1.6 are too old for
     torchscript  of a TorchScript archive read the tensors, instead of refusing it for its program
@@ -174,6 +174,7 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
     except ArchiveError as error:
         raise WeightsError(f"{path} {error}") from error
     try:
+        _check_sums(path, only_text=lazily)
         # The authors' training scripts store their command line beside the weights, as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=lazily or None)
@@ -182,6 +183,22 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
+
+
+def _check_sums(path: Path, *, only_text: bool) -> None:
+    """Compare what is in a torch file with the checksums beside it, which torch itself does not look at.
+
+    only_text  leave out the numbers
+    """
+    if not zipfile.is_zipfile(path):  # of torch before 1.6, which has none
+        return
+    with zipfile.ZipFile(path) as file:
+        for each in file.infolist():
+            if only_text and not each.filename.endswith(".pkl"):
+                continue
+            with file.open(each) as record:
+                while record.read(_CHUNK_BYTES):
+                    pass
 
 
 def in_folder(path: str | Path) -> Path:

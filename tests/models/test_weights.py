@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import http.server
+import json
 import os
 import pickle
 import re
@@ -232,6 +233,25 @@ def test_files_cut_short_say_so(tmp_path, old_format):
         path.write_bytes(whole[:size])
         with pytest.raises(files.WeightsError, match="empty|cut short"):
             load(str(path))
+
+
+def test_no_changed_byte_of_a_file_counts(tmp_path):
+    path, state = tmp_path / "w.pth", head_state()
+    torch.save({"model": state, "training": json.dumps({"steps": 100})}, path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), len(whole) // 150):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        try:
+            content = files.read(path)
+        except files.WeightsError:
+            continue
+        assert content["training"] == '{"steps": 100}', at
+        assert all(torch.equal(content["model"][key], value) for key, value in state.items()), at
+    said = whole.index(b'{"steps": 100}') + 11
+    path.write_bytes(whole[:said] + b"9" + whole[said + 1 :])
+    with pytest.raises(files.WeightsError, match="w.pth is damaged .its bytes are not those that its checksums say"):
+        load(str(path))
+    assert files.trained_on(path) is None, "what it was trained on is not known either"
 
 
 def test_files_of_something_else_say_so(tmp_path):
