@@ -160,3 +160,14 @@ def lost_text(video_ids: Sequence[str]) -> str:
         return ""
     are = "features are missing or damaged; `ndvr fsck LIBRARY --repair` makes them due again"
     return f"left out, {len(video_ids):,} videos: {named(video_ids)}: their {are}"
+
+
+def gone_text(video_ids: Sequence[str]) -> str:
+    """Say which videos in pairs are gone from their folder, on a line of its own; nothing where none is."""
+    if not video_ids:
+        return ""
+    one = len(video_ids) == 1
+    are = f"1 of these videos, {named(video_ids)}, is" if one else f"{len(video_ids):,} of these videos are"
+    such = "" if one else f", such as {named(video_ids)}"
+    remedy = "`ndvr extract --gone mark` keeps such out of pairs, `ndvr remove --all-gone` takes them out for good"
+    return f"\n{are} no longer in the folder that gave {'it' if one else 'them'}{such}; {remedy}"

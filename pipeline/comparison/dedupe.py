@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ndvr.operators.library.decisions import decided_text, decisions_of, judged_pairs, rejected_text
-from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.library.feature_reader import FeatureReader, gone_text
 from ndvr.operators.scores.groups import Side, Video, videos_of
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.sealed import write_table
@@ -57,6 +57,7 @@ class Duplicates(Compared):
     families: int  # of two videos or more
     videos_in_families: int
     largest_family: int
+    gone: tuple[str, ...]  # ids of videos in families that the folder which gave them has no more
     cells: int
     cells_resumed: int
 
@@ -77,7 +78,7 @@ class Duplicates(Compared):
             f"by {self.method}: {self.pairs}/{PAIRS} ({self.seconds:.1f} s)\n{identical}"
             f"{self.videos_in_families:,} videos in {self.families:,} families, the largest of "
             f"{self.largest_family:,}: {self.pairs}/{FAMILIES}"
-            f"{rejected_text(self.rejected)}{decided_text(self.decided)}"
+            f"{rejected_text(self.rejected)}{decided_text(self.decided)}{gone_text(self.gone)}"
         )
 
 
@@ -154,8 +155,8 @@ def _check_limits(threshold: float | None, top_k: int | None) -> dict[str, Any]:
 
 def _compare_and_write(
     inputs: Inputs, *, pairs: str | Path, limits: dict[str, Any], workers: Workers
-) -> tuple[_Triangle, list[Cell], dict[str, int]]:
-    """Return the triangle, the cells that were computed now, and how much was found."""
+) -> tuple[_Triangle, list[Cell], dict[str, Any]]:
+    """Return the triangle, the cells that were computed now, and what was found."""
     triangle = _open_triangle(inputs, pairs, limits, workers)
     missing = _compare(triangle, limits, workers)
     return triangle, missing, _write(triangle, limits["top_k"])
@@ -204,8 +205,8 @@ def _ids(cell: Cell) -> dict[str, list[str]]:
     return {"video_id_a": both, "video_id_b": both}
 
 
-def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
-    """Write the pairs and the families out of all cells, and put them in force; returns how many there are."""
+def _write(triangle: _Triangle, top_k: int | None) -> dict[str, Any]:
+    """Write the pairs and the families out of all cells, and put them in force; returns what there is."""
     folder, videos, entries = triangle.folder, triangle.videos, triangle.inputs.entries[0]
     paths = [folder.path(cell) for cell in triangle.cells]
     with_features = {entry.video_id: entry for entry in entries.values() if entry.pieces}
@@ -235,7 +236,8 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, int]:
     ids = folder.write_ids({"videos": entries}, triangle.too_long)
     parts, files = [path.name for path in paths], (PAIRS, FAMILIES)
     folder.finish(parts, ids, groups=triangle.side.groups, totals=numbers, files=files)
-    return numbers
+    gone = sorted(video_id for family in families for video_id in family if entries[video_id].gone)
+    return numbers | {"gone": tuple(gone)}
 
 
 def _scores(triangle: _Triangle, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:

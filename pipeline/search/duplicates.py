@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from ndvr.operators.connected import families, needed
 from ndvr.operators.library.decisions import decided_text, decisions_of, judged_pairs, rejected_text
-from ndvr.operators.library.feature_reader import LeavesOut
+from ndvr.operators.library.feature_reader import LeavesOut, gone_text
 from ndvr.operators.library.fencing import check
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import videos_of
@@ -78,6 +78,7 @@ class Duplicates(LeavesOut):
     rejected: int  # pairs that are left out, as people judged them to be no match
     decided: int  # of the pairs found: only there as people judged them the same
     lost: tuple[str, ...] = ()  # ids of videos that were left out: their features are gone or damaged
+    gone: tuple[str, ...] = ()  # ids of videos in groups that the folder which gave them has no more
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Duplicates(LeavesOut):
             f"{self.found:,} pairs of {self.videos:,} videos scored {self.threshold:g} or more by {self.method}, "
             f"{self.searched:,} videos searched for now: {self.pairs}/pairs.parquet ({self.seconds:.1f} s)\n"
             f"{self.videos_in_groups:,} videos in {self.groups:,} groups{chains}: {self.pairs}/groups.parquet"
-            f"{rejected_text(self.rejected)}{decided_text(self.decided)}"
+            f"{rejected_text(self.rejected)}{decided_text(self.decided)}{gone_text(self.gone)}"
         )
 
 
@@ -159,6 +160,7 @@ def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers
         rejected=len(every) - len(rows),
         decided=sum(row["kind"] == "decided" for row in rows),
         lost=tuple(sorted({*result.lost, *(each.query_id for each in result.answers if each.status == "failed")})),
+        gone=tuple(sorted(row["video_id"] for row in groups if entries[row["video_id"]].gone)),
         seconds=0.0,
     )
 

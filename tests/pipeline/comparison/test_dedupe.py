@@ -17,6 +17,8 @@ from score_libraries import drifting, forget, library
 from ndvr import models
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library.fencing import revoke
+from ndvr.operators.library.lease import Lease
+from ndvr.operators.library.library import Library
 from ndvr.operators.scores.cells import PairCell, Scorer, among_best, write_pairs
 from ndvr.operators.scores.pair_list import PairList
 from ndvr.operators.storage.store import Store
@@ -24,6 +26,7 @@ from ndvr.pipeline.cli import main
 from ndvr.pipeline.commands.comparison import dedupe as command
 from ndvr.pipeline.comparison import _grid as grid
 from ndvr.pipeline.comparison.dedupe import dedupe
+from ndvr.pipeline.extraction.gone import note_back, note_gone
 
 pytestmark = pytest.mark.slow
 
@@ -181,6 +184,30 @@ def test_the_command_tells_what_it_found(collection, tmp_path):
     assert "these pairs mean nothing" in done.stderr
     again = CliRunner().invoke(command, [str(collection), str(tmp_path / "p"), *settings, "--json"])
     assert json.loads(again.stdout)["cells_resumed"] > 0
+
+
+def test_pairs_with_a_video_that_its_folder_has_no_more_are_told_until_it_is_marked(collection, tmp_path):
+    def note(do, *given, **settings) -> None:
+        library = Library(collection)
+        with Lease(library.store, "a test"):
+            do(library, *given, **settings)
+
+    def found():
+        done = deduped(collection, tmp_path / "pairs", top_k=1)
+        return {*itertools.chain.from_iterable(row[:2] for row in rows(tmp_path / "pairs"))}, done
+
+    library = Library(collection)
+    entry = library.entries(*library.configs)["v2"]
+    note(note_gone, {"v2": entry}, "videos", mark=False)
+    ids, done = found()
+    assert "v2" in ids and done.gone == ("v2",)
+    assert "1 of these videos, 'v2', is no longer in the folder that gave it; `ndvr extract --gone mark`" in done.text()
+    note(note_gone, {"v2": entry}, "videos", mark=True)
+    ids, done = found()
+    assert "v2" not in ids and done.gone == () and "no longer" not in done.text()
+    note(note_back, ["v2"])
+    ids, done = found()
+    assert "v2" in ids and done.gone == ()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ndvr.operators.library.lease import Lease
+from ndvr.operators.library.library import Library
+from ndvr.pipeline.extraction.gone import note_gone
 from ndvr.pipeline.search.duplicates import duplicates, group
 
 
@@ -88,3 +91,9 @@ def test_a_new_video_costs_one_search(collection, tmp_path):
     assert ("new", "other") in {
         (r["video_id_a"], r["video_id_b"]) for r in rows_of(tmp_path / "pairs" / "pairs.parquet")
     }
+    library = Library(collection)
+    entry = library.entries(*library.configs)["new"]
+    with Lease(library.store, "a test"):
+        note_gone(library, {"new": entry}, "videos", mark=False)
+    done = duplicates(collection, tmp_path / "pairs", progress=False)
+    assert done.gone == ("new",) and "1 of these videos, 'new', is no longer in the folder that gave it" in done.text()
