@@ -4,23 +4,26 @@
     plan = keep_plan(group, facts, ("longest", "largest"), decisions)
 
 A video may only go if the one that is kept shows all of it: of an excerpt of a film the excerpt may, the film may not.
+And if that one is there: a file that is gone, or another than was read, is not kept in place of one that is there.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ndvr.operators.connected import families
 from ndvr.operators.index.kinds import COVERED
 from ndvr.operators.library.decisions import Decisions, pair_of
-from ndvr.operators.storage.object_store import is_object
+from ndvr.operators.storage.manifest import stat_files
+from ndvr.operators.storage.object_store import Unreachable, is_object, stat_objects
 from ndvr.operators.video.headers import Header, read_headers
 from ndvr.pipeline.review.pairs import Found, Pair, Video
 
+_NOT_THERE = "its file, or that of the one that is kept, is gone or another than was read: extract again first"
 ALIKE = ("identical", "decided", "copy", "part", "contains", "alike")  # kinds that make a group
 Action = Literal["keep", "may go", "look"]
 
@@ -107,16 +110,38 @@ def facts_of(videos: Iterable[Video], headers: Mapping[str, Header] | None = Non
     return facts
 
 
+def absent(videos: Iterable[Video]) -> set[str]:
+    """Find the places of videos where the file that was read is not, or may not be: gone, changed, out of reach."""
+    known = {video.uri: (video.bytes, video.mtime_ns) for video in videos if video.uri and video.bytes is not None}
+    objects = [uri for uri in known if is_object(uri)]
+    now = stat_files({uri: uri for uri in known if not is_object(uri)})
+    try:
+        now |= dict(zip(objects, stat_objects(objects)))
+    except Unreachable:
+        now |= dict.fromkeys(objects)
+    return {uri for uri, stat in known.items() if now[uri] != stat}
+
+
 def check_rules(rules: Iterable[str]) -> None:
     """Raise ValueError for a rule that there is none of."""
     if unknown := [rule for rule in rules if rule not in RULES]:
         raise ValueError(f"unknown rule {unknown[0]!r}; choose among {', '.join(RULES)}")
 
 
-def choose(group: Group, facts: Mapping[str, Facts], rules: Sequence[str], decisions: Decisions) -> tuple[Video, str]:
-    """The video to keep and why: one that people said to keep, else by the rules, one after the other; last by id."""
+def choose(
+    group: Group,
+    facts: Mapping[str, Facts],
+    rules: Sequence[str],
+    decisions: Decisions,
+    *,
+    absent: Collection[str] = (),
+) -> tuple[Video, str]:
+    """The video to keep and why: one that people said to keep, else by the rules, one after the other; last by id.
+
+    One whose place is `absent` is only kept where all are.
+    """
     check_rules(rules)
-    left = list(group.videos)
+    left = [video for video in group.videos if video.uri not in absent] or list(group.videos)
     kept = decisions.kept()
     losers = {({*pair} - {winner}).pop() for pair, winner in kept.items()}
     winners = {winner for winner in kept.values() if winner not in losers}
@@ -136,14 +161,22 @@ def choose(group: Group, facts: Mapping[str, Facts], rules: Sequence[str], decis
 
 
 def keep_plan(
-    number: int, group: Group, facts: Mapping[str, Facts], rules: Sequence[str], decisions: Decisions
+    number: int,
+    group: Group,
+    facts: Mapping[str, Facts],
+    rules: Sequence[str],
+    decisions: Decisions,
+    *,
+    absent: Collection[str] = (),
 ) -> list[Line]:
     """What to do with each video of a group: the kept one first."""
-    kept, why = choose(group, facts, rules, decisions)
+    kept, why = choose(group, facts, rules, decisions, absent=absent)
     known = {pair_of(pair.a.content, pair.b.content): pair for pair in group.pairs}
     lines = [_line(number, kept, "keep", kept, why)]
     for video in group.videos:
-        if video is not kept:
+        if {video.uri, kept.uri} & {*absent}:
+            lines += [_line(number, video, "look", kept, _NOT_THERE)] if video is not kept else []
+        elif video is not kept:
             pair = known.get(pair_of(kept.content, video.content))
             lines.append(_line(number, video, *_verdict(pair, video, kept, decisions)))
     return lines
@@ -185,7 +218,8 @@ def plan(found: Found, rules: Sequence[str], decisions: Decisions) -> list[Line]
     there = [video for video in every if video.uri] if "largest" in rules else []
     headers = read_headers([video.uri for video in there]) if there else ()
     facts = facts_of(every, dict(zip((video.content for video in there), headers)))
-    plans = (keep_plan(number, group, facts, rules, decisions) for number, group in enumerate(groups, 1))
+    away = absent(every)
+    plans = (keep_plan(number, group, facts, rules, decisions, absent=away) for number, group in enumerate(groups, 1))
     return [line for lines in plans for line in lines]
 
 

@@ -26,7 +26,7 @@ from ndvr.operators.library.decisions import (
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.review.decide import Decided, undoing, write
 from ndvr.pipeline.review.evidence import Evidence, Looked
-from ndvr.pipeline.review.keep import DEFAULT, RULES, Group, choose, facts_of, groups_of, keep_plan, video_json
+from ndvr.pipeline.review.keep import DEFAULT, RULES, Group, absent, choose, facts_of, groups_of, keep_plan, video_json
 from ndvr.pipeline.review.media import Files, plays
 from ndvr.pipeline.review.pairs import Found, Pair, Video, pairs_of_answers, videos_of_library
 from ndvr.pipeline.search.answers import where_text
@@ -220,11 +220,12 @@ class State:
         """Groups with what each rule says, and what is to be kept and why."""
         made, decisions = [], self.decisions
         shown = list(enumerate(self._groups, 1))[offset : offset + limit]
-        headers = self.files.headers(video for _, group in shown for video in group.videos)
+        every = [video for _, group in shown for video in group.videos]
+        headers, away = self.files.headers(every), absent(every)
         for number, group in shown:
             facts = facts_of(group.videos, headers)
-            lines = keep_plan(number, group, facts, rules, decisions)
-            by = {rule: choose(group, facts, (rule,), Decisions())[0].video_id for rule in RULES}
+            lines = keep_plan(number, group, facts, rules, decisions, absent=away)
+            by = {rule: choose(group, facts, (rule,), Decisions(), absent=away)[0].video_id for rule in RULES}
             action = {line.video_id: (line.action, line.reason) for line in lines}
             videos = [
                 video_json(video, facts[video.content]) | dict(zip(("action", "reason"), action[video.video_id]))
