@@ -60,7 +60,8 @@ def decode(data: bytes, place: str) -> str:
             f"{place}, line {line}: byte 0x{data[error.start]:02x} is not {encoding.upper().removesuffix('-SIG')}; "
             'save the file as UTF-8 (in Excel: Save As, "CSV UTF-8")'
         ) from None
-    return _without_zeros(text, place)
+    text = _without_zeros(text, place)
+    return text if "\n" in text else text.replace("\r", "\n")  # as they were on a Mac once
 
 
 def _without_zeros(text: str, place: str) -> str:
@@ -166,7 +167,7 @@ def table_layout(path: Path, *, needs: Sequence[str], purpose: str) -> Layout:
 
 
 def _layout(text: str, encoding: str, place: str, needs: Sequence[str]) -> Layout:
-    first = text.split("\n", 1)[0].rstrip("\r")
+    first = re.split("[\r\n]", text, maxsplit=1)[0]
     names: list[list[str]] = []
     for separator in _SEPARATORS:
         cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
@@ -192,17 +193,17 @@ def _rows(text: str, layout: Layout, place: str, needs: Sequence[str]) -> Iterat
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=layout.separator, skipinitialspace=layout.spaced, strict=True
     )
-    rows = iter(reader)
-    next(rows)
     last = 1 + max(layout.columns.index(name) for name in needs)
     while True:
         start = reader.line_num + 1
         try:
-            cells = next(rows)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise ValueError(f"{place}, line {start}: {error}; a quote inside a cell is written twice") from None
+        if start == 1:  # the columns
+            continue
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(layout.columns) and any(cells[len(layout.columns) :]):

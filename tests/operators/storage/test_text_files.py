@@ -20,8 +20,9 @@ def rows_of(path, data: bytes, needs=("query_id", "video_id")):
         "query_id\tvideo_id\nq\tGröße.mp4".encode(),
         "query_id, video_id\nq, Größe.mp4\n\n".encode(),
         '"query_id","video_id"\n"q","Größe.mp4"\n'.encode(),
+        "query_id,video_id\rq,Größe.mp4\r".encode(),
     ],
-    ids=["plain", "mark", "utf-16", "semicolons", "tabs", "spaces after commas", "quotes"],
+    ids=["plain", "mark", "utf-16", "semicolons", "tabs", "spaces after commas", "quotes", "lines of an old Mac"],
 )
 def test_the_ways_people_save_a_table_say_the_same(tmp_path, data):
     assert rows_of(tmp_path / "t.csv", data) == [{"query_id": "q", "video_id": "Größe.mp4"}]
@@ -58,6 +59,12 @@ def test_missing_and_doubled_columns_are_named(tmp_path):
 def test_a_quote_that_never_ends_is_refused_instead_of_swallowing_the_rest(tmp_path):
     with pytest.raises(ValueError, match="t.csv, line 2: "):
         rows_of(tmp_path / "t.csv", b'query_id,video_id\nq,"a\nq,b\nq,c\n')
+
+
+@pytest.mark.parametrize("data", [b'"query_id,video_id\nq,a\n', b'query_id,"x"y,video_id\n'])
+def test_a_first_line_that_cannot_be_taken_apart_is_named(tmp_path, data):
+    with pytest.raises(ValueError, match=r"truth file .*t.csv(, line 1: | has no column)"):
+        rows_of(tmp_path / "t.csv", data)
 
 
 def test_spaces_inside_a_table_without_them_after_commas_belong_to_the_cells(tmp_path):
