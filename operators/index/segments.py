@@ -32,7 +32,7 @@ from ndvr.operators.index.lists import Coded, Lists, into_lists
 from ndvr.operators.library.fencing import check, ignored, write_fenced
 from ndvr.operators.storage.object_store import Unreachable
 from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
-from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.store import Store, file_name
 
 FORMAT = "ndvr-index/2"
 ABOUT, SEGMENTS, SNAPSHOTS = "index.json", "segments", "snapshots"
@@ -239,9 +239,19 @@ class IndexFiles:
         self.store.write_json(ABOUT, seal_json(about | {"format": FORMAT}))
 
     def snapshot(self) -> Snapshot:
-        """The one that holds now."""
+        """The one that holds now. Damaged when it names anything but segments of its own."""
         names = self._snapshots()
-        return Snapshot(**read_sealed_json(self.store, names[-1], remedy=_REMEDY)) if names else Snapshot()
+        return self._opened(names[-1]) if names else Snapshot()
+
+    def _opened(self, name: str) -> Snapshot:
+        source = f"{self.store}/{name}"
+        try:
+            snapshot = Snapshot(**read_sealed_json(self.store, name, remedy=_REMEDY))
+            for segment in snapshot.segments:
+                file_name(segment, source, suffix="")
+        except TypeError as error:
+            raise Damaged(source, "it does not say what it should", _REMEDY) from error
+        return snapshot
 
     def _snapshots(self) -> list[str]:
         """List them, but for those of writers that had been taken over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ndvr.operators.index.segments import IndexFiles
+from ndvr.operators.storage.sealed import seal_json
 from ndvr.pipeline.cli import main
 
 pytestmark = pytest.mark.slow
@@ -69,3 +71,13 @@ def test_a_damaged_index_is_refused_and_made_again(place, tmp_path):
         assert told.exit_code == 2 and "--again" in told.output, told.output
         assert CliRunner().invoke(main, ["index", str(library), "--again", "--quiet"]).exit_code == 0
         assert CliRunner().invoke(main, ["search", str(library), str(library), "--quiet"]).exit_code in (0, 1, 3)
+
+
+@pytest.mark.parametrize(("key", "value"), [("segments", ["../../../f/v0"]), ("segments", 7), ("surprise", 1)])
+def test_a_snapshot_that_says_something_else_is_refused(place, tmp_path, key, value):
+    library = shutil.copytree(place, tmp_path / "library")
+    snapshot = max((library / "index").rglob("snapshots/*.json"))
+    held = json.loads(snapshot.read_text()) | {key: value}
+    snapshot.write_text(json.dumps(seal_json(held)))
+    told = CliRunner().invoke(main, ["search", str(library), str(library), "--quiet"])
+    assert told.exit_code == 2 and snapshot.name in told.output, told.output
