@@ -3,8 +3,9 @@
 python -m ndvr.benchmarks.chaos.flip --tries 400
 
 Damaged are libraries with all that lies in and beside them (decisions of people, an index, what says which commits of a
-writer count that was taken over), SCORES, PAIRS, and MATCHES of a search. After every flip all that reads the file is
-run: `ndvr fsck`, similarity and dedupe that continue, index and search, and what reads scores, pairs and matches.
+writer count that was taken over), SCORES, PAIRS, MATCHES of a search, and OUT of a training. After every flip all that
+reads the file is run: `ndvr fsck`, similarity and dedupe that continue, index and search, a training that is resumed,
+and what reads scores, pairs, matches and trained weights.
 "told": fsck finds a problem or a command refuses in a sentence; "no effect": everything is the undisturbed one, bit for
 bit (what was damaged may have been computed again); "silent": neither. There must be none of those.
 """
@@ -24,6 +25,7 @@ import numpy as np
 
 from ndvr.benchmarks.chaos.library_check import scores_in
 from ndvr.benchmarks.record import record
+from ndvr.models import load
 from ndvr.operators.library.decisions import Decision, DecisionLog, decisions_of
 from ndvr.operators.library.fencing import lease_of, revoke
 from ndvr.operators.library.lease import Lease
@@ -37,6 +39,7 @@ from ndvr.pipeline.search.build import update
 from ndvr.pipeline.search.opened import open_index
 from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import search_index
+from ndvr.pipeline.training.train import train
 from ndvr.pipeline.upkeep.maintenance import fsck, gc
 
 _HASHED: dict[str, Any] = {"method": "c3dhash", "weights": "random:1", "workers": 0, "progress": False}
@@ -61,6 +64,7 @@ def make(place: Path) -> None:
     log.append([Decision.now(verdict="different", a_content=a, b_content=b, a_id="v00", b_id="v01", who="somebody")])
     log.append([Decision.now(verdict="same", a_content=b, b_content=c, a_id="v01", b_id="v10", who="somebody")])
     _search(place)
+    _train(place)
 
 
 def _import(place: Path, library: str, number: int) -> None:
@@ -102,6 +106,20 @@ def _search(place: Path) -> Any:
     return [replace(answer, seconds=0.0) for answer in answers]
 
 
+def _train(place: Path, **settings: Any) -> Any:
+    """Train on what is compared: every third video shows the same."""
+    related = place.parent / "related.txt"
+    related.write_text("".join(f"v{number}{video} {video % 3}\n" for number in range(3) for video in range(4)))
+    few: dict[str, Any] = {
+        "related": related,
+        "steps": 4,
+        "every": 2,
+        "settings": {"batch": "6", "margin": "4"},
+        "options": {"bits": "16"},
+    }
+    return train("c3dhash", place / "compared", place / "trained", progress=False, **few, **settings)
+
+
 def files_of(place: Path) -> list[Path]:
     """List the files that are damaged, relative to `place`."""
     every = (path.relative_to(place) for path in place.rglob("*") if path.is_file())
@@ -136,11 +154,22 @@ def searched(place: Path) -> list[Any]:
     return [*_sound(place / "searched"), kept, decisions, _search(place), read_answers(place / "matches")]
 
 
+def trained(place: Path) -> list[Any]:
+    """Everything about a training: what its weights compute and say of themselves, and its curve once resumed."""
+    model = load("c3dhash", place / "trained", parts=("similarity",))
+    known = np.random.default_rng(0).standard_normal((1, 512)).astype(np.float32)
+    done = replace(_train(place, resume=True), seconds=0.0)
+    return [model.signature(known).tolist(), model.training, done, (place / "trained" / "curve.jsonl").read_text()]
+
+
 def _sound(library: Path) -> list[str]:
     report = fsck(library, progress=False)
     if not report.sound:
         raise ValueError(report.problems[0])
     return [report.digest, str(Library(library).ledger.num_rows)]
+
+
+_READERS = {"searched": searched, "matches": searched, "trained": trained}
 
 
 def verdict(place: Path, read: Callable[[Path], list[Any]], expected: list[Any]) -> str:
@@ -157,7 +186,7 @@ def flip_bytes(tries: int, seed: int = 0, *, progress: bool = False) -> dict[str
     with tempfile.TemporaryDirectory(prefix="flip-") as folder:
         place, whole = Path(folder) / "place", Path(folder) / "whole"
         make(place)
-        expected = {read: (read(place), read(place))[1] for read in (compared, searched)}
+        expected = {read: (read(place), read(place))[1] for read in (compared, searched, trained)}
         shutil.copytree(place, whole)
         kinds: dict[str, list[Path]] = {}
         for path in files_of(whole):
@@ -170,7 +199,7 @@ def flip_bytes(tries: int, seed: int = 0, *, progress: bool = False) -> dict[str
             data = bytearray((place / path).read_bytes())
             data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
             (place / path).write_bytes(data)
-            read = searched if path.parts[0] in ("searched", "matches") else compared
+            read = _READERS.get(path.parts[0], compared)
             outcome = verdict(place, read, expected[read])
             verdicts.setdefault(kind, Counter())[outcome] += 1
             if progress and (outcome == "silent" or number % 20 == 19):

@@ -52,7 +52,7 @@ class RunFolder:
         if there.is_file():
             if not resume:
                 raise ValueError(f"{self.path} holds a training; give --resume to go on with it, or name a new folder")
-            self._check_same(json.loads(there.read_text(encoding="utf-8")))
+            self._check_same(self._described(there))
         elif self.path.is_dir() and any(each.name != "locks" for each in self.path.iterdir()):
             raise ValueError(f"{self.path} exists and holds no training; name a new folder for OUT")
 
@@ -91,6 +91,15 @@ class RunFolder:
                 torch.save(dict(content), file)
 
         write_whole(self.path / name, write)
+
+    def _described(self, there: Path) -> dict[str, Any]:
+        try:
+            described = json.loads(there.read_text(encoding="utf-8"))
+        except ValueError:
+            described = None
+        if not isinstance(described, dict):
+            raise ValueError(f"{there} is damaged; take it from a backup, or name a new folder for OUT")
+        return described
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(self.description))

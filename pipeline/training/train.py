@@ -128,16 +128,18 @@ def train(
         folder.check_free(resume=resume)  # somebody else may have begun meanwhile
         loop.load(folder.checkpoint())
         folder.describe()
+        if loop.points:
+            folder.save_curve(loop.points)  # as the checkpoint has them
         with Progress("train", steps, "step", show=progress) as bar:
             bar.advance(loop.done)
             if workers:
                 from ndvr.pipeline.training.workers import run_on_ray
 
-                points = run_on_ray(order, folder, workers=workers, address=address, bar=bar)
+                run_on_ray(order, folder, workers=workers, address=address, bar=bar)
+                loop.load(folder.checkpoint())
             else:
                 loop.run(bar.advance)
-                points = loop.points
-    return _trained(out, order, plan, points, seconds=time.monotonic() - began)
+    return _trained(out, order, plan, loop.points, seconds=time.monotonic() - began)
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -21,7 +21,7 @@ from ndvr.pipeline.cluster import cluster
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.training.loop import Loop
 from ndvr.pipeline.training.plan import Order, make_plan
-from ndvr.pipeline.training.run_folder import Point, RunFolder
+from ndvr.pipeline.training.run_folder import RunFolder
 
 TRIES = 3  # workers that are lost are started again, from the last checkpoint
 _LOOK_S = 0.5
@@ -50,11 +50,8 @@ class Gloo:
         return sent.item()
 
 
-def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | None, bar: Progress) -> list[Point]:
-    """Do the steps that are left on `workers` workers; return the learning curve.
-
-    RunStopped when they are lost again and again.
-    """
+def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | None, bar: Progress) -> None:
+    """Do the steps that are left on `workers` workers. RunStopped when they are lost again and again."""
     cluster.join(address)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="ndvr-train-") as scratch, _following(folder, bar):
@@ -71,7 +68,6 @@ def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | 
             trainer.fit()
         except train.TrainingFailedError as error:
             _raise(error)
-    return folder.curve()
 
 
 def _work(job: dict[str, Any]) -> None:
