@@ -18,14 +18,13 @@ The rule and its reasons are in ndvr.operators.library.lease.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
-from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.store import Store, parse_json
 
 LOCKS, REVOKED = "locks", "locks/revoked"
 FENCED = ("commits", "snapshots")  # folders whose files decide what a library holds
@@ -164,7 +163,7 @@ def _version(name: str, data: bytes) -> str:
 
 def _stamp_of(data: bytes) -> str | None:
     try:
-        lease = json.loads(data).get(_LEASE)
+        lease = parse_json(data).get(_LEASE)
     except (ValueError, AttributeError):
         return None
     return lease if isinstance(lease, str) else None

@@ -32,7 +32,6 @@ of the same name, so what a sleeper removes when it wakes is not needed by those
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import socket
@@ -44,7 +43,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ndvr.operators.library.fencing import LOCKS, REVOKED, check, lock_of, revoke, seal
-from ndvr.operators.storage.store import Store
+from ndvr.operators.storage.store import Store, parse_json
 from ndvr.operators.storage.text_files import visible
 
 BEAT_S = 15.0
@@ -140,7 +139,7 @@ class Lock:
     def holder(self) -> dict[str, Any] | None:
         """What it says of its writer; None when it cannot be read."""
         try:
-            holder = json.loads(self.data)
+            holder = parse_json(self.data)
         except ValueError:
             return None
         kinds = {"space": str, "pid": int, "host": str, "what": str}
@@ -200,7 +199,8 @@ class Others:
             if lock.dead:
                 why = "was gone" if lock.here else f"had not been heard of for {lock.silent_s:.0f} s"
                 lease = name.removeprefix(f"{LOCKS}/").removesuffix(".json")
-                revoke(self._store, lease, by=str(self._mine), because=why)
+                if "." not in lease:  # else it is no lock of ndvr
+                    revoke(self._store, lease, by=str(self._mine), because=why)
                 self._store.remove(name)
                 del self._locks[name]
         return list(self._locks.values())

@@ -150,7 +150,8 @@ def record_damage(store: Store) -> list[Damage]:
     damage = []
     for name in (f"{RUNS}/{name}" for name in store.names(RUNS) if name.endswith(".json")):
         try:
-            open_json(store.read(name), name)
+            if not {"run", "settings"} <= open_json(store.read(name), name).keys():
+                raise Damaged(name, "it does not say what it should")
         except Damaged as error:
             damage.append(Damage("record", name, f"{name} is damaged ({error.why})"))
     return damage

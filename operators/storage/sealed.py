@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.object_store import Unreachable
-from ndvr.operators.storage.store import Store, write_json, write_whole
+from ndvr.operators.storage.store import Store, parse_json, write_json, write_whole
 
 _KEY = "ndvr-seal"
 _DIGITS = 32  # hexadecimal, of each hash
@@ -234,7 +234,7 @@ def seal_json(value: dict[str, Any]) -> dict[str, Any]:
 def open_json(data: bytes, name: object, *, remedy: str = "") -> dict[str, Any]:
     """Read a JSON object without its seal; Damaged, naming it, when it is not as it was written."""
     try:
-        value = json.loads(data)
+        value = parse_json(data)
     except ValueError as error:
         raise Damaged(name, f"it is no JSON: {error}", remedy) from error
     if not isinstance(value, dict):

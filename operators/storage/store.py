@@ -116,7 +116,7 @@ class Store:
         return data
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read(name))
+        return parse_json(self.read(name))
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file for reading here and there, as Parquet does."""
@@ -243,6 +243,14 @@ def file_name(name: Any, source: object, *, folders: Collection[str] = ("",), su
     if not fits or any(sign in bare for sign in "\0\\:\n"):
         raise ValueError(f"{source} names {name!r}, which is no file of its own: it is damaged, or not to be trusted")
     return text
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON. ValueError also for what is nested without end."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def _as_json(value: Any) -> bytes:

@@ -274,7 +274,7 @@ async def _json(request: Request, known: dict[str, type]) -> dict[str, Any]:
             raise HTTPException(413, "too long")
     try:
         value = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "the body is no JSON") from None
     if not isinstance(value, dict) or any(type(value[name]) is not known.get(name) for name in value):
         raise HTTPException(400, f"the body is an object with {', '.join(known)}")

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ndvr.operators.library.library import RUNS, Library
+from ndvr.operators.library.receipt_files import remedy
 from ndvr.operators.library.runs import recover
-from ndvr.operators.storage.sealed import seal_json
+from ndvr.operators.storage.sealed import Damaged, open_json, seal_json
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.runs._bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.runs.status import Status
@@ -307,14 +308,23 @@ def recorded(
 def runs(files: Files) -> list[RunRecord]:
     """Read all records of a library, the latest first."""
     names = [name for name in files.names(RUNS) if name.endswith(".json")]
-    every = [RunRecord.from_json(json.loads(files.read(f"{RUNS}/{Path(name).name}"))) for name in names]
+    every = [_open(files, Path(name).name) for name in names]
     return sorted(every, key=lambda record: (record.started, record.run), reverse=True)
+
+
+def _open(files: Files, name: str) -> RunRecord:
+    """Read a record. Damaged when it is none."""
+    place = f"{files}/{RUNS}/{name}"
+    try:
+        return RunRecord.from_json(open_json(files.read(f"{RUNS}/{name}"), place, remedy=remedy(files)))
+    except (TypeError, AttributeError) as error:
+        raise Damaged(place, "it does not say what it should", remedy(files)) from error
 
 
 def close_killed(files: Files, run: str) -> None:
     """Mark the record of a run that was killed; do nothing when it was closed or never written."""
     try:
-        record = RunRecord.from_json(json.loads(files.read(f"{RUNS}/{run}.json")))
+        record = _open(files, f"{run}.json")
     except FileNotFoundError:
         return
     if record.run != run:

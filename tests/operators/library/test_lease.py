@@ -11,7 +11,7 @@ import pytest
 
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.library import lease as lease_module
-from ndvr.operators.library.fencing import LOCKS, check, revoke
+from ndvr.operators.library.fencing import LOCKS, check, damaged_seals, revoke
 from ndvr.operators.library.lease import Lease, Locked
 from ndvr.operators.storage.store import Store
 
@@ -111,6 +111,14 @@ def test_a_lock_that_nobody_touches_is_waited_for_and_then_holds_nothing(store, 
     assert waited_s >= (0.4 if ahead_s < 0 else 1.5), "longer than a beat, were it a day old by the store's clock"
     said = capsys.readouterr().err
     assert "waiting for " in said and f"{store}/{LOCKS}/far.json" in said and "after 2 s" in said
+
+
+@pytest.mark.parametrize("name", ["far.json", "far.again.json", "readme.txt"])
+def test_what_somebody_else_put_there_is_cleared_too_and_damages_nothing(store, quick, name):
+    store.write(f"{LOCKS}/{name}", b"[" * 100_000)
+    with Lease(store, "ndvr gc"):
+        assert name not in store.names(LOCKS)
+        assert damaged_seals(store) == []
 
 
 def test_a_lock_of_a_process_that_is_there_is_named_with_its_path(store, quick):

@@ -133,6 +133,16 @@ def test_a_record_of_a_later_version_can_be_read(tmp_path):
     assert runs(store) == [record_of(started=found["started"])]
 
 
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"[" * 100_000])
+def test_what_is_no_record_is_named_and_set_aside(tmp_path, data):
+    library = Library.create(tmp_path / "library")
+    library.store.write("runs/r1.json", data)
+    shown = CliRunner().invoke(main, ["show", str(library), "--runs"])
+    assert shown.exit_code == 2 and "runs/r1.json is damaged" in shown.output and "--repair` mends" in shown.output
+    assert CliRunner().invoke(main, ["fsck", str(library), "--repair", "--quiet"]).exit_code == 0
+    assert CliRunner().invoke(main, ["show", str(library), "--runs"]).exit_code == 0
+
+
 def test_the_stage_that_was_always_busy_bounded_the_run():
     name, why = bounded_by(stages_of(0.93, 0.31, 0.02), seconds_of())
     assert name == "decode"
