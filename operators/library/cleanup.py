@@ -64,33 +64,31 @@ def tidy(
     done.orphans += [f"{folder}/{name}" for folder in folders for name in store.unfinished(folder)]
     receipts, now = read_receipts(store, ids), None
     for config in sorted({shard.partition("/")[0] for shard in sizes}):
-        receipts_of_config = of_config(receipts, config)
-        is_live = History(receipts_of_config).live(old_versions=not old_versions)
-        receipts_of_config = receipts_of_config.append_column("live", pa.array(is_live))
-        named = receipts_of_config.filter(pc.is_in(receipts_of_config["shard"], pa.array(list(sizes))))
-        groups = named.group_by("shard").aggregate([("live", "min"), ("live", "max")]).to_pydict()
-        wanted = {shard: pair for shard, *pair in zip(groups["shard"], groups["live_min"], groups["live_max"])}
-        for shard in sorted(shard for shard in sizes if shard.startswith(f"{config}/")):
-            if shard not in wanted:
-                done.orphans.append(f"{SHARDS}/{shard}")
-            elif not wanted[shard][0]:
-                rows = named.filter(pc.equal(named["shard"], shard))
-                alive = rows.filter(rows["live"]).sort_by("shard_row")
-                done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
-                shards = done.rewritten if len(alive) else done.dropped
-                shards.append(f"{SHARDS}/{shard}")
-                if not dry:
-                    now = now or time_for_receipts(store)
-                    _clear(library, config, shard, alive, _given_up(rows, receipts_of_config), now)
-                    discard(f"{SHARDS}/{shard}")
+        every = _with_live(of_config(receipts, config), old_versions=not old_versions)
+        named = every.filter(pc.is_in(every["shard"], pa.array(list(sizes))))
+        shards = sorted(shard for shard in sizes if shard.startswith(f"{config}/"))
+        done.orphans += [f"{SHARDS}/{shard}" for shard in sorted({*shards} - {*named["shard"].to_pylist()})]
+        for shard in sorted({*named.filter(pc.invert(named["live"]))["shard"].to_pylist()}):
+            rows = named.filter(pc.equal(named["shard"], shard))
+            alive = rows.filter(rows["live"]).sort_by("shard_row")
+            done.rows += pc.sum(rows["windows_count"]).as_py() - (pc.sum(alive["windows_count"]).as_py() or 0)
+            (done.rewritten if len(alive) else done.dropped).append(f"{SHARDS}/{shard}")
+            if not dry:
+                now = now or time_for_receipts(store)
+                _clear(library, config, shard, alive, _given_up(rows, every), now)
+                discard(f"{SHARDS}/{shard}")
     done.orphans += ignored_files(store)
     if not dry:
         check(store)
         for name in done.orphans:
             discard(name)
-    gone = [name.removeprefix(f"{SHARDS}/") for name in (*done.orphans, *done.dropped)]
-    done.bytes += sum(sizes.get(name, 0) for name in gone)
+    done.bytes += sum(sizes.get(name.removeprefix(f"{SHARDS}/"), 0) for name in (*done.orphans, *done.dropped))
     return done
+
+
+def _with_live(receipts: pa.Table, *, old_versions: bool) -> pa.Table:
+    """Add the column `live`: whether a receipt counts."""
+    return receipts.append_column("live", pa.array(History(receipts).live(old_versions=old_versions), pa.bool_()))
 
 
 def _given_up(rows: pa.Table, every: pa.Table) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.sandbox import _wire as wire
@@ -58,6 +60,12 @@ def main(
     libraries = [*_LIBRARIES, *_packages()]
     walls = raise_walls(scratch=scratch, readable=[*libraries, *readable], keep_user=bool(readable))
     wire.write(pipe, ("ready", walls))
+    _answer_calls(pipe, channel, generator, memory, memory_gb)
+
+
+def _answer_calls(
+    pipe: Connection, channel: socket.socket, generator: Callable[..., Iterator[Any]], memory: int, memory_gb: float
+) -> None:
     last_beat = time.monotonic()
 
     def beat() -> None:

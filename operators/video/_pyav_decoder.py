@@ -249,26 +249,7 @@ def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track 
     come out are the same, bit for bit. Only H.264 says reliably, packet by packet, what is referred to: in HEVC
     a higher temporal layer may refer to a frame marked as unreferenced.
     """
-    context = video.codec_context
-    waiting: deque[av.Packet] = deque()
-    times: list[Fraction] = []  # of `waiting`, sorted
-    last_dts = None
-    needs = stream.needs
-    trusted = context.name == "h264" and container.format.name in _TIMED
-
-    def release() -> av.Packet:
-        packet = waiting.popleft()
-        skip = False
-        if packet.pts is not None and packet.time_base is not None:
-            time_s = packet.pts * packet.time_base - start_s
-            later = bisect_right(times, time_s)
-            # After damage the decoder patches pictures from its neighbours: let it have all of them.
-            known = trusted and not stream.errors and 0 < later < len(times)
-            skip = needs is not None and known and not needs(time_s, times[later])
-        context.skip_frame = "NONREF" if skip else "DEFAULT"
-        stream.skipped |= skip
-        return packet
-
+    queue = _Lookahead(container, video, stream, start_s)
     broken: av.FFmpegError | None = None
     try:
         for packet in container.demux([video, track.track] if track and track.track else [video]):
@@ -276,29 +257,53 @@ def _skipping(container, video, stream: Stream, start_s: Fraction, track: Track 
                 assert track is not None
                 track.packet(packet)
                 continue
-            if packet.dts is not None and last_dts is not None and packet.dts < last_dts:
-                trusted = False  # time runs backwards: take no chances with what is left
-            last_dts = packet.dts if packet.dts is not None else last_dts
-            if packet.pts is None or packet.time_base is None:
-                trusted = trusted and packet.size == 0
-            elif not packet.is_discard:
-                stream.packets += 1
-                if needs is not None:
-                    insort(times, packet.pts * packet.time_base - start_s)
-            if needs is None:
-                yield packet
-                continue
-            waiting.append(packet)
-            if len(waiting) > _LOOKAHEAD:
-                yield release()
-                if len(times) > 4 * _LOOKAHEAD:  # times long past are no one's next
-                    del times[: 2 * _LOOKAHEAD]
+            queue.put(packet)
+            if stream.needs is None or len(queue.waiting) > _LOOKAHEAD:
+                yield queue.release()
     except av.FFmpegError as error:
         broken = error
-    while waiting:
-        yield release()
+    while queue.waiting:
+        yield queue.release()
     if broken is not None:
         raise broken
+
+
+class _Lookahead:
+    """Packets of pictures on their way to the decoder, with the times of those that come after."""
+
+    def __init__(self, container: Any, video: Any, stream: Stream, start_s: Fraction):
+        self.waiting: deque[av.Packet] = deque()
+        self._times: list[Fraction] = []  # of `waiting` and some before, sorted
+        self._context, self._stream, self._needs, self._start_s = video.codec_context, stream, stream.needs, start_s
+        self._trusted = self._context.name == "h264" and container.format.name in _TIMED
+        self._last_dts: int | None = None
+
+    def put(self, packet: av.Packet) -> None:
+        if packet.dts is not None and self._last_dts is not None and packet.dts < self._last_dts:
+            self._trusted = False  # time runs backwards: take no chances with what is left
+        self._last_dts = packet.dts if packet.dts is not None else self._last_dts
+        if packet.pts is None or packet.time_base is None:
+            self._trusted = self._trusted and packet.size == 0
+        elif not packet.is_discard:
+            self._stream.packets += 1
+            if self._needs is not None:
+                insort(self._times, packet.pts * packet.time_base - self._start_s)
+        self.waiting.append(packet)
+
+    def release(self) -> av.Packet:
+        """The next packet; the decoder is told whether its picture may be left out."""
+        packet, needs, skip = self.waiting.popleft(), self._needs, False
+        if needs is not None and packet.pts is not None and packet.time_base is not None:
+            time_s = packet.pts * packet.time_base - self._start_s
+            later = bisect_right(self._times, time_s)
+            # After damage the decoder patches pictures from its neighbours: let it have all of them.
+            known = self._trusted and not self._stream.errors and 0 < later < len(self._times)
+            skip = known and not needs(time_s, self._times[later])
+        self._context.skip_frame = "NONREF" if skip else "DEFAULT"
+        self._stream.skipped |= skip
+        if len(self._times) > 4 * _LOOKAHEAD:  # times long past are no one's next
+            del self._times[: 2 * _LOOKAHEAD]
+        return packet
 
 
 def _fatal_or(error: Exception) -> Exception:

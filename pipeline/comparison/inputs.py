@@ -182,17 +182,7 @@ def check_inputs(queries: str | Path, database: str | Path, spec: MethodSpec, *,
     # What the features were made with holds, whatever this command's defaults are.
     setting = replace(setting, options=setting.options | made_with[0].options)
     model = setting.load("cpu", "similarity")
-    if model.feature_shape != made_with[0].feature_shape:
-        raise ValueError(
-            f"features in {libraries[0]} have shape {list(made_with[0].feature_shape)}, {model.name} under these "
-            f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
-            f"(`ndvr methods {model.name}`)"
-        )
-    if model.training and model.training["features_digest"] != made_with[0].weights_digest:
-        raise ValueError(
-            f"{model.weights} was trained on features of {model.training['features']!r}, and knows nothing of those in "
-            f"{libraries[0]}, which {made_with[0].weights!r} made; train on such, or extract with those"
-        )
+    _check_model(model, made_with[0], libraries[0])
     query_entries = libraries[0].entries(configs[0])
     same = str(libraries[0]) == str(libraries[1])
     entries = query_entries, query_entries if same else libraries[1].entries(configs[1])
@@ -248,6 +238,20 @@ def leaving_out_lost(work: Callable[..., T], *inputs: Inputs, strict: bool) -> T
         if all(now.lost == before.lost for now, before in zip(sound, inputs)):
             raise
     return work(*sound)
+
+
+def _check_model(model: Model, made_with: Config, library: Library) -> None:
+    if model.feature_shape != made_with.feature_shape:
+        raise ValueError(
+            f"features in {library} have shape {list(made_with.feature_shape)}, {model.name} under these "
+            f"settings compares {list(model.feature_shape)}; choose the --option or --weights that fit them "
+            f"(`ndvr methods {model.name}`)"
+        )
+    if model.training and model.training["features_digest"] != made_with.weights_digest:
+        raise ValueError(
+            f"{model.weights} was trained on features of {model.training['features']!r}, and knows nothing of those in "
+            f"{library}, which {made_with.weights!r} made; train on such, or extract with those"
+        )
 
 
 def _check_features(libraries: tuple[Library, Library], configs: tuple[Config, Config]) -> None:

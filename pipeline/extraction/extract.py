@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,37 +70,26 @@ def extract(
     before any work; Locked when somebody else writes to the library; RunStopped when the run broke down, after which
     it can be run again.
     """
-    decoders.order(decoder)
-    check_retry(retry)
-    check_gone(gone)
-    chosen = choose(tuple(methods), weights, options)
-    manifest = read_manifest(videos)
-    pools, limits = pools or Pools(), limits or Limits()
-    check_room(pools, address, n_videos=len(manifest))
+    check_words(decoder, retry, gone)
+    chosen, manifest = choose(tuple(methods), weights, options), read_manifest(videos)
+    machines: dict[str, Any] = {"limits": limits or Limits(), "pools": pools or Pools(), "address": address}
+    check_room(machines["pools"], address, n_videos=len(manifest))
     configs = configure(chosen, decoder)
     opened = Library.create(library)
     manifest = renamed(manifest, prefix=prefix, id_from=id_from, library=opened)
-    settings = GraphSettings(
-        library=opened, chosen=chosen, configs=configs, decoder=decoder, limits=limits, pools=pools, address=address
-    )
-    arguments: dict[str, Any] = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry)}
-    arguments |= {"prefix": prefix, "id_from": id_from}
+    settings = GraphSettings(library=opened, chosen=chosen, configs=configs, decoder=decoder, **machines)
+    arguments = {"videos": str(videos), "decoder": decoder, "retry": sorted(retry), "prefix": prefix}
     with interruptible(), Lease(opened.store, "ndvr extract"):
         recover_runs(opened)
         plan = make_plan(manifest, opened, settings.config_names, retry=frozenset(retry))
         settings = replace(settings, removed_contents=plan.removed_contents)
-        for config in configs.values():
-            opened.add_config(config)
+        add_configs(opened, configs)
         summary = summarise(settings, manifest, plan)
         note_back(opened, plan.back)
         summary.gone = note_gone(opened, find_gone(manifest, opened), manifest.source, mark=gone == "mark")
         if plan.ids:
-            with recording(settings, plan, summary, arguments=arguments, progress=progress) as run:
-                give_up(run, plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
-                receipts = settle(run)
-                give_up_unsettled(run, receipts)
-                check_balance(run, receipts)
-                close(run, receipts, summary)
+            with recording(settings, plan, summary, arguments | {"id_from": id_from}, progress=progress) as run:
+                carry_out(run, summary)
         recover_runs(opened, patient=True)  # what was killed on a cluster a moment ago: now its workers are gone
     check_complete(summary)
     return summary
@@ -116,6 +105,13 @@ class Run:
     status: Status
 
 
+def check_words(decoder: str, retry: Collection[str], gone: str) -> None:
+    """ValueError for a decoder, a class of failures or a way with gone videos that does not exist."""
+    decoders.order(decoder)
+    check_retry(retry)
+    check_gone(gone)
+
+
 def check_room(pools: Pools, address: str | None, *, n_videos: int) -> None:
     """ValueError when the cluster cannot give what the user asks of it, before anything is written."""
     from ndvr.pipeline.cluster import cluster
@@ -127,6 +123,12 @@ def check_room(pools: Pools, address: str | None, *, n_videos: int) -> None:
 def configure(chosen: dict[str, Setting], decoder: str) -> dict[str, Config]:
     """Load every model once, so that a bad setting stops before the first video, and describe its features."""
     return {method: config_of(setting.load("cpu", "embed"), decoder) for method, setting in chosen.items()}
+
+
+def add_configs(library: Library, configs: dict[str, Config]) -> None:
+    """Write down under which configurations the library holds features."""
+    for config in configs.values():
+        library.add_config(config)
 
 
 def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summary:
@@ -148,7 +150,7 @@ def summarise(settings: GraphSettings, manifest: Manifest, plan: Plan) -> Summar
 
 @contextlib.contextmanager
 def recording(
-    settings: GraphSettings, plan: Plan, summary: Summary, *, arguments: dict[str, Any], progress: bool
+    settings: GraphSettings, plan: Plan, summary: Summary, arguments: dict[str, Any], *, progress: bool
 ) -> Iterator[Run]:
     """Open a run, show its status and keep its record while the block runs."""
     window_bytes = {method: config.window_bytes for method, config in settings.configs.items()}
@@ -166,6 +168,15 @@ def recording(
         open_run(settings.library, run.id, clustered=settings.address is not None)
         yield run
         summary.seconds = time.monotonic() - began
+
+
+def carry_out(run: Run, summary: Summary) -> None:
+    """Settle every video of the plan, look that the ledger says so, and count what became of each."""
+    give_up(run, run.plan.lost, f"{MOST_LOST} workers were gone while they had this video at hand")
+    receipts = settle(run)
+    give_up_unsettled(run, receipts)
+    check_balance(run, receipts)
+    close(run, receipts, summary)
 
 
 def settle(run: Run) -> Receipts:

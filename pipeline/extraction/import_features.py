@@ -169,14 +169,14 @@ def _import_all(
             summary.videos += 1
             entry = entries.get(file.video_id)
             outcome = "todo" if entry and entry.shards & lost else _state(file, entry, read, retry)
+            if outcome in ("todo", "conflict"):
+                imported.append(file.video_id)
             if outcome == "todo":
                 outcome, windows = _import_one(file, read, shards)
                 summary.windows += windows
-                imported.append(file.video_id)
             elif outcome == "conflict" and entry is not None:
                 shards.add(read.conflict(file, entry.end["uri"]))
                 summary.conflicts.append(file.video_id)
-                imported.append(file.video_id)
             outcomes[outcome] += 1
             bar.advance(failed=outcome in ERROR_CLASSES, windows=summary.windows)
         shards.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,30 +62,24 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     refuse_conflicts(others, manifest.uris, stats, library=str(library))
     plan = Plan(removed_contents=lookup.removed_contents)
     for video_id, uri in manifest.uris.items():
-        entries = {method: entries.get(video_id) for method, entries in known.items()}
+        stat = stats[video_id]
+        entries = {method: entry for method in known if (entry := known[method].get(video_id)) is not None}
         states = {
-            method: "todo" if entry and entry.shards & lost else _state(entry, uri, stats[video_id], retry)
-            for method, entry in entries.items()
+            method: "todo" if entry and entry.shards & lost else _state(entry, uri, stat, retry)
+            for method, entry in ((method, entries.get(method)) for method in known)
         }
-        if stats[video_id] and any(entry is not None and entry.gone for entry in entries.values()):
+        if stat and any(entry.gone for entry in entries.values()):
             plan.back.append(video_id)
-        methods = [method for method, state in states.items() if state in ("todo", "verify")]
-        if any(entry is not None and _stays_out(entry, uri, stats[video_id]) for entry in entries.values()):
+        if any(_stays_out(entry, uri, stat) for entry in entries.values()):
             plan.removed.append(video_id)
-        elif methods:
-            contents = [
-                entry.end["sha256"] if (entry := entries[method]) is not None and states[method] == "verify" else None
-                for method in methods
-            ]
-            size, mtime_ns = stats[video_id] or (None, None)
-            row = {"video_id": video_id, "uri": uri, "bytes": size, "mtime_ns": mtime_ns}
+        elif row := _planned(video_id, uri, stat, entries, states):
             if other := others.get(video_id):
                 row |= {"expected": other.end["sha256"], "elsewhere": other.end["uri"]}
             given_up = lookup.lost[video_id] >= MOST_LOST and QUARANTINED not in retry
-            (plan.lost if given_up else plan.todo).append(row | {"methods": methods, "contents": contents})
+            (plan.lost if given_up else plan.todo).append(row)
         elif failures := [state for state in states.values() if state != "settled"]:
             plan.failed_before[video_id] = failures[0]
-            if any(entry is not None and entry.end["quarantined"] for entry in entries.values()):
+            if any(entry.end["quarantined"] for entry in entries.values()):
                 plan.quarantined.append(video_id)
         else:
             plan.already.append(video_id)
@@ -93,6 +87,19 @@ def make_plan(manifest: Manifest, library: Library, configs: dict[str, str], *, 
     # longest job last would leave one core working and the others idle.
     plan.todo.sort(key=lambda row: (lookup.lost[row["video_id"]], -(row["bytes"] or 0), row["video_id"]))
     return plan
+
+
+def _planned(
+    video_id: str, uri: str, stat: Stat | None, entries: Mapping[str, Entry], states: Mapping[str, str]
+) -> dict[str, Any]:
+    """Make the row of a video for the methods that have something to do, with the content where the bytes must tell."""
+    methods = [method for method, state in states.items() if state in ("todo", "verify")]
+    if not methods:
+        return {}
+    size, mtime_ns = stat or (None, None)
+    contents = [entries[method].end["sha256"] if states[method] == "verify" else None for method in methods]
+    row = {"video_id": video_id, "uri": uri, "bytes": size, "mtime_ns": mtime_ns}
+    return row | {"methods": methods, "contents": contents}
 
 
 def _stays_out(entry: Entry, uri: str, stat: Stat | None) -> bool:

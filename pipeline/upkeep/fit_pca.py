@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ndvr.operators.features import pca
 from ndvr.operators.library.feature_reader import LeavesOut, without_lost
-from ndvr.operators.library.library import Entry, Library
+from ndvr.operators.library.library import Library
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress
 
@@ -73,41 +74,58 @@ def fit_pca(
         raise ValueError(f"dims={dims}, frames_per_video={frames_per_video}, seed={seed}: give whole numbers >= 0")
     opened = Library(library)
     name = _raw_config(opened, config)
-    for read in (False, True):  # all is read beforehand only when something in it turned out to be damaged
-        every, lost = without_lost(opened, opened.entries(name), strict=strict, read=read)
-        entries = [entry for entry in every.values() if entry.pieces]
-        points = sum(frames_per_video or entry.windows for entry in entries)
-        try:
-            with Progress("fit-pca", len(entries), "video", show=progress) as bar:
-                learnt = pca.fit(_rows(opened, entries, frames_per_video, seed, bar), points=points, dims=dims)
-            break
-        except Damaged:
-            if strict or read:
-                raise
-        except ValueError as error:
-            advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
-            raise ValueError(f"{opened} has {len(entries)} videos: {error}; {advice}") from error
+    drawing = partial(_Draw, library=opened, config=name, frames_per_video=frames_per_video, seed=seed, strict=strict)
+    draw = drawing(read=False)
+    try:
+        learnt = draw.learn(dims, progress=progress)
+    except Damaged:  # all is read beforehand only when something in it turned out to be damaged
+        if strict:
+            raise
+        draw = drawing(read=True)
+        learnt = draw.learn(dims, progress=progress)
     learnt.write(out)
     return Fitted(
         pca=str(out),
         library=str(library),
         config=name,
         trained=opened.configs[name].trained,
-        videos=len(entries),
-        frames=points,
+        videos=len(draw.entries),
+        frames=draw.points,
         dims=dims,
         explained=learnt.explained,
         frames_per_video=frames_per_video,
         seed=seed,
-        lost=tuple(lost),
+        lost=tuple(draw.lost),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _rows(library: Library, entries: list[Entry], count: int, seed: int, bar: Progress) -> Iterator[np.ndarray]:
-    for video_id, _, features in library.read(entries):
-        yield features[pca.pick(video_id, len(features), count, seed=seed)]
-        bar.advance()
+class _Draw:
+    """The frames that are learnt from.
+
+    read  look for damage in all features beforehand; else Damaged may come while they are read
+    """
+
+    def __init__(self, *, library: Library, config: str, frames_per_video: int, seed: int, strict: bool, read: bool):
+        self._library, self._count, self._seed = library, frames_per_video, seed
+        every, self.lost = without_lost(library, library.entries(config), strict=strict, read=read)
+        self.entries = [entry for entry in every.values() if entry.pieces]
+        self.points = sum(frames_per_video or entry.windows for entry in self.entries)
+
+    def learn(self, dims: int, *, progress: bool) -> pca.Components:
+        with Progress("fit-pca", len(self.entries), "video", show=progress) as bar:
+            try:
+                return pca.fit(self._rows(bar), points=self.points, dims=dims)
+            except Damaged:
+                raise
+            except ValueError as error:
+                advice = "extract more videos, use all their frames (--frames-per-video 0), or keep fewer --dims"
+                raise ValueError(f"{self._library} has {len(self.entries)} videos: {error}; {advice}") from error
+
+    def _rows(self, bar: Progress) -> Iterator[np.ndarray]:
+        for video_id, _, features in self._library.read(self.entries):
+            yield features[pca.pick(video_id, len(features), self._count, seed=self._seed)]
+            bar.advance()
 
 
 def _raw_config(library: Library, config: str | None) -> str:
