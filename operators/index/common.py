@@ -15,9 +15,8 @@ import numpy as np
 from ndvr.operators.connected import connected
 from ndvr.operators.index import codes
 from ndvr.operators.index.segments import Segment
-from ndvr.operators.index.votes import look_up
+from ndvr.operators.index.votes import ALIKE, look_up
 
-ALIKE = 0.8  # of whole pictures, kept in two bits: of equal ones some 1.06
 COPY = 0.4  # of the keys of a video: a pair with so many is a copy
 _BLOCK = 1 << 13  # keys that are looked up at a time
 
@@ -77,6 +76,12 @@ def common(segments: Sequence[Segment], *, least_videos: int = 3) -> list[Materi
     is_common = np.bincount(videos, minlength=len(keys)) + 1 >= least_videos
     materials = [m for m in _joined(keys, _stretches(keys, is_common), probe, other) if len(m) >= least_videos]
     return sorted(materials, key=lambda m: (-len(m) * m.windows, m.shown[0].segment, m.shown[0].row, m.shown[0].first))
+
+
+def mostly_shown(keys: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one of two videos is largely shown by the other, by unit vectors of their whole pictures (K, D)."""
+    alike = keys @ other.T >= ALIKE
+    return any(len(each) > 0 and float(each.mean()) >= COPY for each in (alike.any(1), alike.any(0)))
 
 
 def _whole(segments: Sequence[Segment]) -> _Keys:

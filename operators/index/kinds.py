@@ -11,7 +11,7 @@ import numpy as np
 from ndvr.operators.index.lines import Line
 from ndvr.operators.metrics.segments import length_s, union
 
-Kind = Literal["identical", "decided", "copy", "part", "contains", "shared", "setting", "unsure"]
+Kind = Literal["identical", "decided", "copy", "part", "contains", "shared", "common", "setting", "unsure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WORDS: dict[Kind, str] = {
     "identical": "the same file",
@@ -20,6 +20,7 @@ WORDS: dict[Kind, str] = {
     "part": "a part of it",
     "contains": "contains it",
     "shared": "shared material",
+    "common": "common material, which many videos show",
     "setting": "same setting",
     "unsure": "cannot judge",
 }

@@ -24,6 +24,7 @@ from ndvr.operators.index.segments import Segment
 
 NEIGHBOURS = 64  # of a probe, that may vote
 COMMON = 20  # the neighbour, each of another video, whose likeness counts as nothing
+ALIKE = 0.8  # of two pictures, kept in two bits, from which on they show the same: of equal ones some 1.06
 LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at most
 _NATS = 25.0  # half the degrees of freedom of a vector
 SMALL = 1 << 15  # keys of an index that is compared whole
@@ -73,15 +74,17 @@ class Sightings:
 Rows = TypeVar("Rows", Hits, Sightings)
 
 
-def candidates(probes: Keys, segments: Sequence[Segment], *, top: int = 200, every: bool = False) -> list[Candidate]:
+def candidates(
+    probes: Keys, segments: Sequence[Segment], *, top: int = 200, every: bool = False, common: bool = False
+) -> list[Candidate]:
     """The `top` videos with the most votes, highest first, equals by their place in the index.
 
-    every: compare probes with all keys, also of a large index.
+    every: compare probes with all keys, also of a large index. common: see `elect`.
     """
     if not len(probes):
         return []
     every = every or is_small(sum(map(len, segments)))
-    return elect(probes, [sight(codes.turned(probes.vectors), segments, every=every)], top=top)
+    return elect(probes, [sight(codes.turned(probes.vectors), segments, every=every)], top=top, common=common)
 
 
 def is_small(n_keys: int) -> bool:
@@ -103,12 +106,15 @@ def sight(vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, firs
     return Sightings(hits.probe, hits.segment + first, hits.row, window, hits.likeness, novelty, box)
 
 
-def elect(probes: Keys, parts: Sequence[Sightings], *, top: int) -> list[Candidate]:
-    """The `top` videos with the most votes, by what the probes look like in the parts of an index, in their order."""
+def elect(probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False) -> list[Candidate]:
+    """The `top` videos with the most votes, by what the probes look like in the parts of an index, in their order.
+
+    common: what more than COMMON videos show votes in full, see `_rarity`.
+    """
     if not parts:
         return []
     hits = parts[0] if len(parts) == 1 else _best(parts, np.full(len(probes), LEAST, np.float32))
-    votes = _votes(probes, hits)
+    votes = _votes(probes, hits, common=common)
     keep = votes > 0
     return _ranked(probes, _rows(hits, keep), votes[keep], top)
 
@@ -204,7 +210,7 @@ def _best(parts: Sequence[Rows], least: np.ndarray) -> Rows:
     return hits
 
 
-def _votes(probes: Keys, hits: Sightings) -> np.ndarray:
+def _votes(probes: Keys, hits: Sightings, *, common: bool) -> np.ndarray:
     """(H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both look."""
     video = hits.segment << 32 | hits.row
     # The best hit of each video for each probe, then the COMMON-th of these.
@@ -215,12 +221,26 @@ def _votes(probes: Keys, hits: Sightings) -> np.ndarray:
     mine = mine[np.lexsort((-hits.likeness[mine], hits.probe[mine]))]
     starts = np.searchsorted(hits.probe[mine], np.arange(len(probes)))
     counts = np.diff(np.append(starts, len(mine)))
-    common = np.full(len(probes), LEAST, np.float32)
+    nothing = np.full(len(probes), LEAST, np.float32)
     many = counts >= COMMON
-    common[many] = np.clip(hits.likeness[mine[starts[many] + COMMON - 1]], LEAST, _MOST)
+    nothing[many] = np.clip(hits.likeness[mine[starts[many] + COMMON - 1]], LEAST, _MOST)
     fresh = probes.novelty[hits.probe].astype(np.float64) * (hits.novelty / 255)
-    nats = _information(hits.likeness) - _information(common[hits.probe])
-    return np.maximum(nats, 0) * np.sqrt(fresh)
+    nats = _information(hits.likeness) - _information(nothing[hits.probe])
+    votes = np.maximum(nats, 0) * np.sqrt(fresh)
+    showing = np.bincount(hits.probe[mine], hits.likeness[mine] >= ALIKE, minlength=len(probes))
+    return votes if common else votes * _rarity(probes, showing)[hits.probe]
+
+
+def _rarity(probes: Keys, showing: np.ndarray) -> np.ndarray:
+    """(P,) in (0, 1]: how much probes count, by how many videos show the same (P,): intros and cards hardly.
+
+    Beside most of the query: of a video that is there a hundred times all pictures are common, and all count.
+    """
+    _, window = np.unique(probes.windows, return_inverse=True)
+    most = np.ones(window.max() + 1)
+    np.maximum.at(most, window, showing)
+    share = np.minimum(COMMON / most, 1) ** 3
+    return np.minimum(share / np.median(share), 1)[window]
 
 
 def _information(likeness: np.ndarray) -> np.ndarray:

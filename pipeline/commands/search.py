@@ -69,6 +69,9 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @click.option("--false-per-million", type=float, help="False matches of a million comparisons, at most. Default: 200.")
 @click.option("--candidates", "n_candidates", type=click.IntRange(1), help="Videos compared with a query. Default: 50.")
 @click.option("--exhaustive", is_flag=True, help="Compare all videos: slow, for control.")
+@click.option(
+    "--common", is_flag=True, help="Look for intros, cards and other common material; otherwise it counts less."
+)
 @click.option("--fast", is_flag=True, help="Look up whole pictures only: loses insets and strong crops.")
 @click.option(
     "--out", type=PATH, metavar="FOLDER", help="Keep the answers as Parquet; what is answered there is not repeated."

@@ -36,6 +36,7 @@ _RELATION = {
     "part": "is a part of",
     "contains": "contains",
     "shared": "shares material with",
+    "common": "shares common material with",
     "setting": "shows the same setting as",
     "unsure": "may have to do with",
     "alike": "is like",

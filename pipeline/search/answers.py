@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ndvr.operators.index.kinds import WORDS, Kind, Stretch
+from ndvr.operators.index.kinds import COVERED, WORDS, Kind, Stretch
+from ndvr.operators.metrics.segments import length_s, shared_s, union
 
 Status = Literal["searched", "unsure", "partial", "failed"]
 
@@ -17,7 +18,7 @@ MATCHES = pa.schema(
         ("query_id", pa.string()),
         ("rank", pa.int32()),  # from 1
         ("video_id", pa.string()),
-        ("kind", pa.string()),  # identical, copy, part, contains, shared, setting, unsure, decided
+        ("kind", pa.string()),  # identical, copy, part, contains, shared, common, setting, unsure, decided
         ("score", pa.float32()),  # of the method, the same as `ndvr similarity` gives
         ("false_per_million", pa.float64()),  # unrelated pairs of a million that score as much; null: not known
         ("query_covered", pa.float32()),  # share of the query that the segments cover
@@ -160,9 +161,15 @@ class Answer:
 
 
 def in_order(matches: Iterable[Match]) -> list[Match]:
-    """The same file first, then what was decided, then by score; what may be none last."""
-    last = {"identical": 0, "decided": 1, "setting": 3, "unsure": 3}
+    """The same file first, then what was decided, then by score; common material, then what may be none, last."""
+    last = {"identical": 0, "decided": 1, "common": 3, "setting": 4, "unsure": 4}
     return sorted(matches, key=lambda match: (last.get(match.kind, 2), -match.score, match.video_id))
+
+
+def shows(other: Match, match: Match) -> bool:
+    """Whether nearly all of what the query shares with one video is what it shares with another one, too."""
+    mine, its = (union((each.q_start_s, each.q_end_s) for each in of.segments) for of in (match, other))
+    return bool(mine) and shared_s(mine, its) >= COVERED * length_s(mine)
 
 
 def clock(seconds: float) -> str:

@@ -14,9 +14,9 @@ from ndvr.operators.index.common import Material, Shown
 from ndvr.operators.index.common import common as learn
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.search.answers import clock
+from ndvr.pipeline.search.matcher import LEAST_VIDEOS
 from ndvr.pipeline.search.opened import Opened, open_index
 
-LEAST_VIDEOS = 3
 _EXAMPLES = 5
 
 

@@ -84,6 +84,8 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     proposed = Proposed(video=video, same=b in matcher.same_file(query), decided=said == "same")
     compared = verifier.judge(query, signature, verifier.layer(signature), proposed)
     match, judged = compared.match, compared.judged
+    if match.kind == "shared":  # whether it is common the other matches say
+        match = next((each for each in matcher.answer(query, [b]).matches if each.video_id == b), match)
     value = f"{judged.score:.4f}"
     gates.append(
         Gate(name="score", value=value, limit=f">= {verifier.least:.4f}", passed=judged.score >= verifier.least)

@@ -23,12 +23,13 @@ from ndvr.operators.index import codes, kinds
 from ndvr.operators.index.votes import Candidate, Sightings, elect, is_small, sight
 from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.library.feature_reader import named
-from ndvr.pipeline.search.answers import Answer, Match, Status, in_order
+from ndvr.pipeline.search.answers import Answer, Match, Status, in_order, shows
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.verify import Proposed, Verified, Verifier
 
 SHORT_S = 1.0  # below this "not seen" would be saying too much
+LEAST_VIDEOS = 3  # that show common material
 BATCH = 64  # videos that are compared with a query at a time: what does so decides no score
 
 
@@ -40,6 +41,7 @@ class Wanted:
     n_candidates: int = 50  # videos that are compared
     false_per_million: float = 200.0  # of a match, at most: one false match in a hundred searches of 50 candidates
     exhaustive: bool = False  # compare all videos: the control
+    common: bool = False  # what many videos show votes in full, and is told in its place by score, not last
     fast: bool = False  # look up whole pictures only: insets and strong crops are lost, one fortieth of the work
 
 
@@ -200,7 +202,7 @@ class Matcher:
             candidates: list[Candidate] = []
             if under_way.begun is not None:
                 parts, missed = crew.sighted(under_way.begun)
-                candidates = elect(probes, parts, top=self.wanted.n_candidates + query.own)
+                candidates = elect(probes, parts, top=self.wanted.n_candidates + query.own, common=self.wanted.common)
             places = {self.id_of(candidate): candidate.places for candidate in candidates}
             chosen = [video_id for video_id in named if video_id not in places] + [*places]
         proposed = self._proposed(query, chosen, places, same=same, decided=decided, named=named)
@@ -254,6 +256,7 @@ class Matcher:
         done = crew.verified(under_way.begun)
         rejected = self.judged(query, "different")
         matches = in_order(match for batch in done for match in batch.matches if self.counts(match))
+        matches = self._with_common(query, matches)
         found = [match for match in matches if match.video_id not in rejected]
         left_out = [match for match in matches if match.video_id in rejected]
         also = set(under_way.also)
@@ -272,6 +275,22 @@ class Matcher:
             rejected=len(left_out),
             left_out=left_out,
         )
+
+    def _with_common(self, query: Query, matches: list[Match]) -> list[Match]:
+        """Say which of the shared material is common: several videos show it that are no copies of each other."""
+        needed = LEAST_VIDEOS - query.own  # itself one of them
+        sharing = [match for match in matches if match.kind in ("shared", "contains")]
+        if self.model.compact or len(sharing) < needed:
+            return matches
+        videos = self.opened.lookup(match.video_id for match in sharing)
+        told = [
+            replace(match, kind="common")
+            if match.kind == "shared"
+            and self.verifier.differ((videos[each.video_id] for each in sharing if shows(each, match)), needed)
+            else match
+            for match in matches
+        ]
+        return told if self.wanted.common else in_order(told)
 
     def _not_known(self, query: Query, done: Sequence[Verified], rejected: set[str], missed: int) -> str:
         """Say which videos the query may show without anybody having seen them, or "" """

@@ -165,7 +165,7 @@ def search(
     With `workers` (how many processes) or `address` (of a Ray cluster; then one a CPU unless said) the index is held,
     and videos are compared, by processes on Ray, with the same answers; otherwise by this one.
     A query for which missing or damaged features matter has the status "partial"; with `strict` they are Damaged.
-    `wanted`: top, n_candidates, false_per_million, exhaustive, fast, out; see `search_index`.
+    `wanted`: top, n_candidates, false_per_million, exhaustive, common, fast, out; see `search_index`.
     """
     settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
     opened = open_updated(library, update=update, strict=strict, say=say, progress=progress, **settings)
@@ -216,6 +216,7 @@ def search_index(
 
     top, false_per_million   matches of a query, at most; false ones that are expected among a million pairs, at most
     n_candidates, exhaustive how many videos are compared with a query; all of them
+    common                   look for what many videos show: it votes in full, and is not put last
     fast                     look up whole pictures only, which loses insets and strong crops
     out                      a folder that keeps the answers; queries that it has answers to are not searched again
     workers                  processes on Ray that hold the index and compare; HERE: this one
@@ -288,6 +289,7 @@ class Side:
     def about(self) -> dict[str, Any]:
         """What decides the answers, but for decisions."""
         opened, wanted = self.opened, asdict(self.matcher.wanted)
+        wanted["common"] = wanted["common"] or None  # answers of earlier versions do not say
         return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | wanted
 
     def same(self, content: str) -> set[str]:

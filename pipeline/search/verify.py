@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ndvr.models.keys import Judged, Place
 from ndvr.operators.index import kinds
+from ndvr.operators.index.common import mostly_shown
 from ndvr.operators.index.lines import Line, find_lines
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Video
@@ -130,6 +131,23 @@ class Verifier:
         if proposed.decided and not enough and not proposed.same:
             match = replace(match, kind="decided")
         return Compared(judged=judged, lines=lines, match=match)
+
+    def differ(self, videos: Iterable[Video], enough: int) -> bool:
+        """Whether so many of these videos are there of which none is largely shown by another."""
+        apart: list[np.ndarray] = []
+        for video in videos:
+            keys = self._whole_keys(video)
+            if not any(mostly_shown(keys, other) for other in apart):
+                apart.append(keys)
+            if len(apart) >= enough:
+                return True
+        return False
+
+    def _whole_keys(self, video: Video) -> np.ndarray:
+        """Unit vectors of whole pictures (K, D)."""
+        keys = self.model.keys(self._read.read(video.pieces))
+        vectors = keys.vectors[(keys.boxes == (0, 0, 1, 1)).all(1)]
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
     def layer(self, signature: Any) -> float:
         """How much distant windows of a video agree; see ndvr.operators.index.kinds."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.common import common
 from ndvr.pipeline.search.index_view import show_index
-from ndvr.pipeline.search.search import index
+from ndvr.pipeline.search.search import index, search
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +47,37 @@ def test_an_intro_is_common_material_and_copies_are_not(series):
         "first": 0, "second": 0, "third": pytest.approx(9, abs=0.5), "fourth": pytest.approx(9, abs=0.5)
     }  # fmt: skip
     assert common(series, least_videos=5).found == 0
+
+
+@pytest.fixture(scope="module")
+def episode(tmp_path_factory):
+    """The intro, a scene of the first episode, and one of the film."""
+    scenes = clips.scene(70, 3), clips.scene(71, 9)[16:40], clips.scene(80, 4), clips.scene(75, 8)[20:44]
+    return clips.clip(tmp_path_factory.mktemp("episode") / "new.mp4", np.concatenate(scenes), crf=26)
+
+
+def found(library, video, **wanted):
+    (answer,) = search(video, library, progress=False, **wanted).answers
+    return {match.video_id: match.kind for match in answer.matches}
+
+
+def test_matches_by_an_intro_alone_are_told_last_and_as_common_material(series, episode):
+    kinds = found(series, episode)
+    assert kinds == {
+        "first": "shared", "film": "shared", "copy": "shared", "excerpt": "contains",
+        "second": "common", "third": "common", "fourth": "common",
+    }  # fmt: skip
+    assert set(list(kinds)[-3:]) == {"second", "third", "fourth"}
+    assert "common" not in found(series, episode, top=4).values()
+    assert "common material, which many videos show" in run("search", episode, series).output
+    assert "fourth: common material" in run("explain", series, episode, "fourth").output
+
+
+def test_the_intro_can_be_searched_for_on_purpose(series, episode, tmp_path):
+    intro = clips.clip(tmp_path / "intro.mp4", clips.scene(70, 3), crf=26)
+    assert found(series, intro) == dict.fromkeys(("first", "second", "third", "fourth"), "part")
+    on_purpose = list(found(series, episode, common=True))
+    assert on_purpose != list(found(series, episode)) and sorted(on_purpose) == sorted(found(series, episode))
 
 
 def run(*arguments):
