@@ -66,7 +66,11 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @click.argument("videos", type=PATH)
 @click.argument("library", type=LIBRARY)
 @click.option("--top", type=click.IntRange(1), help="Matches of a query, at most. Default: 10.")
-@click.option("--false-per-million", type=float, help="False matches of a million comparisons, at most. Default: 200.")
+@click.option(
+    "--false-per-million",
+    type=click.FloatRange(0, min_open=True),
+    help="False matches of a million comparisons, at most. Default: 200.",
+)
 @click.option("--candidates", "n_candidates", type=click.IntRange(1), help="Videos compared with a query. Default: 50.")
 @click.option("--exhaustive", is_flag=True, help="Compare all videos: slow, for control.")
 @click.option(

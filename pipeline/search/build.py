@@ -79,7 +79,9 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False, strict
         lost: list[str] = []
         if opened.snapshot.ledger != ledger:
             entries = opened.library.entries(opened.config)
-            opened, new, removed = _forget(opened, videos_of(entries.values(), opened.config))
+            videos = videos_of(entries.values(), opened.config)
+            _check_library(opened, videos)
+            opened, new, removed = _forget(opened, videos)
             of_new = {video.video_id: entries[video.video_id] for video in new}
             kept, lost = without_lost(opened.library, of_new, strict=strict)
             opened, damaged = _add(opened, videos_of(kept.values(), opened.config), progress, strict=strict)
@@ -114,6 +116,17 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
     snapshot = replace(snapshot, number=opened.snapshot.number + 1)
     opened.files.commit(snapshot)
     return replace(opened, snapshot=snapshot)
+
+
+def _check_library(opened: Opened, videos: Sequence[Video]) -> None:
+    """ValueError when the index is of another library: of this one under another name, as when it moved, it is not."""
+    of, known = opened.files.about()["library"], {(video.video_id, video.content) for video in videos}
+    indexed = [video for segment in opened.segments for video in segment.videos]
+    if of != str(opened.library) and indexed and not any((each.video_id, each.content) in known for each in indexed):
+        raise ValueError(
+            f"{opened.files.store} is the index of {of}, and {opened.library} has none of its videos; name another "
+            "folder with --to, or make it anew with --again"
+        )
 
 
 def _forget(opened: Opened, videos: Sequence[Video]) -> tuple[Opened, list[Video], int]:

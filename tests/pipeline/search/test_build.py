@@ -111,6 +111,16 @@ def test_an_index_of_another_format_is_refused_and_made_anew_when_asked_to(copie
     assert (again.added, again.keys) == (first.added, first.keys)
 
 
+def test_an_index_of_another_library_is_refused_one_of_a_library_that_moved_is_not(copied, films, tmp_path):
+    index(copied, to=tmp_path / "indexes", progress=False)
+    other = clips.extract(tmp_path / "other", {"a": clips.clip(tmp_path / "a.mp4", clips.scene(50, 3))})
+    with pytest.raises(ValueError, match=r"is the index of .*library, and .*other has none of its videos; name anoth"):
+        index(other, to=tmp_path / "indexes", progress=False)
+    moved = copied.rename(tmp_path / "moved")
+    done = index(moved, to=tmp_path / "indexes", progress=False)
+    assert (done.videos, done.added, done.removed) == (5, 0, 0)
+
+
 @pytest.fixture
 def small_segments(monkeypatch):
     """Segments of two videos, three of which are merged."""

@@ -161,6 +161,7 @@ def test_exit_codes_tell_seen_from_not_seen_from_not_judged(index, library, film
     broken = run(tmp_path / "broken.mp4", library)
     assert broken.exit_code == 3 and "could not be searched for" in broken.output
     assert run(tmp_path / "nowhere.mp4", library).exit_code == 2
+    assert run(new, library, "--false-per-million", "-1").exit_code == 2
 
 
 def test_json_and_csv_have_the_times(index, library, films, tmp_path):
