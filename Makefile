@@ -1,11 +1,11 @@
 # make demo   sets up what it needs and runs the main job on videos it makes itself
-# make test   sets up what it needs and passes the tests, in two processes
+# make test   sets up what it needs and passes the tests, in three processes: for a third of their time they wait
 # make quick  the tests that need neither Ray nor a server nor many seconds, in under a minute
 # An environment of your own:  pip install -e '.[test]'  then  ndvr demo  and  python -m pytest
 PYTHON ?= python3
 VENV ?= .venv
 TEST_OPTIONS ?=
-IN_PARALLEL = --numprocesses 2 --no-loadscope-reorder
+IN_PARALLEL = --numprocesses 3 --no-loadscope-reorder
 # The versions of the tests, on the Pythons that have them; make CONSTRAINTS=/dev/null takes the newest that setup.cfg allows.
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "/dev/null")')
 PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)

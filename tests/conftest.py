@@ -34,6 +34,7 @@ MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the t
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not uses_the_one_ray(item.nodeid.partition("::")[0]))  # they take longest
     for item in items:
         for fixture, mark in MARKS.items():
             if fixture in getattr(item, "fixturenames", ()):
@@ -46,7 +47,7 @@ def uses_the_one_ray(file: str) -> bool:
 
 
 class OneRay(LoadFileScheduling):
-    """Two processes (make test): files that use the one Ray go to the same process, one after the other."""
+    """Three processes (make test): files that use the one Ray go to the same process, one after the other."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
