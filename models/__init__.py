@@ -114,12 +114,17 @@ def load_selector(name: str, weights: Any = None, device: str = "cpu", **options
     Its signatures are its own, made of the method's features. `weights` as for `load`; `options` are the method's.
     """
     from ndvr.models.method import Model
+    from ndvr.models.weights import check_trained, trained_on
 
     method = get(name)
     if method.card.selector is None:
         offering = ", ".join(each for each in names() if card(each).selector)
         raise ValueError(f"{name} has no selector; methods that have one: {offering}")
     selector, resolved = method.selector(), method.card.resolve(options)
+    if training := trained_on(weights):
+        check_trained(training, name, resolved, source=str(weights))
     network = selector.build(weights, resolved, part="similarity", fetch=True)
     label = str(selector.published(resolved) if weights is None else weights)
-    return Model(f"{name}_selector", selector, {"similarity": network}, options=resolved, device=device, weights=label)
+    networks: dict[Part, Any] = {"similarity": network}
+    named = f"{name}_selector"
+    return Model(named, selector, networks, options=resolved, device=device, weights=label, training=training)

@@ -3,7 +3,9 @@
 losses           by method
 batches          padded batches of videos through the similarity network
 views            views of one video, made of its features
+recipe           what every recipe is, and what it is given
 recipes          by method: what is drawn, the loss, the optimiser
+distillation     those of DnS: students, selector
 trainer          one training, step by step
 tca_alignments   the other ways to compare that TCA's code has
 """

@@ -7,10 +7,12 @@ it has floor(L / 4), so padded scores differ from those of the same videos alone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
-from ndvr.models.layers.comparator import Comparator
+from ndvr.models.layers.comparator import CELL, Comparator
 from ndvr.models.layers.head import SimilarityHead, exact_convolutions
 
 SOFTNESS = 1e-6  # of the signs that binarisation is trained with: erf(x / sqrt(2 * SOFTNESS))
@@ -59,12 +61,34 @@ def compare(
         mask = torch.ones_like(matrix)
     else:
         mask = (query_mask[..., :, None] * target_mask[..., None, :]).to(matrix).expand_as(matrix)
+    scores, cells = score(head, matrix.flatten(0, -3)[:, None], mask.flatten(0, -3)[:, None])
+    return scores.reshape(lead), cells.reshape(*lead, *cells.shape[-2:])
+
+
+def score(head: SimilarityHead, matrix: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores (B,) and cells (B, 1, T // 4, U // 4) of frame similarities (B, 1, T, U) and their mask."""
     with exact_convolutions():
-        cells, kept = masked_cells(head.visil_head, matrix.flatten(0, -3)[:, None], mask.flatten(0, -3)[:, None])
+        cells, kept = masked_cells(head.visil_head, matrix, mask)
     scores = _chamfer(cells.clamp(-1, 1), kept)
     if head.symmetric:
         scores = (scores + _chamfer(cells.clamp(-1, 1).mT, kept.mT)) / 2
-    return scores.reshape(lead), cells.reshape(*lead, *cells.shape[-2:])
+    return scores, cells
+
+
+def padded(matrices: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """N matrices (T, U) with zeros at their ends, (N, 1, T, U), and the mask of the same shape that says where."""
+    rows, columns = (max(matrix.shape[axis] for matrix in matrices) for axis in (0, 1))
+    sides = [(0, columns - matrix.shape[1], 0, rows - matrix.shape[0]) for matrix in matrices]
+    filled = [functional.pad(matrix, side) for matrix, side in zip(matrices, sides)]
+    masks = [functional.pad(torch.ones_like(matrix), side) for matrix, side in zip(matrices, sides)]
+    return torch.stack(filled)[:, None], torch.stack(masks)[:, None]
+
+
+def long_enough(features: torch.Tensor) -> torch.Tensor:
+    """Repeat features (T, ...) until there are the four frames that the CNN needs, as `signature` does."""
+    while len(features) < CELL:
+        features = torch.cat([features, features])
+    return features
 
 
 def masked_cells(comparator: Comparator, matrix: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

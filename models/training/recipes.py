@@ -10,110 +10,16 @@ A recipe trains what compares features; the backbone that made them stays as it 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ndvr.models.training import batches, losses, views
-
-State = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Videos:
-    """What is trained on. Ids are in a fixed order, which decides what is drawn."""
-
-    features: Mapping[str, np.ndarray]  # by id: (T, *feature_shape), T >= 1, as stored
-    related: Mapping[str, tuple[str, ...]]  # by id: videos that show the same; without labels: nothing
-    groups: Mapping[str, int]  # by id: videos of different groups have nothing to do with each other
-
-    @cached_property
-    def ids(self) -> list[str]:
-        return list(self.features)
-
-    @cached_property
-    def members(self) -> dict[int, list[str]]:
-        """List the ids of every group."""
-        members: dict[int, list[str]] = {}
-        for video_id in self.features:
-            members.setdefault(self.groups[video_id], []).append(video_id)
-        return members
-
-
-class Recipe(ABC):
-    """How one method is trained."""
-
-    Settings: ClassVar[type]
-    prefix: ClassVar[str] = ""  # before the names of tensors in a file of weights
-    needs: ClassVar[tuple[str, ...]] = ()  # options under which weights mean what they were trained for
-    skips_lossless_steps: ClassVar[bool] = False  # a loss of exactly 0 changes nothing, not even by weight decay
-
-    def __init__(self, network: Any, settings: Any):
-        self.network, self.settings = network, settings
-
-    @abstractmethod
-    def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
-        """Get ready for these videos, in `parts` batches a step. ValueError in one sentence when they do not do."""
-
-    @abstractmethod
-    def draw(self, videos: Videos, rng: np.random.Generator) -> Any:
-        """Draw a batch."""
-
-    @abstractmethod
-    def loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The loss of a batch, and what `learnt` is to be given after the step: of all batches of it, in order."""
-
-    @abstractmethod
-    def optimiser(self) -> torch.optim.Optimizer:
-        """Make the authors' optimiser."""
-
-    @abstractmethod
-    def learning_rate(self, step: int, n_steps: int) -> float:
-        """Learning rate of step 0, 1, ... of `n_steps`."""
-
-    def begin(self, seed: int) -> None:
-        """Set the weights as they are before any training."""
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            for module in self.network.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
-            self._begin_others()
-
-    def _begin_others(self) -> None:  # noqa: B027
-        """Set what has no rule of its own in torch."""
-
-    def before_step(self) -> None:  # noqa: B027
-        """Get ready for the batches of a step."""
-
-    def after_step(self) -> None:  # noqa: B027
-        """Make the network what the step has learnt."""
-
-    def learnt(self, keys: torch.Tensor) -> None:  # noqa: B027
-        """Take note, after a step, of what its batches gave."""
-
-    def state(self) -> State:
-        """What continues the training, beside the network and the optimiser."""
-        return {}
-
-    def load(self, state: State) -> None:  # noqa: B027
-        """Continue from `state`."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Copy the weights under the names that `ndvr.models.load` knows."""
-        tensors = self._saved().state_dict().items()
-        return {self.prefix + key: value.detach().cpu().clone() for key, value in tensors}
-
-    def _saved(self) -> nn.Module:
-        """What a file of weights is of."""
-        return self.network
-
+from ndvr.models.training.distillation import DnSSelector, DnSStudent
+from ndvr.models.training.recipe import Recipe, State, Videos, some, tensor
 
 # --- TCA ------------------------------------------------------------------------------------------------------------
 
@@ -196,11 +102,11 @@ class TCA(Recipe):
     def draw(self, videos: Videos, rng: np.random.Generator) -> _Pairs:
         ids, size = videos.ids, self.settings.pairs
         labelled = [video_id for video_id in ids if videos.related.get(video_id)]
-        anchors = _some(labelled or ids, size, rng)
+        anchors = some(labelled or ids, size, rng)
         pairs = [self._pair(video_id, videos, rng) for video_id in anchors]
         taken = {videos.groups[video_id] for video_id in anchors}
         others = [video_id for video_id in ids if videos.groups[video_id] not in taken] or ids
-        negatives = _some(others, size * self.settings.negatives, rng)
+        negatives = some(others, size * self.settings.negatives, rng)
         return _Pairs(
             anchors=[anchor for anchor, _ in pairs],
             positives=[positive for _, positive in pairs],
@@ -300,7 +206,7 @@ class C3DHash(Recipe):
                 "C3DHash learns from classes, two at least, one of which has two videos: give --related FILE, a CSV "
                 "with video_id and class"
             )
-        means = _tensor(np.stack([array.astype(np.float32).mean(0) for array in videos.features.values()]))
+        means = tensor(np.stack([array.astype(np.float32).mean(0) for array in videos.features.values()]))
         self._means = dict(zip(videos.features, means))  # of the frames of each video
         self._mean, self._deviation = means.mean(0), means.std(0)
         self._deviation[self._deviation < 1e-6 * self._deviation.max()] = 1.0  # numbers that are always the same
@@ -401,7 +307,7 @@ class S2VS(Recipe):
             second = first if len(ids) == 1 else views.window(videos.features[ids[1]], 2 * frames, rng)
             weak.append(views.window(first, frames, rng))
             strong.append(views.window(views.changed_in_time(second, rng), frames, rng))
-        return _tensor(np.stack(weak + strong))
+        return tensor(np.stack(weak + strong))
 
     def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, None]:
         prepared = batches.prepare(self.network, batch)
@@ -422,18 +328,14 @@ class S2VS(Recipe):
 def _videos(encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
     """One vector for each of N videos of any lengths: (N, D)."""
     lengths = torch.tensor([len(features) for features in batch])
-    padded = nn.utils.rnn.pad_sequence([_tensor(features) for features in batch], batch_first=True)
+    padded = nn.utils.rnn.pad_sequence([tensor(features) for features in batch], batch_first=True)
     return encoder.videos(padded, torch.arange(padded.shape[1]) < lengths[:, None])
 
 
-def _tensor(features: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(features, np.float32))
-
-
-def _some(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
-    """Draw `count` ids, each once as long as there are enough."""
-    rounds = [rng.permutation(len(ids)) for _ in range(-(-count // len(ids)))]
-    return [ids[number] for number in np.concatenate(rounds)[:count]]
-
-
-RECIPES: dict[str, type[Recipe]] = {"c3dhash": C3DHash, "s2vs": S2VS, "tca": TCA}
+RECIPES: dict[str, type[Recipe]] = {
+    "c3dhash": C3DHash,
+    "dns": DnSStudent,
+    "dns-selector": DnSSelector,
+    "s2vs": S2VS,
+    "tca": TCA,
+}

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ndvr.models.training.recipes import Recipe, Videos
+from ndvr.models.training.recipe import Recipe, Videos
 
 
 class Others(Protocol):

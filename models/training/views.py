@@ -1,4 +1,4 @@
-"""Views of a video for training, made of its stored features: what S2VS and DnS do to frames that acts on time alone.
+"""Views of a video for training, made of its stored features: what S2VS and DnS do that acts on time alone.
 
 features  (T, ...) of one video, T >= 1; every function gives (U, ...) of the same kind, U >= 1
 
@@ -42,6 +42,25 @@ def changed_in_time(features: np.ndarray, rng: np.random.Generator) -> np.ndarra
         at = rng.integers(len(features))
         return np.concatenate([features[:at], np.repeat(features[at : at + 1], rng.integers(8), 0), features[at:]])
     return features
+
+
+def changed_as_stored(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make DnS's change of a video of more than 8 frames: half the time none, else one of five."""
+    kind = rng.choice(6, p=(0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
+    if kind == 0 or len(features) <= 8:
+        return features
+    if kind == 1:  # fast forward
+        return features[::2]
+    if kind == 2:  # slow motion
+        return np.repeat(features, 2, axis=0) if len(features) < 150 else features
+    if kind == 3:
+        return features[::-1]
+    size = int(rng.integers(*_SEGMENTS))
+    segments = [features[start : start + size] for start in range(0, len(features), size)]
+    if kind == 4:
+        return np.concatenate([segments[number] for number in rng.permutation(len(segments))])
+    kept = [segment for segment in segments if rng.random() < 0.7]
+    return np.concatenate(kept or segments)
 
 
 def _shuffled_and_dropped(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:

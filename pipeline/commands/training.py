@@ -27,6 +27,8 @@ from ndvr.pipeline.commands.options import (
 @click.argument("library", type=LIBRARY)
 @click.argument("out", type=PATH)
 @click.option("--related", type=PATH, metavar="FILE", help="CSV: query_id,video_id, or video_id,class. Default: none.")
+@click.option("--teacher", type=PATH, metavar="SCORES", help="dns: whose scores are learnt, of `ndvr similarity`.")
+@click.option("--coarse", type=PATH, metavar="SCORES", help="dns: coarse scores; the selector learns to doubt them.")
 @click.option("--truth", type=PATH, metavar="FILE", help="The same, of videos held out, to be judged by.")
 @click.option("--test", type=LIBRARY, help="Where the videos of --truth are. Default: in LIBRARY.")
 @click.option("--steps", type=click.IntRange(1), help="How many. Default: 1000.")
@@ -57,6 +59,7 @@ def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **set
     \b
       ndvr train tca LIBRARY OUT --related copies.csv --truth others.csv
       ndvr similarity LIBRARY LIBRARY SCORES --method tca --weights OUT
+      ndvr train dns LIBRARY OUT --option student=coarse --teacher SCORES --truth others.csv
     """
     settings = check_method(settings | {"method": method, "settings": dict(settings["settings"])})
 

@@ -5,8 +5,9 @@ Equal scores count as the mean over their orders: codes of few bits have many.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,31 @@ _QUERIES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reranked:
+    """Scores of all V videos held out with each other, (V, V), and the share of each row that is compared closely."""
+
+    coarse: np.ndarray
+    fine: np.ndarray
+    share: float
+
+    def scores(self, selector: Model, signatures: Sequence[Any], rows: list[int]) -> np.ndarray:
+        """The coarse scores (Q, V) of some queries, but the fine ones where the selector doubts most."""
+        coarse = np.nan_to_num(self.coarse[rows])  # of a video itself there is none, and none is asked for
+        doubts = selector.urgency([signatures[row] for row in rows], signatures, coarse)
+        doubts[np.arange(len(rows)), rows] = -1
+        chosen = np.argsort(-doubts, axis=1, kind="stable")[:, : int(self.share * (len(signatures) - 1))]
+        fine = selector.to_proposer_scale(np.take_along_axis(self.fine[rows], chosen, axis=1))
+        np.put_along_axis(coarse, chosen, fine, axis=1)
+        return coarse
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeldOut:
     """Videos to be judged by, and which of them show the same."""
 
     features: Features
     alike: Alike
+    reranked: Reranked | None = None  # by what a selector is judged, which gives no scores itself
 
     @property
     def queries(self) -> list[str]:
@@ -47,13 +68,19 @@ def check_held_out(held_out: HeldOut) -> None:
 
 def mean_ap(model: Model, held_out: HeldOut) -> float:
     """Score every query against all videos held out; mean average precision."""
-    signatures = {video_id: model.signature(array) for video_id, array in held_out.features.by_id.items()}
+    ids = list(held_out.features.by_id)
+    signatures = [model.signature(held_out.features.by_id[video_id]) for video_id in ids]
+    places = {video_id: place for place, video_id in enumerate(ids)}
     queries, precisions = held_out.queries, []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         some = queries[start : start + _QUERIES_AT_ONCE]
-        scores = model.score_matrix([signatures[query] for query in some], list(signatures.values()))
+        rows = [places[query] for query in some]
+        if held_out.reranked is None:
+            scores = model.score_matrix([signatures[row] for row in rows], signatures)
+        else:
+            scores = held_out.reranked.scores(model, signatures, rows)
         for query, row in zip(some, scores):
-            precisions.append(_average_precision(query, dict(zip(signatures, row.tolist())), held_out))
+            precisions.append(_average_precision(query, dict(zip(ids, row.tolist())), held_out))
     return float(np.mean(precisions))
 
 

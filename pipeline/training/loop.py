@@ -35,15 +35,16 @@ class Loop:
         self._order, self._plan, self._folder, self._team = order, plan, folder, team
         number, size = (team.number, team.size) if team else (0, 1)
         each = order.parts // size
-        self._trainer = Trainer(
-            plan.recipe,
-            plan.videos,
-            n_steps=order.steps,
-            seed=order.seed,
-            parts=order.parts,
-            share=range(number * each, (number + 1) * each),
-            others=team,
-        )
+        with one_thread():  # so that what is fitted to the videos is the same wherever it is
+            self._trainer = Trainer(
+                plan.recipe,
+                plan.videos,
+                n_steps=order.steps,
+                seed=order.seed,
+                parts=order.parts,
+                share=range(number * each, (number + 1) * each),
+                others=team,
+            )
         self._first = number == 0
         self.points: list[Point] = []
         self._losses: list[float] = []  # since the last point

@@ -9,17 +9,18 @@ All that is wrong with them is a sentence before the first step.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ndvr.models.training.recipes import Videos
+from ndvr.models.training.recipe import Videos
 from ndvr.operators.connected import families
 from ndvr.operators.library.config import Config
 from ndvr.operators.library.feature_reader import without_lost
 from ndvr.operators.library.library import Library
+from ndvr.operators.scores.files import open_scores
 from ndvr.operators.storage.text_files import MissingColumns, read_lines, read_table
 
 Sets = Mapping[str, frozenset[str]]
@@ -174,3 +175,30 @@ def _check_members(alike: Alike, by_id: Mapping[str, np.ndarray], library: str) 
             f"{alone[0]!r} is the only video of its {what} in {alike.name} that {library} has to train on; extract "
             "another, or take it out of the file"
         )
+
+
+def read_pair_scores(path: str, ids: Sequence[str], *, memory_gb: float) -> np.ndarray:
+    """Read the scores of N videos with each other, (N, N) float32: rows are queries, NaN where there is none.
+
+    Where only one direction was scored it stands for both; of a video with itself there is none. ValueError in one
+    sentence for what no teacher gives: scores that are not finite, or outside [-1, 1].
+    """
+    size_gb = len(ids) ** 2 * 4 / 1e9
+    if size_gb > memory_gb:
+        raise ValueError(f"scores of {len(ids):,} videos with each other take {size_gb:.1f} GB; give --memory-gb more")
+    places = {video_id: place for place, video_id in enumerate(ids)}
+    matrix = np.full((len(ids), len(ids)), np.nan, np.float32)
+    for batch in open_scores(path).batches():
+        sides = (batch.queries, batch.query), (batch.videos, batch.video)
+        rows, columns = (np.array([places.get(each, -1) for each in names.to_pylist()])[at] for names, at in sides)
+        known = (rows >= 0) & (columns >= 0)
+        scores = batch.score[known]
+        bad = scores[~(np.abs(scores) <= 1.00001)]  # NaN is no score
+        if len(bad):
+            raise ValueError(f"{path} has a score of {bad[0]:g}: a teacher's scores lie between -1 and 1")
+        matrix[rows[known], columns[known]] = scores
+    matrix = np.where(np.isnan(matrix), matrix.T, matrix)
+    np.fill_diagonal(matrix, np.nan)
+    if np.isnan(matrix).all():
+        raise ValueError(f"{path} has no scores of two of the videos to train on, such as {ids[0]!r} and {ids[1]!r}")
+    return matrix

@@ -11,14 +11,24 @@ from typing import Any
 import numpy as np
 
 import ndvr
+from ndvr import models
 from ndvr.models.method import Model
-from ndvr.models.training.recipes import RECIPES, Recipe, Videos
+from ndvr.models.training.recipe import Recipe, Videos
+from ndvr.models.training.recipes import RECIPES
 from ndvr.operators.library.config import Config
 from ndvr.pipeline.settings import choose_one
-from ndvr.pipeline.training.evaluation import HeldOut, check_held_out
-from ndvr.pipeline.training.material import Alike, Features, read_alike, read_features, training_videos
+from ndvr.pipeline.training.evaluation import HeldOut, Reranked, check_held_out
+from ndvr.pipeline.training.material import (
+    Alike,
+    Features,
+    read_alike,
+    read_features,
+    read_pair_scores,
+    training_videos,
+)
 
 FORMAT = "ndvr-training/1"
+SELECTOR = "-selector"  # after the name of a method: the recipe of what doubts its scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,8 @@ class Order:
     method: str
     library: str
     related: str | None = None
+    teacher: str | None = None
+    coarse: str | None = None
     truth: str | None = None
     test: str | None = None
     steps: int = 1000
@@ -47,13 +59,27 @@ class Order:
         if bad := [f"{key}={number}" for key, number in numbers.items() if number is not None and number < 1]:
             raise ValueError(f"{', '.join(bad)}: give a whole number above zero")
         if self.method not in RECIPES:
-            raise ValueError(f"{self.method} cannot be trained here; choose one of {', '.join(RECIPES)}")
+            methods = ", ".join(name for name in RECIPES if not name.endswith(SELECTOR))
+            raise ValueError(f"{self.method} cannot be trained here; choose one of {methods}")
+        taught = f"{self.method}{SELECTOR}" in RECIPES
+        if taught and self.teacher is None:
+            raise ValueError(
+                f"{self.method} learns from the scores of a teacher: give --teacher SCORES, of `ndvr similarity` of "
+                "these videos by a method that is better than it is fast"
+            )
+        if not taught and (self.teacher or self.coarse):
+            raise ValueError(f"{self.method} has no teacher: leave out --teacher and --coarse")
         if self.test is not None and self.truth is None:
             raise ValueError("--test has the videos of --truth: give both")
         if self.test is not None and self.test.rstrip("/") == self.library.rstrip("/"):
             raise ValueError("--test is LIBRARY itself: leave it out")
         if self.patience is not None and self.truth is None:
             raise ValueError("--patience looks at the mAP of --truth: give both")
+
+    @property
+    def recipe(self) -> str:
+        """Name one of RECIPES: with coarse scores to be doubted it is the method's selector that learns."""
+        return f"{self.method}{SELECTOR}" if self.coarse else self.method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +96,12 @@ class Plan:
 
 def make_plan(order: Order) -> Plan:
     """Open and read what `order` names. ValueError or FileNotFoundError in one sentence when something does not fit."""
-    recipe_settings = parse_settings(order.method, order.settings)
+    recipe_settings = parse_settings(order.recipe, order.settings)
     features = read_features(
         order.library, order.method, config=order.config, memory_gb=order.memory_gb, strict=order.strict
     )
-    model = _start(order.method, features.config, options=order.options, weights=order.weights)
-    recipe = RECIPES[order.method](model.network("similarity"), recipe_settings)
+    model = _start(order, features.config)
+    recipe = RECIPES[order.recipe](model.network("similarity"), recipe_settings)
     if order.weights is None:
         recipe.begin(order.seed)
     alike = None if order.related is None else read_alike(order.related)
@@ -83,6 +109,11 @@ def make_plan(order: Order) -> Plan:
     if order.truth is not None:
         held_out, not_trained_on = _held_out(features, read_alike(order.truth), alike, order)
     videos = training_videos(features, alike, not_trained_on)
+    if order.teacher is not None:
+        videos = replace(videos, teacher=read_pair_scores(order.teacher, videos.ids, memory_gb=order.memory_gb))
+    if order.coarse is not None:
+        videos = replace(videos, coarse=read_pair_scores(order.coarse, videos.ids, memory_gb=order.memory_gb))
+        held_out = held_out and _reranked(held_out, order, share=recipe_settings.share)
     return Plan(
         model=model,
         recipe=recipe,
@@ -107,11 +138,25 @@ def make_plan(order: Order) -> Plan:
             "videos_digest": _digest(videos.features, videos.related, videos.groups),
             "related": None if alike is None else alike.name,
             "pairs": sum(map(len, videos.related.values())) // 2,
+            "teacher": order.teacher,
+            "coarse": order.coarse,
+            "scores_digest": _scores_digest(videos),
             "truth": None if held_out is None else held_out.alike.name,
             "test": None if held_out is None else held_out.features.library,
             "held_out_digest": None if held_out is None else _digest(held_out.features.by_id, held_out.alike.related),
         },
     )
+
+
+def _reranked(held_out: HeldOut, order: Order, *, share: float) -> HeldOut:
+    """Judge a selector by what becomes of the coarse scores where it sends a share of them to be compared closely."""
+    ids, tables = list(held_out.features.by_id), {}
+    for name in (order.teacher, order.coarse):
+        tables[name] = read_pair_scores(str(name), ids, memory_gb=order.memory_gb)
+        if np.isnan(tables[name][~np.eye(len(ids), dtype=bool)]).any():
+            raise ValueError(f"{name} has no score of some pairs of the videos held out: a selector is judged by all")
+    reranked = Reranked(coarse=tables[order.coarse], fine=tables[order.teacher], share=share)
+    return replace(held_out, reranked=reranked)
 
 
 def parse_settings(method: str, given: Mapping[str, str]) -> Any:
@@ -139,10 +184,14 @@ def parse_settings(method: str, given: Mapping[str, str]) -> Any:
     return replace(kind(), **values)
 
 
-def _start(method: str, made_with: Config, *, options: Mapping[str, Any], weights: str | None) -> Model:
+def _start(order: Order, made_with: Config) -> Model:
     """Load the network that compares such features: `weights`, or noise of the right shape."""
-    setting = choose_one(method, weights or "random", {**options, **made_with.options})
-    model = setting.load("cpu", "similarity")
+    method, weights = order.method, order.weights or "random"
+    setting = choose_one(method, weights, {**order.options, **made_with.options})
+    if order.recipe == method:
+        model = setting.load("cpu", "similarity")
+    else:
+        model = models.load_selector(method, weights, **setting.options)
     if model.feature_shape != made_with.feature_shape:
         raise ValueError(
             f"features in the library have shape {list(made_with.feature_shape)}, {method} under these settings "
@@ -173,6 +222,11 @@ def _held_out(features: Features, truth: Alike, alike: Alike | None, order: Orde
     held = same | (set(judged.by_id) if order.test is None else set())
     tied = [alike.groups.get(video_id, frozenset()) for video_id in held] if alike else []
     return held_out, held.union(*tied)
+
+
+def _scores_digest(videos: Videos) -> str | None:
+    given = [each for each in (videos.teacher, videos.coarse) if each is not None]
+    return hashlib.sha256(b"".join(each.tobytes() for each in given)).hexdigest() if given else None
 
 
 def _digest(by_id: Mapping[str, np.ndarray], *alike: Mapping[str, Any]) -> str:

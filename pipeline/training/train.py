@@ -29,7 +29,8 @@ class Trained(LeavesOut):
     features: str  # of which weights they are
     trained_features: bool  # whether those weights are real
     videos: int  # trained on
-    pairs: int  # that show the same; 0: none are known, views of one video are pairs
+    pairs: int  # that show the same; 0: none are known, views of one video are pairs, or there is a teacher
+    teacher: str | None  # whose scores were learnt
     steps: int  # done
     asked_steps: int
     queries: int  # held out
@@ -43,7 +44,8 @@ class Trained(LeavesOut):
 
     def text(self) -> str:
         """Say what was trained, and whether it helped."""
-        known = f"{self.pairs:,} pairs" if self.pairs else "views of one video as pairs"
+        pairs = f"{self.pairs:,} pairs" if self.pairs else "views of one video as pairs"
+        known = pairs if self.teacher is None else f"scores of {self.teacher}"
         lines = [f"{self.out}: {self.method}, {self.steps:,} steps on {self.videos:,} videos ({known})"]
         if self.steps < self.asked_steps:
             lines[0] += f", stopped early of {self.asked_steps:,}"
@@ -66,6 +68,8 @@ def train(
     out: str | Path,
     *,
     related: str | Path | None = None,
+    teacher: str | Path | None = None,
+    coarse: str | Path | None = None,
     truth: str | Path | None = None,
     test: str | Path | None = None,
     steps: int = 1000,
@@ -88,6 +92,9 @@ def train(
 
     related   file of training videos that show the same (ndvr.pipeline.training.material); None: they are views of
               one video, where the method can learn from that
+    teacher   of a method that learns from one: scores of the training videos with each other, as of `ndvr similarity`
+    coarse    the same, of the method's fast form: what learns is then the selector, which says where these are far
+              from those of `teacher`
     truth     file of the same kind, by which the network is judged every `every` steps (a tenth of `steps`). Its
               videos, and all connected with them, are not trained on
     test      the library with the videos of `truth`; default: LIBRARY
@@ -104,6 +111,8 @@ def train(
         method=method,
         library=str(library),
         related=_text(related),
+        teacher=_text(teacher),
+        coarse=_text(coarse),
         truth=_text(truth),
         test=_text(test),
         steps=steps,
@@ -154,6 +163,7 @@ def _trained(out: str | Path, order: Order, plan: Plan, points: list[Point], *, 
         trained_features=plan.features.config.trained,
         videos=len(plan.videos.features),
         pairs=plan.description["pairs"],
+        teacher=order.teacher,
         steps=points[-1].step,
         asked_steps=order.steps,
         queries=len(plan.held_out.queries) if plan.held_out else 0,

@@ -26,6 +26,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "s2vs/dns_losses": (),
     "s2vs/visil_similarity": ("loss/",),
     "s2vs/dns_fg_similarity": tuple(f"{s}/{p}/" for s in ("fg_att", "fg_bin", "fg_none") for p in ("train", "masked")),
+    "s2vs/dns_cg": ("cg/train_nodropout_gh",),
+    "s2vs/dns_selector": ("index_batched_masked",),
     "tca/circle_loss": (),
     "tca/moco_m0_t1": (),
     "tca/moco_m999_t07": (),

@@ -84,6 +84,8 @@ class SelfAttention(nn.Module):
     Written out because torch's own keeps all T x T weights: 3.7 GB for a video of three hours.
     """
 
+    dropout = 0.0  # in training, which sets it
+
     def __init__(self, dims: int, heads: int = 8):
         super().__init__()
         self.heads = heads
@@ -94,12 +96,15 @@ class SelfAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mixed = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
         query, key, value = mixed.view(len(x), 3, 1, self.heads, -1).permute(1, 2, 3, 0, 4)  # (1, heads, T, D / heads)
-        attended = functional.scaled_dot_product_attention(query, key, value)[0]
+        dropout = self.dropout if self.training else 0.0
+        attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)[0]
         return self.out_proj(attended.transpose(0, 1).flatten(1))
 
 
 class EncoderLayer(nn.Module):
     """A Transformer layer that normalises after adding: (T, D) -> (T, D). No position is encoded."""
+
+    dropout = 0.0  # in training, which sets it
 
     def __init__(self, dims: int, hidden: int = 2048):
         super().__init__()
@@ -108,8 +113,11 @@ class EncoderLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(dims), nn.LayerNorm(dims)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.norm1(x + self.self_attn(x))
-        return self.norm2(x + self.linear2(functional.relu(self.linear1(x))))
+        x = self.norm1(x + self._dropped(self.self_attn(x)))
+        return self.norm2(x + self._dropped(self.linear2(self._dropped(functional.relu(self.linear1(x))))))
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(x, self.dropout, self.training)
 
 
 # --- The coarse student: a video as one vector of length one, compared by dot product
@@ -145,10 +153,17 @@ class NetVLAD(nn.Module):
         self.norm = nn.LayerNorm(out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.reduced(self.residuals(x))
+
+    def residuals(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, dims) -> (clusters * dims,) of length one."""
         share = functional.linear(x, self.conv.weight.flatten(1)).softmax(-1)  # (T, K)
         residuals = share.t() @ x - share.sum(0)[:, None] * self.centroids  # (K, D)
-        vector = functional.normalize(functional.normalize(residuals, dim=-1).flatten(), dim=0)
-        return self.norm(self.reduction_layer(vector))
+        return functional.normalize(functional.normalize(residuals, dim=-1).flatten(), dim=0)
+
+    def reduced(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(..., clusters * dims) -> (..., out)."""
+        return self.norm(self.reduction_layer(vectors))
 
 
 class CoarseStudent(nn.Module):
@@ -174,6 +189,15 @@ class CoarseStudent(nn.Module):
         frames = self.transformer(self.frames(features))
         vector = frames.mean(0) if self.netvlad is None else self.netvlad(frames)
         return functional.normalize(vector, dim=0)[None]
+
+    def vectors(self, videos: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Make what `signature` makes of each of N videos, (N, 1024), with NetVLAD's large product once for all."""
+        frames = [self.transformer(self.frames(features)) for features in videos]
+        if self.netvlad is None:
+            vectors = torch.stack([each.mean(0) for each in frames])
+        else:
+            vectors = self.netvlad.reduced(torch.stack([self.netvlad.residuals(each) for each in frames]))
+        return functional.normalize(vectors, dim=-1)
 
     def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
         """Score one query against V targets -> (V,) in [-1, 1]."""

@@ -33,6 +33,10 @@ class SelectorMethod(Method):
     def similarities(self, network: Network, query: Signature, targets: list[Signature]) -> torch.Tensor:
         raise ValueError("the selector says who should compare a pair, not how alike it is")
 
+    def to_proposer_scale(self, scores: torch.Tensor) -> torch.Tensor:
+        """Bring scores from [-1, 1] to [0, 1], the range in which the coarse student learnt the fine ones' scores."""
+        return scores / 2 + 0.5
+
     def urgency(
         self, network: Network, queries: Sequence[Signature], targets: Sequence[Signature], scores: torch.Tensor
     ) -> torch.Tensor:

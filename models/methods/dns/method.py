@@ -106,8 +106,7 @@ class DnS(Method):
         return SelectorMethod(self.card)
 
     def to_proposer_scale(self, scores: torch.Tensor) -> torch.Tensor:
-        """Bring scores from [-1, 1] to [0, 1], the range in which the coarse student learnt the fine ones' scores."""
-        return scores / 2 + 0.5
+        return self.selector().to_proposer_scale(scores)
 
     def score_matrix(
         self, network: Network, queries: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]

@@ -1,5 +1,6 @@
 """Scores with gradients, of plain and of padded batches, are those of the authors' training code."""
 
+import golden_dns
 import golden_losses
 import golden_s2vs
 import numpy as np
@@ -12,6 +13,7 @@ from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.head import SimilarityHead
 from ndvr.models.training import batches as training
 from ndvr.models.training import losses
+from ndvr.models.training.distillation import DnSSettings, DnSStudent, Triplets, own_similarities
 
 STUDENTS = {"fg_att": ("attention", 101), "fg_bin": ("binary", 102), "fg_none": ("plain", 101)}
 TEACHER = torch.tensor([[0.8, -0.3], [0.2, -0.9]])
@@ -67,6 +69,46 @@ def test_distillation_of_every_student_is_the_authors(student):
     close(losses.out_of_range(cells), f"dns_fg_similarity/{student}/train/reg")
     close(losses.distillation(scores, TEACHER), f"dns_fg_similarity/{student}/train/l1")
     close(losses.distillation(scores, TEACHER, cells), f"dns_fg_similarity/{student}/train/total_r1e-3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", STUDENTS)
+def test_the_step_that_a_student_is_trained_by_has_the_authors_loss_and_that_of_a_whole_batch(student):
+    """Pairs one by one, as training takes them, with gradients of the batch that is held at once."""
+    head = network(*STUDENTS[student]).requires_grad_(True)
+    clips = golden_losses.clips()
+    drawn = Triplets(
+        anchors=[clips[name] for name in "gh"],
+        targets=([clips[name] for name in "hf"], [clips[name] for name in "ed"]),
+        teacher=TEACHER.t(),
+    )
+    loss, _ = DnSStudent(head, DnSSettings()).loss(drawn)
+    close(loss, f"dns_fg_similarity/{student}/train/total_r1e-3")
+    loss.backward()
+    gradients = [parameter.grad.clone() for parameter in head.parameters()]
+    head.zero_grad()
+    (anchors, a_mask), (targets, t_mask) = golden_losses.padded("ghgh", 17), golden_losses.padded("hfed", 17)
+    q, t = (training.prepare(head, features) for features in (anchors, targets))
+    scores, cells = training.compare(head, q, t, query_mask=a_mask, target_mask=t_mask)
+    losses.distillation(scores, TEACHER.t().flatten(), cells).backward()
+    for mine, parameter in zip(gradients, head.parameters()):
+        torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_of_the_coarse_student_in_training_are_the_authors():
+    student = models.load("dns", golden_dns.state("cg")).network("similarity")
+    clips = golden_losses.clips()
+    close(student.vectors([clips["g"], clips["h"]]), "dns_cg/cg/train_nodropout_gh", atol=1e-6)
+    student.train()
+    DnSStudent(student, DnSSettings(dropout=0.1))
+    assert not torch.allclose(student.vectors([clips["g"]]), golden_losses.golden("dns_cg/cg/train_nodropout_gh")[:1])
+
+
+def test_what_the_selector_learns_from_of_padded_videos_is_the_authors():
+    selector = models.load_selector("dns", golden_dns.state("selector")).network("similarity")
+    clips = golden_losses.clips()
+    found = own_similarities(selector, [clips[name] for name in "abcdefgh"])
+    close(found[:, None], "dns_selector/index_batched_masked", atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,21 @@ import pytest
 import torch
 
 from ndvr import models
-from ndvr.models.training.recipes import RECIPES, C3DHashSettings, S2VSSettings, TCASettings, Videos
+from ndvr.models.method import Model
+from ndvr.models.training.distillation import DnSSettings, SelectorSettings, rotation
+from ndvr.models.training.recipe import Videos
+from ndvr.models.training.recipes import RECIPES, C3DHashSettings, S2VSSettings, TCASettings
 from ndvr.models.training.trainer import Trainer
 
 SETTINGS = {
     "tca": TCASettings(pairs=3, negatives=2, queue=24, rate=1e-3),
     "c3dhash": C3DHashSettings(batch=6, rate=0.1),
     "s2vs": S2VSSettings(videos=3, frames=8, rate=1e-3),
+    "dns": DnSSettings(anchors=3, rate=1e-3),
+    "dns-selector": SelectorSettings(batch=6, rate=1e-3),
 }
-OPTIONS = {"tca": {"dims": 32, "heads": 4}, "c3dhash": {"bits": 16}, "s2vs": {}}
-SHAPES = {"tca": (32,), "c3dhash": (512,), "s2vs": (9, 512)}
+OPTIONS = {"tca": {"dims": 32, "heads": 4}, "c3dhash": {"bits": 16}, "s2vs": {}, "dns": {}, "dns-selector": {}}
+SHAPES = {"tca": (32,), "c3dhash": (512,), "s2vs": (9, 512), "dns": (9, 512), "dns-selector": (9, 512)}
 
 
 def videos(method: str, *, labels: bool = True) -> Videos:
@@ -25,11 +30,23 @@ def videos(method: str, *, labels: bool = True) -> Videos:
     rng = np.random.default_rng(5)
     features = {f"v{n}": rng.standard_normal((n + 1, *SHAPES[method])).astype(np.float16) for n in range(8)}
     related = {f"v{n}": (f"v{n ^ 1}",) for n in range(8)} if labels else {}
-    return Videos(features=features, related=related, groups={f"v{n}": n // 2 if labels else n for n in range(8)})
+    groups = {f"v{n}": n // 2 if labels else n for n in range(8)}
+    teacher, coarse = rng.uniform(-1, 1, (8, 8)), rng.uniform(0, 1, (8, 8))
+    for scores in (teacher, coarse):
+        np.fill_diagonal(scores, np.nan)
+    given = {"teacher": teacher.astype(np.float32), "coarse": coarse.astype(np.float32)}
+    return Videos(features=features, related=related, groups=groups, **given)
 
 
-def trainer(method: str, *, labels: bool = True, **settings) -> Trainer:
-    model = models.load(method, "random", parts=("similarity",), **OPTIONS[method])
+def load(recipe: str, weights, **options) -> Model:
+    method, _, selector = recipe.partition("-")
+    if selector:
+        return models.load_selector(method, weights)
+    return models.load(method, weights, parts=("similarity",), **OPTIONS[method] | options)
+
+
+def trainer(method: str, *, labels: bool = True, options=None, **settings) -> Trainer:
+    model = load(method, "random", **options or {})
     recipe = RECIPES[method](model.network("similarity"), SETTINGS[method])
     recipe.begin(seed=3)
     return Trainer(recipe, videos(method, labels=labels), **{"n_steps": 12, "seed": 1} | settings)
@@ -64,7 +81,7 @@ def test_a_training_goes_on_from_a_file_as_if_it_had_never_stopped(method):
 def test_what_was_learnt_is_loaded_under_the_authors_names(method):
     trained = trainer(method)
     trained.step()
-    model = models.load(method, weights(trained), parts=("similarity",), **OPTIONS[method])
+    model = load(method, weights(trained))
     for key, value in trained.recipe.network.state_dict().items():
         assert torch.equal(value, model.network("similarity").state_dict()[key]), key
 
@@ -76,3 +93,35 @@ def test_padded_batches_of_tca_are_its_videos_one_by_one():
     padded = torch.nn.utils.rnn.pad_sequence(some, batch_first=True)
     mask = torch.arange(7) < torch.tensor([[3], [7], [1]])
     torch.testing.assert_close(encoder.videos(padded, mask), torch.stack([encoder.video(each) for each in some]))
+
+
+@pytest.mark.parametrize("student", ["coarse", "fine_binary"])
+def test_every_student_of_dns_comes_closer_to_its_teacher(student):
+    trained = trainer("dns", options={"student": student})
+    losses = [trained.step() for _ in range(4)]
+    assert min(losses[1:]) < losses[0]
+    assert models.load("dns", weights(trained), parts=("similarity",)).options["student"] == student
+
+
+def test_the_binary_student_begins_with_a_rotation_by_which_signs_lose_less_than_by_chance():
+    rng = np.random.default_rng(1)
+    features = rng.standard_normal((10, 20, 9, 64)) * np.linspace(0.1, 3, 64)
+    given = Videos(features={f"v{n}": each for n, each in enumerate(features)}, related={}, groups={})
+    begun = rotation(given, 1000, seed=0).double().numpy()
+    np.testing.assert_allclose(begun @ begun.T, np.eye(64), atol=1e-4)
+    regions = features.reshape(-1, 64) / np.linalg.norm(features.reshape(-1, 64), axis=1, keepdims=True)
+    chance = np.linalg.qr(rng.standard_normal((64, 64)))[0]
+    lost = [np.square(np.abs(each) - np.abs(each).mean()).mean() for each in (regions @ begun, regions @ chance)]
+    assert lost[0] < 0.9 * lost[1]
+
+
+def test_what_a_selector_has_seen_does_not_hang_on_who_computed_which_batch():
+    """Running numbers of batch normalisation change after the step only, by all batches in their order."""
+    both = trainer("dns-selector", parts=2)
+    drawn = [
+        both.recipe.draw(both.videos, np.random.default_rng(np.random.SeedSequence([1, 0, part]))) for part in (0, 1)
+    ]
+    seen = [both.recipe.loss(batch)[1][0, :100] for batch in drawn]
+    both.step()
+    running = both.recipe.network.mlp["model"][1].running_mean
+    torch.testing.assert_close(running, 0.09 * seen[0] + 0.1 * seen[1])
