@@ -155,20 +155,24 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
 
 
 @click.command()
-@click.argument("found", type=PATH, metavar="MATCHES|PAIRS|SCORES")
+@click.argument("found", type=PATH, metavar="MATCHES|PAIRS|SCORES|TRAINING")
 @click.argument("out", type=PATH, metavar="OUT.html")
 @click.option("--no-pictures", is_flag=True, help="Leave out the film strips, which need the videos.")
 @click.option("--pictures", type=click.IntRange(0), default=200, metavar="N", help="Pairs that get film strips.")
 @click.option("--maps", type=click.IntRange(0), default=12, metavar="N", help="Pairs that get a map of their windows.")
 @click.option("--figures", type=PATH, metavar="FOLDER", help="Also the maps and the curve of scores, as PNG and SVG.")
 def report(found: str, out: str, no_pictures: bool, pictures: int, maps: int, figures: str | None) -> None:
-    """Draw a page of what was found: MATCHES, PAIRS or SCORES.
+    """Draw a page of what was found: MATCHES, PAIRS or SCORES; or of a TRAINING, its learning curves.
 
-    They are folders of `ndvr search --out`, `ndvr dedupe` and `ndvr similarity`. One file that loads nothing: film
-    strips under each other at the matching times, with what the two share drawn between them, and the map of their
-    windows; find, filter and sort, j and k go from pair to pair. What was judged no match is left out.
+    They are folders of `ndvr search --out`, `ndvr dedupe`, `ndvr similarity` and `ndvr train`. One file that loads
+    nothing: film strips under each other at the matching times, with what the two share drawn between them, and the
+    map of their windows; find, filter and sort, j and k go from pair to pair. What was judged no match is left out.
     """
     from ndvr.pipeline.review.found_page import write_found_page
+    from ndvr.pipeline.review.learning_page import is_training, write_learning_page
 
+    if is_training(found):
+        click.echo(write_learning_page(found, out))
+        return
     pictures = 0 if no_pictures else pictures
     click.echo(write_found_page(found, out, pictures=pictures, maps=maps, figures=figures))
