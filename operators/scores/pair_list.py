@@ -22,7 +22,7 @@ class PairList:
 
     identical  ids of videos that are the same file, byte by byte: their pairs need no comparing
     top        the score of such a pair
-    rejected   pairs of ids that are left out, whatever their score, and counted in `n_rejected`
+    rejected   pairs of ids that are left out, whatever their score; `write_left_out` keeps them
     decided    scores of pairs of ids that are there at any score, as people judged them the same
     """
 
@@ -41,12 +41,12 @@ class PairList:
         groups = [np.sort([place[video_id] for video_id in ids]).astype(np.int64) for ids in identical]
         self.identical = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._keys_of, groups)]))
         known = [sorted((place[a], place[b])) for a, b in rejected if a in place and b in place]
-        self.rejected, self.n_rejected = np.unique(self._keys(*_columns(known))), 0
+        self.rejected = np.unique(self._keys(*_columns(known)))
+        self._left_out: list[tuple[np.ndarray, ...]] = []
         self._decided = {(place[a], place[b]): score for (a, b), score in sorted((decided or {}).items())}
         self.decided = np.zeros(0, np.int64)  # those that are there only for that
         self._dictionary = pa.array(self.video_ids, pa.string())
-        self.a, self.b = np.zeros(0, np.int32), np.zeros(0, np.int32)
-        self.score = np.zeros(0, np.float32)
+        self.a, self.b, self.score = _no_pairs()
 
     def read(self, parts: Iterable[Path], *, top_k: int | None) -> PairList:
         """Read all pairs of the parts, highest first, equals by id; `top_k` keeps the k best of either video."""
@@ -56,9 +56,9 @@ class PairList:
             a, b = (pc.index_in(table[name].cast(pa.string()), self._dictionary).to_numpy() for name in COLUMNS[:2])
             keys = self._keys(a, b)
             is_rejected = np.isin(keys, self.rejected)
-            self.n_rejected += int(is_rejected.sum())
             different = ~(np.isin(keys, self.identical) | is_rejected)
             columns = (a.astype(np.int32), b.astype(np.int32), table["score"].to_numpy())
+            self._left_out.append(tuple(column[is_rejected] for column in columns))
             waiting.append(tuple(column[different] for column in columns))
             n_waiting += len(table)
             if top_k is not None and n_waiting > REDUCED_PAIRS:
@@ -116,15 +116,33 @@ class PairList:
 
     def write(self, path: Path) -> None:
         """Write video_id_a, video_id_b, score and kind (similar, decided, or identical: the same bytes), in order."""
-        ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (self.a, self.b)]
         are_decided = np.isin(self._keys(self.a, self.b), self.decided)
         kind = np.select([self.are_identical, are_decided], [1, 2]).astype(np.int8)
+        self._write(path, self.a, self.b, self.score, kind)
+
+    @property
+    def n_rejected(self) -> int:
+        """How many of the pairs that were read are left out."""
+        return sum(len(part[0]) for part in self._left_out)
+
+    def write_left_out(self, path: Path) -> None:
+        """Write the pairs that are left out, as `write` does."""
+        a, b, score = (np.concatenate(columns) for columns in zip(*[_no_pairs(), *self._left_out]))
+        order = np.lexsort((b, a, -score))
+        self._write(path, a[order], b[order], score[order], np.zeros(len(a), np.int8))
+
+    def _write(self, path: Path, a: np.ndarray, b: np.ndarray, score: np.ndarray, kind: np.ndarray) -> None:
+        ids = [pa.DictionaryArray.from_arrays(side, self._dictionary) for side in (a, b)]
         kinds = pa.DictionaryArray.from_arrays(kind, pa.array(["similar", "identical", "decided"]))
-        table = pa.table(dict(zip((*COLUMNS, "kind"), [*ids, pa.array(self.score), kinds])))
+        table = pa.table(dict(zip((*COLUMNS, "kind"), [*ids, pa.array(score), kinds])))
         write_table(path, table, compression="zstd")
 
     def __len__(self) -> int:
         return len(self.a)
+
+
+def _no_pairs() -> tuple[np.ndarray, ...]:
+    return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
 def _columns(pairs: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

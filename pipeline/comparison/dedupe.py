@@ -5,6 +5,7 @@ ndvr dedupe LIBRARY PAIRS --method thumbprint --threshold 0.5
 PAIRS/pairs.parquet      video_id_a < video_id_b, score, kind; highest first, equals by id. Files of the same bytes
                          (SHA-256) are pairs of kind identical with the highest score there is, those that are there
                          only as people judged them the same are decided, others are similar
+PAIRS/left_out.parquet   those that people judged to be no match, with the columns of pairs.parquet
 PAIRS/families.parquet   family, video_id: what a chain of pairs connects; the largest first
 PAIRS/pairs.json         what was compared, how, and what was found
 PAIRS/parts, groups.parquet, signatures   as in ndvr.pipeline.comparison._score_folder; running again continues
@@ -38,7 +39,7 @@ from ndvr.pipeline.settings import Setting
 if TYPE_CHECKING:
     from ndvr.operators.scores.cells import PairCell
 
-PAIRS, FAMILIES = "pairs.parquet", "families.parquet"
+PAIRS, LEFT_OUT, FAMILIES = "pairs.parquet", "left_out.parquet", "families.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +221,7 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, Any]:
     families = best.families()
     folder.check()
     best.write(folder.out / PAIRS)
+    best.write_left_out(folder.out / LEFT_OUT)
     _write_families(folder.out / FAMILIES, families)
     numbers = {
         "found": len(best),
@@ -234,7 +236,7 @@ def _write(triangle: _Triangle, top_k: int | None) -> dict[str, Any]:
         "compared": sum(map(grid.pairs_of, triangle.cells)),
     }
     ids = folder.write_ids({"videos": entries}, triangle.too_long)
-    parts, files = [path.name for path in paths], (PAIRS, FAMILIES)
+    parts, files = [path.name for path in paths], (PAIRS, LEFT_OUT, FAMILIES)
     folder.finish(parts, ids, groups=triangle.side.groups, totals=numbers, files=files)
     gone = sorted(video_id for family in families for video_id in family if entries[video_id].gone)
     return numbers | {"gone": tuple(gone)}

@@ -28,7 +28,8 @@ from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, read_answers, respect
 from ndvr.pipeline.search.verdict import VERDICTS, Verdict
 
-PAIRS, PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.parquet", "pairs.json", "groups.json", "searches"
+PAIRS, LEFT_OUT = "pairs.parquet", "left_out.parquet"
+PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.json", "groups.json", "searches"
 _REMEDY = "run `ndvr dedupe` again"
 
 What = Literal["matches", "pairs", "scores"]
@@ -92,7 +93,8 @@ class Found:
     weights: str
     options: dict[str, Any]
     pairs: list[Pair] = field(repr=False)
-    rejected: int  # left out
+    rejected: int  # how many are left out, as people judged them to be no match
+    left_out: list[Pair] = field(default_factory=list, repr=False)  # those of them that are still known
     seen: frozenset[str] = frozenset()  # ids of queries of a search that have a pair
     answers: list[Answer] = field(default_factory=list, repr=False)  # of a search: also those without matches
 
@@ -156,8 +158,16 @@ def _decisions(library: Library | None) -> Decisions:
     return Decisions() if library is None else decisions_of(library)
 
 
-def _standing(pairs: list[Pair], decisions: Decisions) -> list[Pair]:
-    return [pair for pair in pairs if not decisions.leaves_out(pair.a.content, pair.b.content, pair.kind)]
+def _under(pairs: list[Pair], library: Library | None) -> dict[str, Any]:
+    """The pairs, those of them that people judged to be no match, and how many these are."""
+    decisions = _decisions(library)
+    standing, left_out = [], []
+    for pair in pairs:
+        if not decisions.leaves_out(pair.a.content, pair.b.content, pair.kind):
+            standing.append(pair)
+        elif pair.kind != "decided":
+            left_out.append(pair)
+    return {"pairs": standing, "left_out": left_out, "rejected": len(left_out)}
 
 
 def _of_matches(source: str | Path, library: str | Path | None) -> Found:
@@ -167,9 +177,11 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
     videos = videos_of_library(there, _found_ids(answers))
     contents = {video.video_id: video.content for video in videos.values()}
     answers = respect(answers, _decisions(there), contents, top=None if SOUND in about else about.get("top"))
-    pairs, rejected = _pairs(videos, answers), sum(answer.rejected or 0 for answer in answers)
+    pairs, left_out = _pairs(videos, answers), _pairs(videos, _as_matches(answers))
+    rejected = sum(answer.rejected or 0 for answer in answers)
     if SOUND in about:
-        pairs, rejected, answers = _with_sound(source, there, answers)
+        pairs, left_out, answers = _with_sound(source, there, answers)
+        rejected = len(left_out)
     return Found(
         source=str(source),
         what="matches",
@@ -180,6 +192,7 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
         options={},
         pairs=pairs,
         seen=frozenset(pair.a.video_id for pair in pairs),
+        left_out=left_out,
         rejected=rejected,
         answers=answers,
     )
@@ -187,23 +200,36 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
 
 def _with_sound(
     source: str | Path, library: Library | None, answers: Sequence[Answer]
-) -> tuple[list[Pair], int, list[Answer]]:
-    """The pairs of a search by picture and sound, each with its verdict, how many are left out, and what both say.
+) -> tuple[list[Pair], list[Pair], list[Answer]]:
+    """The pairs of a search by picture and sound, each with its verdict, those that are left out, and what both say.
 
     Of a query those found by sound alone come last.
     """
     _, every = read_answers(f"{source}/{SOUND}")
     videos = videos_of_library(library, _found_ids([*answers, *every]))
     contents = {video.video_id: video.content for video in videos.values()}
-    heard = {answer.query_id: answer for answer in respect(every, _decisions(library), contents)}
+    every = respect(every, _decisions(library), contents)
+    heard = {answer.query_id: answer for answer in every}
     store = Store(source)
     verdicts = {}
     for name in (name for name in store.names(VERDICTS_FOLDER) if name.endswith(".parquet")):
         for row in stored_table(store, f"{VERDICTS_FOLDER}/{name}", VERDICTS, remedy=_REMEDY).to_pylist():
             known = {key: row[key] for key in ("video_id", "picture", "sound", "together")}
             verdicts[row["query_id"], row["video_id"]] = known
+    pairs = _with_verdicts(answers, every, videos, verdicts)
+    left_out = _with_verdicts(_as_matches(answers), _as_matches(every), videos, verdicts)
+    return pairs, left_out, [_both_say(answer, heard.get(answer.query_id)) for answer in answers]
+
+
+def _with_verdicts(
+    answers: Sequence[Answer],
+    sounds: Sequence[Answer],
+    videos: Mapping[str, Video],
+    verdicts: Mapping[tuple[str, str], dict[str, Any]],
+) -> list[Pair]:
+    """The matches of the queries that both methods searched for, by picture or by sound."""
+    heard = {answer.query_id: answer for answer in sounds}
     pairs = []
-    both_say = [_both_say(answer, heard.get(answer.query_id)) for answer in answers]
     for answer in (answer for answer in answers if answer.query_id in heard):
         by_picture = {match.video_id: match for match in answer.matches}
         by_sound = {match.video_id: match for match in heard[answer.query_id].matches}
@@ -215,8 +241,12 @@ def _with_sound(
             verdict = None if said is None else Verdict(**said, **both)
             pair = _pair(_query(answer), videos[video_id], match)
             pairs.append(replace(pair, verdict=verdict, kind=pair.kind if seen else "sound"))
-    left_out = {(each.query_id, match.video_id) for each in (*answers, *heard.values()) for match in each.left_out}
-    return pairs, len(left_out), both_say
+    return pairs
+
+
+def _as_matches(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers with what people judged to be no match as their matches."""
+    return [replace(answer, matches=answer.left_out) for answer in answers]
 
 
 def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
@@ -268,6 +298,12 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
     place = str(library or about["library"])
     there = opened(place)
     rows = stored_table(store, PAIRS, INDEX_PAIRS, remedy=_REMEDY).to_pylist()
+    before = 0  # left out, of which nothing more is known
+    if store.exists(LEFT_OUT):
+        rows += stored_table(store, LEFT_OUT, INDEX_PAIRS, remedy=_REMEDY).to_pylist()
+        rows.sort(key=_order)
+    else:  # of an older version
+        before = read_sealed_json(store, GROUPS_ABOUT, remedy=_REMEDY).get("rejected", 0)
     videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
     matches = {(each.query_id, match.video_id): match for each in answers for match in (*each.matches, *each.left_out)}
     every = []
@@ -275,7 +311,6 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
         a, b = row.pop("video_id_a"), row.pop("video_id_b")
         there_and_back = matches.get((a, b)), matches.get((b, a))
         every.append(Pair(a=videos[a], b=videos[b], **row, **_where(*there_and_back)))
-    pairs = _standing(every, _decisions(there))
     known: dict[str, Any] = {
         "source": str(store),
         "what": "pairs",
@@ -283,8 +318,12 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
         "query_library": place,
         "options": {},
     }
-    rejected = read_sealed_json(store, GROUPS_ABOUT, remedy=_REMEDY).get("rejected", 0) + len(every) - len(pairs)
-    return Found(**known, config=about["config"], weights=about["weights"], pairs=pairs, rejected=rejected)
+    found = Found(**known, config=about["config"], weights=about["weights"], **_under(every, there))
+    return replace(found, rejected=found.rejected + before)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[float, str, str]:
+    return -row["score"], row["video_id_a"], row["video_id_b"]
 
 
 def _where(match: Match | None, back: Match | None) -> dict[str, Any]:
@@ -312,9 +351,12 @@ def _turned(stretch: Stretch) -> Stretch:
 
 def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
     about = read_manifest(store.folder / PAIRS_ABOUT, remedy=_REMEDY)
-    if (about.get("files") or {}).get(PAIRS) not in (None, file_hash(store.folder / PAIRS)):
-        raise ValueError(f"{store}/{PAIRS} is not the file that {PAIRS_ABOUT} names; {_REMEDY}")
-    rows = read_table(store.folder / PAIRS).to_pylist()
+    files = about.get("files") or {}
+    rows, before = _of_all(store, PAIRS, files), 0
+    if LEFT_OUT in files:
+        rows = sorted(rows + _of_all(store, LEFT_OUT, files), key=_order)
+    else:  # of an older version
+        before = (about.get("found") or {}).get("rejected", 0)
     place = str(library or about["database_library"])
     there = opened(place)
     videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
@@ -327,9 +369,15 @@ def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
         )
         for row in rows
     ]
-    pairs = _standing(every, _decisions(there))
-    rejected = (about.get("found") or {}).get("rejected", 0) + len(every) - len(pairs)
-    return Found(**_of_comparison(store.root, "pairs", place, about), pairs=pairs, rejected=rejected)
+    found = Found(**_of_comparison(store.root, "pairs", place, about), **_under(every, there))
+    return replace(found, rejected=found.rejected + before)
+
+
+def _of_all(store: Store, name: str, files: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of a file that `ndvr dedupe` wrote. ValueError where it is another one by now."""
+    if files.get(name) not in (None, file_hash(store.folder / name)):
+        raise ValueError(f"{store}/{name} is not the file that {PAIRS_ABOUT} names; {_REMEDY}")
+    return read_table(store.folder / name).to_pylist()
 
 
 def _of_scores(folder: Path, library: str | Path | None, most: int) -> Found:
@@ -357,9 +405,7 @@ def _of_scores(folder: Path, library: str | Path | None, most: int) -> Found:
     a_videos = videos_of_library(queries_there, {a for (a, _), _ in ranked})
     b_videos = videos_of_library(there, {b for (_, b), _ in ranked})
     every = [Pair(a=a_videos[a], b=b_videos[b], kind="alike", score=score) for (a, b), score in ranked]
-    pairs = _standing(every, _decisions(there))
-    known = _of_comparison(str(folder), "scores", place, about)
-    return Found(**known, pairs=pairs, rejected=len(every) - len(pairs))
+    return Found(**_of_comparison(str(folder), "scores", place, about), **_under(every, there))
 
 
 def _of_comparison(source: str, what: What, place: str, about: Mapping[str, Any]) -> dict[str, Any]:

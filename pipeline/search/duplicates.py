@@ -4,6 +4,7 @@ ndvr dedupe LIBRARY PAIRS --by-index
 
 PAIRS/pairs.parquet    video_id_a < video_id_b, score, kind of a in b, a_covered, b_covered, false_per_million
 PAIRS/groups.parquet   group, video_id, representative, covered (by the representative), weakest_link, chain
+PAIRS/left_out.parquet  those that people judged to be no match, with the columns of pairs.parquet
 PAIRS/groups.json      what was searched, and the threshold
 PAIRS/searches/        the answers of all videos, as `ndvr search LIBRARY LIBRARY --out` keeps them
 PAIRS/locks/           who is writing: see ndvr.operators.library.lease
@@ -145,6 +146,8 @@ def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers
     groups = group(rows, lengths)
     check(store)
     store_table(store, "pairs.parquet", pa.Table.from_pylist(rows, PAIRS))
+    left_out = [row for row in every if _ends(row) in rejected]
+    store_table(store, "left_out.parquet", pa.Table.from_pylist(left_out, PAIRS))
     store_table(store, "groups.parquet", pa.Table.from_pylist(groups, GROUPS))
     return Duplicates(
         pairs=str(store),
