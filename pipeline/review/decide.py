@@ -72,11 +72,10 @@ def write(library: Library, rows: list[Decision]) -> Decided:
     """Append decisions; say what they contradict."""
     log = DecisionLog(library.store)
     rows = log.append(rows)
-    pairs = {row.pair for row in rows}
     every = log.read()
-    about = Decisions(row for row in every.every if row.verdict == "undo" or row.pair in pairs)
-    chains = [line for line in every.contradictions() if line not in about.contradictions()] if len(every) else []
-    return Decided(decisions=rows, contradictions=about.contradictions() + chains)
+    new = {row.id for row in rows}
+    known = Decisions(row for row in every.every if row.id not in new).contradictions()
+    return Decided(decisions=rows, contradictions=[line for line in every.contradictions() if line not in known])
 
 
 def undo(library: str | Path, pair: tuple[str, str] | None = None, *, who: str | None = None) -> Decided:

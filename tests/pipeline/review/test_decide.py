@@ -126,7 +126,14 @@ def test_duplicates_leave_it_out_by_index_and_by_all_pairs(folder):
     every = ["dedupe", library, folder / "all", "--threshold", "0.5", "--workers", "0", "--quiet"]
     both = as_json(*every)
     assert (both["found"], both["rejected"]) == (0, 1)
+    for pairs in ("pairs", "all"):
+        found = read_found(folder / pairs, library)
+        assert (found.pairs, found.rejected, len(found.left_out)) == ([], 1, 1)
     ndvr("decide", library, "a", "copy", "--undo")
+    for pairs in ("pairs", "all"):  # at once, before dedupe is run again
+        found = read_found(folder / pairs, library)
+        ((a, b),) = [(pair.a.video_id, pair.b.video_id) for pair in found.pairs]
+        assert (a, b, found.rejected, found.left_out) == ("a", "copy", 0, [])
     assert duplicates(library, folder / "pairs", progress=False).found == 1, "kept answers know nothing of decisions"
     assert as_json(*every)["found"] == 1
 
@@ -163,6 +170,10 @@ def test_decisions_are_neither_cleared_away_nor_a_damage(folder):
     library = folder / "library"
     ndvr("decide", library, "a", "b", "different", "--who", "ann")
     assert "CONTRADICTION" in ndvr("decide", library, "a", "b", "same", "--who", "bob")
+    assert "CONTRADICTION" not in ndvr("decide", library, "a", "copy", "same"), "it has nothing to do with that"
+    assert "lead from one to the other" in ndvr("decide", library, "copy", "b", "different")
+    ndvr("decide", library, "a", "copy", "--undo")
+    ndvr("decide", library, "b", "copy", "--undo")
     ndvr("gc", library)
     ndvr("fsck", library, "--quiet")
     assert "2 decisions stand" in ndvr("decide", library)
