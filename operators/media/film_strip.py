@@ -28,20 +28,24 @@ def film_strip(
     frames: int | Sequence[float] = 6,
     height: int = 72,
     *,
+    width: int = 0,
     quality: int = 70,
     sandbox: Sandbox | None = None,
 ) -> bytes:
     """Make a JPEG of `frames` evenly spaced frames, or those at given times, as displayed, `height` pixels high.
+
+    A frame narrower than `width` stands in the middle of so many pixels: strips of upright and of wide videos can lie
+    under each other.
 
     A file that cannot be decoded gives a grey strip with the reason on it. `sandbox` is a decoder process to use
     again (see `film_strips`); without it one is started, which takes a quarter of a second.
     """
     if sandbox is None:
         with new_sandbox() as new:
-            return film_strip(uri, frames, height, quality=quality, sandbox=new)
+            return film_strip(uri, frames, height, width=width, quality=quality, sandbox=new)
     count = frames if isinstance(frames, int) else len(frames)
     try:
-        strip = _side_by_side(stills(uri, frames, height, sandbox=sandbox))
+        strip = _side_by_side(stills(uri, frames, height, sandbox=sandbox), width)
     except NoPicture as error:
         strip = _grey_strip(str(error), count, height)
     except DecodeError as error:
@@ -63,7 +67,13 @@ def _jpeg(picture: np.ndarray, quality: int) -> bytes:
 
 
 def film_strips(
-    wanted: Iterable[W], frames: int = 6, height: int = 72, *, quality: int = 70, workers: int | None = None
+    wanted: Iterable[W],
+    frames: int = 6,
+    height: int = 72,
+    *,
+    width: int = 0,
+    quality: int = 70,
+    workers: int | None = None,
 ) -> Iterator[tuple[W, bytes]]:
     """Yield (what was wanted, JPEG) in order: of a file, `frames` evenly spaced frames, of a file with times those.
 
@@ -72,16 +82,23 @@ def film_strips(
 
     def strip(each: W, box: Sandbox) -> tuple[W, bytes]:
         uri, which = (each, frames) if isinstance(each, str) else each
-        return each, film_strip(uri, which, height, quality=quality, sandbox=box)
+        return each, film_strip(uri, which, height, width=width, quality=quality, sandbox=box)
 
     with Sandboxes(new_sandbox, workers or min(4, os.cpu_count() or 1)) as boxes:
         yield from boxes.map(strip, wanted)
 
 
-def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+def _side_by_side(pictures: list[np.ndarray], width: int) -> np.ndarray:
+    pictures = [_widened(picture, width) for picture in pictures]
     gap = np.full((pictures[0].shape[0], _GAP, 3), _GREY, np.uint8)
     parts = [part for picture in pictures for part in (gap, picture)]
     return np.concatenate(parts[1:], axis=1)
+
+
+def _widened(picture: np.ndarray, width: int) -> np.ndarray:
+    """The picture in the middle of `width` pixels at least, black on both sides."""
+    missing = max(0, width - picture.shape[1])
+    return np.pad(picture, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
 
 
 def _grey_strip(reason: str, frames: int, height: int) -> np.ndarray:

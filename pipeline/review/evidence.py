@@ -10,14 +10,15 @@ A query that is a file is decoded again; all else is read from the libraries.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from ndvr.operators.index.kinds import Stretch, hop_s
+from ndvr.operators.index.kinds import Kind, Stretch, hop_s
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.library.library import Library
 from ndvr.operators.scores.groups import Video as Stored
@@ -28,7 +29,7 @@ from ndvr.pipeline.search.answers import Match
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
-from ndvr.pipeline.search.verdict import Judgeable
+from ndvr.pipeline.search.verdict import Judgeable, Verdict, verdict_of
 from ndvr.pipeline.search.verify import Compared, Proposed
 
 _COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
@@ -130,8 +131,23 @@ class Evidence:
             placement=compared.match.placement,
         )
 
-    def match(self, pair: Pair) -> tuple[Match | None, Judgeable]:
-        """The match that this method sees in a pair, if any, and whether it can tell. Raises as `of`."""
+    def hear(self, pair: Pair, segments: Sequence[Stretch]) -> Verdict:
+        """What the picture of a pair, with its segments, and its sound, heard now, say together. Raises as `of`."""
+        heard, hears = self._match(pair)
+        seen = Match(
+            video_id=pair.b.video_id,
+            kind="unsure" if pair.kind == "alike" else cast(Kind, pair.kind),
+            score=pair.score,
+            false_per_million=pair.false_per_million,
+            query_covered=pair.a_covered or 0.0,
+            video_covered=pair.b_covered or 0.0,
+            placement=pair.placement,
+            segments=list(segments),
+        )
+        return verdict_of(seen, heard, looks=Judgeable(query=True, video=True), hears=hears)
+
+    def _match(self, pair: Pair) -> tuple[Match | None, Judgeable]:
+        """The match that this method sees in a pair, if any, and whether it can tell."""
         query, video_id = self._query(pair), pair.b.video_id
         video = self._opened.lookup([video_id]).get(video_id)
         if video is None:

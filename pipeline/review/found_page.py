@@ -12,9 +12,9 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ndvr.operators.index.kinds import KINDS, WORDS, Kind, Stretch
+from ndvr.operators.index.kinds import KINDS, WORDS, Stretch
 from ndvr.operators.library.decisions import Decisions, decisions_of
 from ndvr.operators.media.film_strip import film_strips, picture_size
 from ndvr.operators.storage.object_store import is_object
@@ -26,7 +26,7 @@ from ndvr.pipeline.review.keep import DEFAULT, choose, facts_of, groups_of
 from ndvr.pipeline.review.page import render
 from ndvr.pipeline.review.pairs import Found, Pair, opened, read_found
 from ndvr.pipeline.search.answers import Match, rate_text, where_text
-from ndvr.pipeline.search.verdict import Judgeable, Verdict, verdict_of
+from ndvr.pipeline.search.verdict import Verdict
 
 MOST_PAIRS = 2000  # of a page; a browser sorts and filters them at once
 _RELATION = {
@@ -42,7 +42,7 @@ _RELATION = {
     "alike": "is like",
     "sound": "has the same sound as",
 }
-_FRAMES, _HEIGHT = 8, 88  # of a film strip
+_FRAMES, _HEIGHT, _WIDTH = 8, 88, 88  # of a film strip: frames, and pixels of each at least
 _MOST_GROUPS = 200
 _TITLES = {"matches": "Have we seen these videos?", "pairs": "Which videos are alike?", "scores": "The best scores"}
 Times = tuple[float, ...]
@@ -78,6 +78,7 @@ def write_found_page(
         n_videos=f"{max((each.videos for each in found.answers), default=0):,}",
         groups=_groups(found),
         heading="Matches" if found.what == "matches" else "Pairs",
+        nothing=_nothing(found),
         kinds=_kinds(found),
         pairs=[_row(pair, segments[n], looked.get(n), verdicts.get(n), n) for n, pair in enumerate(found.pairs)],
         strips=[(key, *strip) for key, strip in strips.items()],
@@ -96,6 +97,15 @@ def _lead(found: Found) -> str:
     if found.what == "pairs":
         return f"Pairs of videos of {found.library}."
     return f"Videos of {found.query_library} against those of {found.library}, the highest scores first."
+
+
+def _nothing(found: Found) -> str:
+    """What stands where pairs would."""
+    if found.rejected:
+        return "None are left: all that was found was judged not a match."
+    if found.what == "matches":
+        return "None of the queries was seen before." if found.answers else "Nothing was searched for yet."
+    return "No two videos are as alike as was asked for."
 
 
 def _notes(found: Found, pictures: int, looked: int, maps: int) -> list[str]:
@@ -166,25 +176,10 @@ def _listen(found: Found, segments: Sequence[Sequence[Stretch]], most: int) -> d
     ears = Evidence(found, config)
     for number, pair in enumerate(found.pairs[:most]):
         try:
-            heard, hears = ears.match(pair)
+            known[number] = ears.hear(pair, segments[number])
         except (OSError, ValueError):
             continue
-        seen = _as_match(pair, segments[number])
-        known[number] = verdict_of(seen, heard, looks=Judgeable(query=True, video=True), hears=hears)
     return known
-
-
-def _as_match(pair: Pair, segments: Sequence[Stretch]) -> Match:
-    return Match(
-        video_id=pair.b.video_id,
-        kind="unsure" if pair.kind == "alike" else cast(Kind, pair.kind),
-        score=pair.score,
-        false_per_million=pair.false_per_million,
-        query_covered=pair.a_covered or 0.0,
-        video_covered=pair.b_covered or 0.0,
-        placement=pair.placement,
-        segments=list(segments),
-    )
 
 
 def _drawn(looked: dict[int, Looked]) -> list[tuple[int, Looked]]:
@@ -227,7 +222,7 @@ def _strips(pairs: Sequence[Pair], segments: Sequence[Sequence[Stretch]], most: 
     wanted = [each for pair, parts in zip(pairs[:most], segments) for each in _wanted(pair, parts)]
     here = [each for each in dict.fromkeys(wanted) if _is_here(each[0])]
     strips = {}
-    for each, (_, jpeg) in zip(here, film_strips(here, height=_HEIGHT)):
+    for each, (_, jpeg) in zip(here, film_strips(here, height=_HEIGHT, width=_WIDTH)):
         width, height = picture_size(jpeg)
         strips[each] = base64.b64encode(jpeg).decode(), f"{width}/{height}"
     return strips

@@ -37,6 +37,15 @@ def test_a_wide_video_is_not_distorted(tmp_path):
     assert picture_size(jpeg) == (3 * 100 + 2 * 2, 50)
 
 
+def test_frames_narrower_than_asked_stand_in_the_middle(tmp_path):
+    jpeg = film_strip(
+        str(numbered_clip(tmp_path / "a.mp4", n_frames=12, size=(64, 128))), frames=3, height=100, width=90
+    )
+    assert picture_size(jpeg) == (3 * 90 + 2 * 2, 100)
+    strip = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert strip[:, :16].max() < 30 and strip[:, 74:88].max() < 30
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_frames_are_shown_turned_and_mirrored_as_the_file_asks(tmp_path, orientation):
