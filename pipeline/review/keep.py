@@ -191,12 +191,20 @@ def _verdict(pair: Pair | None, video: Video, kept: Video, decisions: Decisions)
         return "look", kept, "alike only by way of others of the group"
     if pair.kind == "identical":
         return "may go", kept, "the same file, byte by byte"
-    shown = pair.a_covered if pair.a is video or pair.a.content == video.content else pair.b_covered
+    is_a = pair.a is video or pair.a.content == video.content
+    if pair.verdict and not _keeps_sound(pair.verdict.sound, is_a):
+        return "look", kept, pair.verdict.words
+    shown = pair.a_covered if is_a else pair.b_covered
     if shown is None:
         return "look", kept, f"alike with score {pair.score:.2f}; how much of it the other shows is not known"
     if shown >= COVERED:
         return "may go", kept, f"the other shows {shown:.0%} of it"
     return "look", kept, f"the other shows only {shown:.0%} of it"
+
+
+def _keeps_sound(sound: str, is_a: bool) -> bool:
+    """Whether the sound of a video is lost with it, by what was heard of its pair."""
+    return sound in ("same", "silent") or sound == ("muted" if is_a else "added")
 
 
 def _line(number: int, video: Video, action: Action, kept: Video, reason: str) -> Line:
