@@ -29,7 +29,7 @@ from ndvr.pipeline.review.keep import DEFAULT, check_rules
 from ndvr.pipeline.review.media import BLOCK_BYTES, Files, NotServed, byte_range, media_type
 from ndvr.pipeline.review.page import TEMPLATES, render
 from ndvr.pipeline.review.pairs import Video
-from ndvr.pipeline.review.state import State, Wanted
+from ndvr.pipeline.review.state import State, Wanted, sound_json
 
 MOST_UPLOAD_BYTES = 8 << 30
 _MOST_JSON_BYTES = 1 << 20
@@ -57,6 +57,7 @@ def make_app(state: State, *, token: str, hosts: Collection[str]) -> Guard:
         Route("/matches", server.matches),
         Route("/matches/{number:int}", server.match),
         Route("/matches/{number:int}/evidence", server.evidence),
+        Route("/matches/{number:int}/sound", server.sound),
         Route("/matches/{number:int}/map.png", server.map),
         Route("/matches/{number:int}/{side}/video", server.video),
         Route("/matches/{number:int}/{side}/picture", server.picture),
@@ -135,6 +136,13 @@ class _Server:
         looked = self._look(number)
         facts = {"windows": list(looked.matrix.shape), "score": looked.score, "placement": looked.placement}
         return facts | {"segments": [vars(each) for each in looked.segments], "lines": looked.lines()}
+
+    async def sound(self, request: Request) -> Response:
+        number = self._number(request)
+        try:
+            return JSONResponse(sound_json(await run_in_threadpool(self.state.hear, number)))
+        except (OSError, ValueError) as error:
+            raise HTTPException(404, str(error)) from None
 
     async def map(self, request: Request) -> Response:
         number = self._number(request)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +25,14 @@ from ndvr.operators.library.decisions import (
 )
 from ndvr.operators.library.library import Library
 from ndvr.pipeline.review.decide import Decided, undoing, write
-from ndvr.pipeline.review.evidence import Evidence, Looked
+from ndvr.pipeline.review.evidence import Evidence, Looked, sound_config
 from ndvr.pipeline.review.keep import DEFAULT, RULES, Group, absent, choose, facts_of, groups_of, keep_plan, video_json
 from ndvr.pipeline.review.media import Files, plays
 from ndvr.pipeline.review.pairs import Found, Pair, Video, pairs_of_answers, videos_of_library
 from ndvr.pipeline.search.answers import where_text
 from ndvr.pipeline.search.queries import Queries
 from ndvr.pipeline.search.search import Index
+from ndvr.pipeline.search.verdict import Verdict as PairVerdict
 
 MOST_ROWS = 500  # of an answer
 _READ_AGAIN_S = 1.0
@@ -76,13 +77,24 @@ class State:
     def __post_init__(self) -> None:
         self._log = DecisionLog(self.library.store)
         self._read: tuple[float, list[str], Decisions] = (float("-inf"), [], Decisions())
-        self._lock, self._search_lock = threading.Lock(), threading.Lock()
+        self._lock, self._search_lock, self._look_lock = threading.Lock(), threading.Lock(), threading.Lock()
         self._looked: dict[int, Looked] = {}
+        self._heard: dict[int, PairVerdict] = {}
         self._orders: dict[tuple[str, int], list[int]] = {}
         self._evidence: dict[int, Evidence] = {}  # by the first pair of a search; 0: of what was found
+        self._ears: dict[int, Evidence] = {}  # the same, by sound
         self._uploads = tempfile.TemporaryDirectory(prefix="ndvr-review-")
         self.pairs = list(self.found.pairs) if self.found else decided_pairs(self.library, self._log.read())
-        self._evidence[0] = Evidence(self.found or _found(self.library, self._config(), [], of_library=True))
+        self._left_out = range(len(self.pairs), len(self.pairs) + (len(self.found.left_out) if self.found else 0))
+        self.pairs += self.found.left_out if self.found else []
+        self._add_evidence(0, self.found or _found(self.library, self._config(), [], of_library=True))
+
+    def _add_evidence(self, first: int, found: Found) -> None:
+        """Keep what compares the pairs from `first` on again, by picture and, where the library has sound, by sound."""
+        self._evidence[first] = Evidence(found)
+        config = sound_config(str(self.library))
+        if config and config != found.config:
+            self._ears[first] = Evidence(found, config)
 
     def close(self) -> None:
         """End decoders and remove uploads."""
@@ -144,10 +156,17 @@ class State:
     def listed(self, wanted: Wanted) -> tuple[int, list[int]]:
         """How many pairs there are, and the numbers of those on the page."""
         numbers, decisions = self._ordered(wanted.order), self.decisions
+        if wanted.state != "different" and (out := self._still_left_out(decisions)):
+            numbers = [number for number in numbers if number not in out]
         text = wanted.text.lower()
         if text or wanted.kind or wanted.state != "all":
             numbers = [number for number in numbers if self._fits(self.pairs[number], wanted, text, decisions)]
         return len(numbers), numbers[wanted.offset : wanted.offset + wanted.limit]
+
+    def _still_left_out(self, decisions: Decisions) -> set[int]:
+        """The pairs that were left out when this began, unless that was taken back since."""
+        pairs = ((number, self.pairs[number]) for number in self._left_out)
+        return {number for number, pair in pairs if decisions.verdict(pair.a.content, pair.b.content) == "different"}
 
     def _ordered(self, order: str) -> list[int]:
         key = order, len(self.pairs)
@@ -198,17 +217,29 @@ class State:
             }
         said = [row.text() for row in self.decisions.of_pair(pair.a.content, pair.b.content)]
         where = [where_text(each, pair.placement) for each in stretches]
-        if pair.verdict and pair.verdict.by_sound:
-            where += [f"sound: {where_text(each)}" for each in pair.verdict.by_sound.segments]
-        return self.row(number) | sides | {"said": said, "where": where}
+        verdict = pair.verdict or self._heard.get(number)
+        sound = sound_json(verdict) if verdict or not self._ears else None
+        return self.row(number) | sides | {"said": said, "where": where, "sound": sound}
 
     def look(self, number: int) -> Looked:
         """The closer look at a pair; kept."""
-        with self._search_lock:
+        with self._look_lock:
             if number not in self._looked:
-                first = max(at for at in self._evidence if at <= number)
-                self._looked[number] = self._evidence[first].of(self.pairs[number])
+                self._looked[number] = _of(self._evidence, number).of(self.pairs[number])
             return self._looked[number]
+
+    def hear(self, number: int) -> PairVerdict:
+        """What picture and sound of a pair say together; kept. ValueError where LIBRARY has no features of sound."""
+        pair = self.pairs[number]
+        if pair.verdict:
+            return pair.verdict
+        if not self._ears:
+            raise ValueError(f"{self.library} has no features of sound")
+        segments = self.look(number).segments if pair.segments is None else pair.segments
+        with self._look_lock:
+            if number not in self._heard:
+                self._heard[number] = _of(self._ears, number).hear(pair, segments)
+            return self._heard[number]
 
     # --- Groups
 
@@ -272,11 +303,24 @@ class State:
             pairs = pairs_of_answers(self.library, done.answers)
             first, config = len(self.pairs), self._index.opened.config
             if pairs:
-                self._evidence[first] = Evidence(
-                    _found(self.library, config, pairs, of_library=not isinstance(videos, str))
-                )
+                self._add_evidence(first, _found(self.library, config, pairs, of_library=not isinstance(videos, str)))
                 self.pairs.extend(pairs)
         return done.to_json() | {"first_match": first, "matches": len(pairs)}
+
+
+def sound_json(verdict: PairVerdict | None) -> dict[str, Any]:
+    """What picture and sound of a pair say together, and where the sound is the same."""
+    segments = verdict.by_sound.segments if verdict and verdict.by_sound else []
+    return {
+        "picture_and_sound": verdict.words if verdict else None,
+        "segments": [asdict(each) for each in segments],
+        "where": [f"sound: {where_text(each)}" for each in segments],
+    }
+
+
+def _of(evidence: dict[int, Evidence], number: int) -> Evidence:
+    """What compares a pair again: that of the search by which the pair came."""
+    return evidence[max(at for at in evidence if at <= number)]
 
 
 def _found(library: Library, config: str, pairs: list[Pair], *, of_library: bool) -> Found:

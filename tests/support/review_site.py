@@ -12,6 +12,7 @@ from pathlib import Path
 
 import clip_library as clips
 import uvicorn
+from sounds import tune
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.media.encode import write_video
@@ -33,13 +34,19 @@ HOSTILE = (
 
 
 def make_collection(folder: Path) -> Path:
-    """A film of nine seconds, the same faster and mirrored, an excerpt that no browser plays; library and pairs."""
+    """A film of nine seconds with sound, the same mirrored with that sound, the same faster and mute, an excerpt
+    that no browser plays; library, by picture and by sound, and pairs by picture."""
     film = clips.scene(1, 9, size=(160, 90))
     frames = {"film": film, "faster": clips.EDITS["faster"](film), "mirrored": clips.EDITS["mirror"](film)}
-    videos = {name: clips.clip(folder / "videos" / f"{name}.mp4", each, crf=24) for name, each in frames.items()}
+    sounds = dict.fromkeys(("film", "mirrored"), tune(3, 9))
+    videos = {
+        name: clips.clip(folder / "videos" / f"{name}.mp4", each, crf=24, sound=sounds.get(name))
+        for name, each in frames.items()
+    }
     videos["old"] = folder / "videos" / "old.avi"
     write_video(videos["old"], iter(film[16:56]), fps=clips.FPS, codec="mpeg4")
     clips.extract(folder / "library", videos)
+    clips.extract(folder / "library", videos, method="soundprint", run="r2")
     duplicates(folder / "library", folder / "pairs", progress=False)
     return folder
 

@@ -12,10 +12,15 @@ export class Player {
     this.caption = box.querySelector("figcaption");
     this.box = box;
     this.video.addEventListener("error", () => this.video.src && this.about && this.#usePictures());
-    this.image.addEventListener("load", () => (this.loading = false));
+    this.image.addEventListener("load", () => {
+      this.loading = false;
+      this.box.classList.remove("broken");
+    });
     this.image.addEventListener("error", () => {
       this.loading = false;
-      this.caption.textContent = `${this.about?.video_id ?? ""}: no picture can be shown`;
+      if (!this.about || !this.image.getAttribute("src")) return;
+      this.box.classList.add("broken");
+      this.caption.textContent = `${this.about.video_id}: no picture can be shown${this.about.problem ? `; ${this.about.problem}` : ""}`;
     });
   }
 
@@ -28,6 +33,8 @@ export class Player {
     this.shown = null;
     this.image.hidden = true;
     this.image.removeAttribute("src");
+    this.box.classList.remove("broken");
+    delete this.box.dataset.pictures;
     this.video.hidden = false;
     const megabytes = about.bytes ? `, ${(about.bytes / 1e6).toFixed(1)} MB` : "";
     const size = about.width ? `, ${about.width}x${about.height} ${about.codec}` : "";
@@ -47,6 +54,7 @@ export class Player {
     this.video.hidden = true;
     this.image.hidden = false;
     this.box.dataset.pictures = "yes";
+    this.caption.textContent += "; single pictures without sound, as browsers do not play it";
     this.draw();
   }
 
@@ -126,11 +134,18 @@ export class Pair {
 
   load(details, segments) {
     this.pause();
-    this.segments = segments;
+    this.segments = [...segments];
     this.chosen = 0;
     const first = segments[0]?.q_start_s ?? 0;
     this.a.load(details.a, first);
     this.b.load(details.b, this.other(first));
+  }
+
+  /** Segments that are known only now. The players go to the first of a pair that had none. */
+  add(segments) {
+    const first = !this.segments.length && segments.length && !this.playing;
+    this.segments.push(...segments);
+    if (first) this.choose(0);
   }
 
   /** When the second video shows what the first does at a time. */

@@ -83,13 +83,21 @@ async function reload(select = 0) {
   await page(0);
   if (asked !== rows.asked) return;
   list.querySelector(".space").style.height = `${rows.total * ROW}px`;
-  $("#count").textContent = `${rows.total.toLocaleString("en")} pairs`;
+  drawCount();
   const empty = rows.total === 0;
   $(".empty").hidden = !empty;
+  const asksForAll = !$("#text").value && !$("#kind").value && $("#state").value === "all";
+  $(".empty").textContent = asksForAll
+    ? "No pairs yet: search for a video, or start `ndvr review LIBRARY MATCHES` with what a search or a dedupe wrote."
+    : "No pair fits what you ask for: another text, kind or state may show some.";
   $(".shown").hidden = empty;
   if (empty) list.querySelectorAll(".row").forEach((row) => row.remove());
   else await go(Math.min(select, rows.total - 1));
   await drawRows();
+}
+
+function drawCount() {
+  $("#count").textContent = `${rows.total.toLocaleString("en")} ${rows.total === 1 ? "pair" : "pairs"}`;
 }
 
 async function drawRows() {
@@ -115,8 +123,8 @@ function drawRow(row, place) {
   const made = element(
     "div",
     { class: "row", role: "option", "aria-selected": place === rows.at, id: `row-${place}` },
-    element("span", { class: "id", text: row.a_id }),
-    element("span", { class: "id", text: row.b_id }),
+    element("span", { class: "id", text: row.a_id, title: row.a_id }),
+    element("span", { class: "id", text: row.b_id, title: row.b_id }),
     element("span", { class: "what", text: `${row.words}, ${row.score.toFixed(2)}${sure}` }),
     element("span", { class: `mark ${row.verdict || ""}`, text: mark }),
   );
@@ -133,16 +141,17 @@ list.addEventListener("scroll", () => {
 
 // --- The pair that is shown
 
-const timeline = new Timeline($(".timeline"), {
+const acts = {
   onchoose: (number) => {
     pair.choose(number);
     redraw();
   },
   onseek: (side, at) => (side === "a" ? pair.seek(at) : pair.seekOther(at)),
-});
+};
+const timelines = { picture: new Timeline($(".timeline.picture"), acts), sound: new Timeline($(".timeline.sound"), acts) };
 const [a, b] = [".player.a", ".player.b"].map((name) => new Player($(name)));
 const pair = new Pair(a, b, (a_s, b_s) => {
-  timeline.move(a_s, b_s);
+  for (const timeline of Object.values(timelines)) timeline.move(a_s, b_s);
   $(".times").textContent = `${clock(a_s)} and ${clock(b_s)}`;
 });
 pair.ended = () => ($("#play").textContent = "Play");
@@ -150,8 +159,16 @@ for (const player of [a, b]) player.video.addEventListener("durationchange", red
 let shown = null;
 
 function redraw() {
-  if (shown) timeline.draw(pair.segments, a.duration, b.duration, pair.chosen);
+  if (!shown) return;
+  const numbered = pair.segments.map((each, number) => ({ ...each, number }));
+  const heard = numbered.filter((each) => each.sound);
+  timelines.picture.draw(numbered.filter((each) => !each.sound), a.duration, b.duration, pair.chosen);
+  timelines.sound.draw(heard, a.duration, b.duration, pair.chosen);
+  $(".heard").hidden = !heard.length;
+  $(".timeline.picture").toggleAttribute("hidden", heard.length > 0 && heard.length === numbered.length);
 }
+
+const ofSound = (segments) => segments.map((each) => ({ ...each, sound: true }));
 
 async function go(place) {
   if (place < 0 || place >= rows.total) return;
@@ -161,33 +178,64 @@ async function go(place) {
   else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
   const row = await rowAt(place);
   await Promise.all([drawRows(), show(row.match)]);
+  pause().then(() => rows.at === place && ahead(place + 1));
+}
+
+const pause = () => new Promise((done) => setTimeout(done, 200)); // who goes through many pairs looks at none
+
+/** Let the server read what the next pair is, so that it stands there at once. */
+async function ahead(place) {
+  if (place >= rows.total) return;
+  await rowAt(place).then((row) => row && ask(`/matches/${row.match}`)).catch(() => {});
 }
 
 async function show(number) {
-  const details = await ask(`/matches/${number}`);
+  $(".shown").classList.add("waiting");
+  const details = await ask(`/matches/${number}`).finally(() => $(".shown").classList.remove("waiting"));
+  if (shown?.match === number) {
+    // decided about: who watches it goes on watching
+    Object.assign(shown, details);
+    drawKind();
+    drawVerdict();
+    return;
+  }
   shown = details;
-  $(".kind").textContent = [details.words, details.picture_and_sound].filter(Boolean).join("; ");
+  drawKind();
   $(".a-id").textContent = details.a.video_id;
   $(".b-id").textContent = details.b.video_id;
   drawVerdict();
   const covers = details.a_covered === null ? "" : `; covers ${Math.round(100 * details.a_covered)}% of the first, ${Math.round(100 * details.b_covered)}% of the second`;
   $(".facts").textContent = `score ${details.score.toFixed(3)}${details.sure ? `, ${details.sure}` : ""}${covers}`;
-  $(".where").replaceChildren(...details.where.map((text) => element("li", { text })));
+  $(".where").replaceChildren(...[...details.where, ...(details.sound?.where ?? [])].map((text) => element("li", { text })));
   $(".windows").open = false;
   flip(/mirrored/.test(details.placement));
   stage.dataset.match = number;
-  pair.load(details, details.segments || []);
+  pair.load(details, [...(details.segments ?? []), ...ofSound(details.sound?.segments ?? [])]);
   $("#play").textContent = "Play";
   redraw();
-  if (details.segments === null) look(details);
+  look(details);
 }
 
-/** Find the segments of a pair that has none yet, which takes a moment; nobody waits for it. */
+/** Find out what is not known of a pair yet, its segments and its sound, which takes a moment; nobody waits for it. */
 async function look(details) {
-  const found = await ask(`/matches/${details.match}/evidence`).catch(() => null);
-  if (!found || shown !== details || !found.segments.length) return;
-  pair.load(details, found.segments);
-  redraw();
+  await pause();
+  if (details.segments === null && shown === details) {
+    const found = await ask(`/matches/${details.match}/evidence`).catch(() => null);
+    if (found && shown === details) pair.add(found.segments);
+  }
+  if (details.sound === null && shown === details) {
+    const heard = await ask(`/matches/${details.match}/sound`).catch(() => null);
+    if (!heard || shown !== details) return;
+    details.sound = heard;
+    drawKind();
+    $(".where").append(...heard.where.map((text) => element("li", { text })));
+    pair.add(ofSound(heard.segments));
+  }
+  if (shown === details) redraw();
+}
+
+function drawKind() {
+  $(".kind").textContent = [shown.words, shown.sound?.picture_and_sound].filter(Boolean).join("; ");
 }
 
 function drawVerdict() {
@@ -222,6 +270,14 @@ function speed(step) {
   const choices = $("#speed");
   choices.selectedIndex = Math.min(choices.length - 1, Math.max(0, choices.selectedIndex + step));
   pair.setSpeed(+choices.value);
+}
+
+/** Let one of the two be heard, or none. */
+function sound(step) {
+  const choices = $("#sound");
+  choices.selectedIndex = (choices.selectedIndex + step) % choices.length;
+  a.video.muted = choices.value !== "a";
+  b.video.muted = choices.value !== "b";
 }
 
 $(".windows").addEventListener("toggle", async () => {
@@ -270,7 +326,7 @@ async function refresh(place, decided) {
   rows.pages.clear();
   await page(Math.floor(Math.max(0, place) / PAGE));
   list.querySelector(".space").style.height = `${rows.total * ROW}px`;
-  $("#count").textContent = `${rows.total.toLocaleString("en")} pairs`;
+  drawCount();
   if (rows.total === 0) return reload();
   await go(Math.min(filtered ? decided : place, rows.total - 1));
 }
@@ -290,10 +346,6 @@ const ACTIONS = {
   back: () => pair.seek(a.time - 1),
   on: () => pair.seek(a.time + 1),
   flip: () => flip(!$(".player.b").classList.contains("flipped")),
-  sound: () => {
-    a.video.muted = !a.video.muted;
-    $("#sound").setAttribute("aria-pressed", !a.video.muted);
-  },
   same: () => inTurn(() => decide({ verdict: "same" }, true)),
   different: () => inTurn(() => decide({ verdict: "different" }, true)),
   "keep-a": () => inTurn(() => decide({ verdict: "keep" }, false)),
@@ -305,11 +357,13 @@ const ACTIONS = {
 for (const [id, action] of Object.entries(ACTIONS)) $(`#${id}`).addEventListener("click", action);
 $("#mode").addEventListener("change", (event) => mode(event.target.value));
 $("#speed").addEventListener("change", () => speed(0));
+$("#sound").addEventListener("change", () => sound(0));
 
 const MODES = ["side", "over", "difference"];
 const KEYS = {
   j: ACTIONS.next, k: ACTIONS.previous, s: ACTIONS.same, d: ACTIONS.different, 1: ACTIONS["keep-a"], 2: ACTIONS["keep-b"], u: ACTIONS.undo,
   " ": playOrPause, f: ACTIONS.flip, "[": () => speed(-1), "]": () => speed(1),
+  v: () => sound(1),
   m: () => mode(MODES[(MODES.indexOf($("#mode").value) + 1) % MODES.length]),
   ArrowLeft: (event) => pair.seek(a.time - (event.shiftKey ? 0.1 : 1)),
   ArrowRight: (event) => pair.seek(a.time + (event.shiftKey ? 0.1 : 1)),
@@ -345,12 +399,13 @@ async function groups(more = false) {
   else $("#groups").replaceChildren(...cards);
   groupsShown = (more ? groupsShown : 0) + cards.length;
   $("#more").hidden = groupsShown >= found.total;
-  if (!found.total) $("#groups").replaceChildren(element("p", { class: "soft", text: "No groups: pairs of one collection make them, as `ndvr dedupe` writes." }));
+  if (!found.total) $("#groups").replaceChildren(element("p", { class: "soft", text: "No groups: videos that are copies or parts of each other make one." }));
 }
 
 function drawGroup(group) {
-  const head = ["", "video", "length", "picture", "MB", "Mbit/s", "changed", "what to do", ""];
-  const lines = group.videos.map((video) => {
+  const head = ["video", "length", "picture", "MB", "Mbit/s", "changed", "what to do", ""];
+  const keptFirst = [...group.videos].sort((one, other) => (other.action === "keep") - (one.action === "keep"));
+  const lines = keptFirst.map((video) => {
     const keep = element("button", { text: "Keep this one" });
     keep.addEventListener("click", async () => {
       const others = group.videos.filter((each) => each.video_id !== video.video_id);
@@ -358,7 +413,6 @@ function drawGroup(group) {
       await groups();
     });
     const cells = [
-      video.action === "keep" ? "✓" : "",
       null,
       video.duration_s ? clock(video.duration_s) : "",
       video.size,

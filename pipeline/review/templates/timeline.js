@@ -23,6 +23,7 @@ export class Timeline {
     Object.assign(this, { svg, onchoose, onseek });
   }
 
+  /** Draw segments; each has a number, by which it is chosen. */
   draw(segments, a_s, b_s, chosen) {
     this.a_s = Math.max(a_s || 0, ...segments.map((each) => each.q_end_s), 0.1);
     this.b_s = Math.max(b_s || 0, ...segments.map((each) => each.v_end_s), 0.1);
@@ -35,11 +36,11 @@ export class Timeline {
         this.onseek(side, share * (side === "a" ? this.a_s : this.b_s));
       });
     }
-    segments.forEach((each, number) => this.#part(each, number, number === chosen));
+    for (const each of segments) this.#part(each, each.number === chosen);
     this.heads = [TOP, BOTTOM].map((y) => add(this.svg, "line", { class: "head", y1: y - 2, y2: y + THICK + 2, x1: 0, x2: 0 }));
   }
 
-  #part(each, number, chosen) {
+  #part(each, chosen) {
     const above = [each.q_start_s, each.q_end_s].map((at) => (WIDE * at) / this.a_s);
     const below = [each.v_start_s, each.v_end_s].map((at) => (WIDE * at) / this.b_s);
     if (each.reversed) below.reverse();
@@ -54,8 +55,8 @@ export class Timeline {
       "aria-label": title,
     };
     const part = add(this.svg, "polygon", attributes, title);
-    part.addEventListener("click", () => this.onchoose(number));
-    part.addEventListener("keydown", (event) => event.key === "Enter" && this.onchoose(number));
+    part.addEventListener("click", () => this.onchoose(each.number));
+    part.addEventListener("keydown", (event) => event.key === "Enter" && this.onchoose(each.number));
   }
 
   move(a_s, b_s) {

@@ -115,7 +115,7 @@ def test_keys_go_through_pairs_and_decide_and_undo(visit):
     other = visit()  # another reviewer sees it
     assert other.locator("#row-0 .mark").inner_text() == "no match"
     other.locator("#state").select_option("different")
-    until(other, "document.querySelector('#count').textContent === '1 pairs'")
+    until(other, "document.querySelector('#count').textContent === '1 pair'")
     page.keyboard.press("u")
     until(page, "document.querySelector('#row-1 .mark').textContent === ''")
     page.keyboard.press("u")
@@ -152,6 +152,9 @@ def test_laid_over_each_other_flipped_and_slower(visit):
     assert page.locator(".player.b.flipped").count() == 1, "the search said mirrored"
     page.keyboard.press("f")
     assert page.locator(".player.b.flipped").count() == 0
+    page.keyboard.press("1")  # a decision about it lets it stay as it is watched
+    until(page, "document.querySelector('.verdict').textContent === 'keep the first'")
+    assert page.locator(".player.b.flipped").count() == 0
     page.keyboard.press("m")
     boxes = [page.locator(f".player.{side} video").bounding_box() for side in "ab"]
     assert boxes[0] == boxes[1]
@@ -159,8 +162,8 @@ def test_laid_over_each_other_flipped_and_slower(visit):
     assert page.locator(".player.b").evaluate("box => getComputedStyle(box).mixBlendMode") == "difference"
     page.keyboard.press("[")
     assert page.locator("#speed").input_value() == "0.5"
-    page.locator(".timeline .part").first.click()
-    assert page.locator(".timeline .part.chosen").count() == 1
+    page.locator(".timeline.picture .part").first.click()
+    until(page, "document.querySelector('.timeline .part.chosen')")
 
 
 def test_what_the_browser_does_not_play_is_shown_as_pictures(visit):
@@ -172,6 +175,23 @@ def test_what_the_browser_does_not_play_is_shown_as_pictures(visit):
     before = image.get_attribute("src")
     page.keyboard.press("ArrowRight")
     until(page, f"document.querySelector('.player[data-pictures] img').getAttribute('src') !== {before!r}")
+
+
+def test_a_row_of_sound_shows_where_it_is_the_same_and_either_can_be_heard(visit):
+    page = visit()
+    select(page, "film", "mirrored")
+    page.locator(".timeline.sound .part").first.wait_for()
+    assert "same picture and same sound" in page.locator(".kind").inner_text()
+    assert "sound: 00:00.0-00:0" in page.locator(".where").inner_text()
+    page.locator(".timeline.sound .part").first.click()
+    assert page.locator(".timeline.sound .part.chosen").count() == 1
+    muted = "[...document.querySelectorAll('video')].map(video => video.muted).join()"
+    for heard in ("false,true", "true,false", "true,true"):
+        page.keyboard.press("v")
+        assert page.evaluate(muted) == heard
+    select(page, "film", "faster")
+    until(page, "/sound added|no sound .muted/.test(document.querySelector('.kind').textContent)")
+    assert page.locator(".timeline.sound").is_hidden()
 
 
 def test_the_windows_are_drawn_with_the_segments_in_them(visit):
@@ -191,9 +211,13 @@ def test_a_thousand_rows_are_few_elements_and_ids_are_text(visit):
     assert page.locator(".row").count() < 40
     for id_ in HOSTILE:
         page.locator("#text").fill(id_)
-        until(page, "document.querySelector('#count').textContent === '1 pairs'")
+        until(page, "document.querySelector('#count').textContent === '1 pair'")
         until(page, f"document.querySelector('.title .a-id').textContent === {json.dumps(id_)}")
         assert page.locator("#row-0 .id").first.text_content() == id_
+        assert page.locator("#row-0 .id").first.get_attribute("title") == id_
+    page.locator("#text").fill("no id has this")
+    until(page, "document.querySelector('#count').textContent === '0 pairs'")
+    assert "another text, kind or state" in page.locator(".empty:visible").inner_text()
     assert page.title() == "Review"
 
 

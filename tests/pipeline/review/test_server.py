@@ -20,13 +20,16 @@ import pytest
 from click.testing import CliRunner
 from review_site import HOSTILE, TOKEN, app_of, made_up, running
 
+from ndvr.operators.library.decisions import Decisions
 from ndvr.operators.storage.object_store import stat_objects
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.video_files import uri_of
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.review.guard import COOKIE, HEADERS
+from ndvr.pipeline.review.keep import Facts, groups_of, keep_plan
 from ndvr.pipeline.review.media import Files, NotServed
 from ndvr.pipeline.review.pairs import Video, read_found
+from ndvr.pipeline.search.verdict import Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -348,6 +351,49 @@ def test_the_closer_look_gives_segments_and_a_picture(site):
     assert site.get(f"/matches/{number}/map.png").content.startswith(b"\x89PNG")
     hostile = site.get("/matches/30/evidence")
     assert hostile.status_code == 404 and "error" in hostile.json()
+
+
+def test_pairs_that_are_left_out_are_shown_when_asked_for_and_back_when_that_is_taken_back(folder):
+    arguments = ["decide", str(folder / "library"), "film", "mirrored"]
+    assert CliRunner().invoke(main, [*arguments, "different", "--who", "ann"]).exit_code == 0
+    app, state = app_of(folder)
+    with visitor(app, headers=BEARER) as site:
+        total = site.get("/matches").json()["total"]
+        (row,) = site.get("/matches?state=different").json()["matches"]
+        assert {row["a_id"], row["b_id"]} == {"film", "mirrored"}
+        assert "1 left out, judged not a match" in site.get("/").text
+        site.post("/decisions/undo", json={"who": "ann"})
+        assert site.get("/matches").json()["total"] == total + 1
+        assert site.get("/matches?state=different").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sound", "a_may_go", "b_may_go"),
+    [("same", True, True), ("silent", True, True), ("other", False, False), ("muted", True, False)],
+)
+def test_what_may_go_does_not_take_another_sound_with_it(folder, sound, a_may_go, b_may_go):
+    found = read_found(folder / "pairs", folder / "library")
+    pair = next(pair for pair in found.pairs if {pair.a.video_id, pair.b.video_id} == {"film", "mirrored"})
+    verdict = Verdict(
+        video_id=pair.b.video_id, picture="same", sound=sound, together=0.0, by_picture=None, by_sound=None
+    )
+    (group,) = groups_of(replace(found, pairs=[replace(pair, verdict=verdict)]))
+    for goes, stays, may_go in ((pair.a, pair.b, a_may_go), (pair.b, pair.a, b_may_go)):
+        facts = {goes.content: Facts(duration_s=1.0), stays.content: Facts(duration_s=2.0)}
+        kept, other = keep_plan(1, group, facts, ("longest",), Decisions())
+        assert (kept.video_id, other.video_id) == (stays.video_id, goes.video_id)
+        assert other.action == ("may go" if may_go else "look")
+        assert may_go or "sound" in other.reason
+
+
+def test_a_pair_is_listened_to_where_the_library_has_sound(site):
+    heard = site.get(f"/matches/{number_of(site, 'film', 'mirrored')}/sound").json()
+    assert heard["picture_and_sound"] == "same picture and same sound"
+    (segment,) = heard["segments"]
+    assert (segment["q_start_s"], segment["v_start_s"]) == (0.0, 0.0) and segment["q_end_s"] > 8
+    muted = site.get(f"/matches/{number_of(site, 'film', 'faster')}/sound").json()
+    assert "sound" in muted["picture_and_sound"] and muted["segments"] == []
+    assert site.get("/matches/30/sound").status_code == 404  # nobody has its features
 
 
 def test_the_documentation_has_every_address_and_no_other(site):
