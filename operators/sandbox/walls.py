@@ -7,7 +7,8 @@
     another user        user and group 65534, when started as root
     limits              open files, processes (as that user), core dumps
     landlock            no file can be opened but below `readable`, and below `scratch` for writing; no TCP
-    seccomp             no sockets, no programs, no processes, no signals to others, no tracing, no mounts, no keys
+    seccomp             no sockets, no programs, no processes, no signals to others, no tracing, no mounts, no keys,
+                        no change of a file's times or attributes, no limits set for others
 
 Linux only, by system calls; a wall that cannot be had is left out of what is returned. An open descriptor stays open:
 that is how the file to decode comes in (sandbox.py).
@@ -55,9 +56,11 @@ _DENIED: dict[str, tuple[int | None, int]] = {
     "symlink": (88, -1), "symlinkat": (266, 36), "rename": (82, -1), "renameat": (264, 38), "renameat2": (316, 276),
     "mknod": (133, -1), "mknodat": (259, 33), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
     "mq_open": (240, 180), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "personality": (135, 92), "process_madvise": (440, 440), "name_to_handle_at": (303, 264),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "utime": (132, -1),
+    "utimes": (235, -1), "futimesat": (261, -1), "utimensat": (280, 88), "personality": (135, 92),
+    "process_madvise": (440, 440), "name_to_handle_at": (303, 264),
 }  # fmt: skip
-_KILL, _TGKILL, _CLONE, _CLONE3 = (62, 129), (234, 131), (56, 220), (435, 435)
+_KILL, _TGKILL, _CLONE, _CLONE3, _PRLIMIT = (62, 129), (234, 131), (56, 220), (435, 435), (302, 261)
 _CLONE_THREAD = 0x10000
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _ALLOW, _KILL_PROCESS, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
@@ -200,4 +203,6 @@ def _filter(column: int, architecture: int) -> bytes:
     for numbers in (_KILL, _TGKILL):  # to itself only: that is how a process aborts
         lines += [step(equal, numbers[column], 0, 4), step(load, 16), step(equal, own, 1, 0)]
         lines += [step(give, _EPERM), step(give, _ALLOW)]
+    lines += [step(equal, _PRLIMIT[column], 0, 5), step(load, 16), step(equal, own, 2, 0), step(equal, 0, 1, 0)]
+    lines += [step(give, _EPERM), step(give, _ALLOW)]
     return b"".join([*lines, step(give, _ALLOW)])

@@ -1,6 +1,7 @@
 """A decoder that was taken over reaches nothing but the file it was handed, and no answer is trusted blindly."""
 
 import os
+import resource
 import socket
 import subprocess
 import tempfile
@@ -42,6 +43,10 @@ def tries_everything(beat, file, port, elsewhere):
         "executes": tried(lambda: subprocess.run(["/bin/true"], check=True) and None),
         "forks": tried(os.fork),
         "signals its parent": tried(lambda: os.kill(os.getppid(), 0)),
+        "limits its parent": tried(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0))),
+        "sets times": tried(lambda: os.utime(elsewhere, (1, 1))),
+        "sets times of what it was handed": tried(lambda: os.utime(file.fileno(), (1, 1))),
+        "removes an attribute": tried(lambda: os.removexattr(elsewhere, "user.x")),
         "reads its parent": tried(lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes()),
         "its environment": ",".join(sorted(set(os.environ) & {"AWS_SECRET_ACCESS_KEY", "HOME"})),
         "a temporary file": tried(temporary),
