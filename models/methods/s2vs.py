@@ -12,7 +12,7 @@ from ndvr.models import weights as files
 from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.head import SimilarityHead
-from ndvr.models.layers.regions import build_extractor, head_state
+from ndvr.models.layers.regions import LITE0, build_extractor, head_state, on_lite0, region_shape
 from ndvr.models.method import Method, Options, Part
 
 CARD = Card(
@@ -85,15 +85,24 @@ class S2VS(Method):
 
     Weights may hold either part or both, with the authors' names: `attention.*` or `binarization.W`, `visil_head.*`;
     `0.*`, `1.0.cnn.*`, `1.1.*` (S2VS) or `normalizer.*`, `cnn.*`, `pca.*` (DnS, ViSiL). The published files hold the
-    similarity network.
+    similarity network. With
+    backbone=lite0 and no weights, regions are compared by Chamfer similarity alone.
     """
 
     def view(self, options: Options) -> View:
         return SAMPLERS[options["sampler"]]
 
+    def feature_shape(self, options: Options) -> tuple[int, ...]:
+        return region_shape(options, dims=512)
+
+    def published(self, options: Options) -> str:
+        return LITE0 if on_lite0(options) else super().published(options)
+
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "embed":
             return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
+        if weights is None and on_lite0(options):  # without training: Chamfer similarity of regions as they are
+            return SimilarityHead(attention=None, symmetric=options["similarity"] == "symmetric")
         seed = random_weights.seed_of(weights)
         state, source = ({}, str(weights)) if seed is not None else head_state(weights, options, self.card)
         variant = options["variant"]

@@ -13,7 +13,7 @@ from ndvr.models import weights as files
 from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, View
 from ndvr.models.layers.comparator import Comparator
 from ndvr.models.layers.head import SimilarityHead
-from ndvr.models.layers.regions import build_extractor, head_state
+from ndvr.models.layers.regions import LITE0, build_extractor, head_state, on_lite0, region_shape
 from ndvr.models.method import Method, Options, Part
 
 CARD = Card(
@@ -45,7 +45,7 @@ CARD = Card(
         "dims": Option(
             default="auto",
             choices=("auto", "3840", "512", 3840, 512),
-            help="numbers a region after whitening; auto: 512 for sym, 3840 for all others",
+            help="numbers a region after whitening; auto: 512 for sym and lite0, 3840 for all others",
             part="embed",
         ),
         "sampler": Option(
@@ -75,9 +75,11 @@ class ViSiL(Method):
         return SAMPLERS[options["sampler"]]
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
-        return (9, _dims(options))
+        return region_shape(options, _dims(options))
 
     def published(self, options: Options) -> str:
+        if on_lite0(options):
+            return LITE0
         return "visil_symmetric" if options["variant"] == "sym" else "visil"
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
@@ -97,7 +99,7 @@ class ViSiL(Method):
         if seed is not None:
             state, source = _seeded(network, seed), str(weights)
         else:
-            weights = self.published(options) if weights is None else weights
+            weights = self.published(options) if weights is None and not on_lite0(options) else weights
             state, source = head_state(weights, options, self.card)
             state = _ours(state, options, source)
         files.load_into(network, state, source=source)
@@ -106,7 +108,7 @@ class ViSiL(Method):
 
 def _dims(options: Options) -> int:
     if options["dims"] == "auto":
-        return 512 if options["variant"] == "sym" else 3840
+        return 512 if options["variant"] == "sym" or on_lite0(options) else 3840
     return int(options["dims"])
 
 

@@ -180,7 +180,7 @@ def explain(library: str, video_id: str, other: str | None, methods: tuple[str, 
 @click.command("fit-pca")
 @click.argument("library", type=LIBRARY)
 @click.argument("out", metavar="OUT.npz", type=PATH)
-@click.option("--dims", type=click.IntRange(1), help="Directions to keep. Default: 1024.")
+@click.option("--dims", type=click.IntRange(1), help="Directions to keep. Default: 1024, with backbone=lite0 512.")
 @click.option("--frames-per-video", type=click.IntRange(0), help="Drawn with replacement; 0: all, once. Default: 10.")
 @click.option("--seed", type=click.IntRange(0), help="Of the draw. Default: 0.")
 @config_option
@@ -188,7 +188,7 @@ def explain(library: str, video_id: str, other: str | None, methods: tuple[str, 
 @quiet_option
 @json_option
 def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Learn the PCA that TCA needs from the raw features in LIBRARY.
+    """Learn the PCA that TCA needs from the raw features in LIBRARY, or that of option backbone=lite0.
 
     \b
       ndvr extract VIDEOS LIBRARY --method tca --option pca=none

@@ -3,5 +3,5 @@
 show         what a library holds, its failures, its runs
 maintenance  check a library, clear it up, take videos out, tell the history of one
 doctor       what this machine has of what is needed
-fit_pca      learn TCA's PCA from raw frame vectors
+fit_pca      learn TCA's PCA, or one for backbone=lite0, from raw features
 """

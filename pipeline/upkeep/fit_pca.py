@@ -1,11 +1,15 @@
-"""Learn TCA's PCA from a library of raw frame vectors: the authors released none.
+"""Learn a PCA from a library of raw features: TCA's, whose authors released none, or that of a backbone of one's own.
 
 ndvr extract VIDEOS RAW --method tca --option pca=none
+ndvr extract VIDEOS RAW --method s2vs --option backbone=lite0 --option pca=none
 ndvr fit-pca RAW pca.npz
+
+Where a window has several vectors, its regions, all of them are learnt from.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.features import pca
+from ndvr.operators.library.config import Config
 from ndvr.operators.library.feature_reader import LeavesOut, without_lost
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress
 
 METHOD, SIZE = "tca", 3840
+DIMS, LITE0_DIMS = 1024, 512  # kept unless asked for others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +62,27 @@ def fit_pca(
     library: str | Path,
     out: str | Path,
     *,
-    dims: int = 1024,
+    dims: int | None = None,
     frames_per_video: int = 10,
     seed: int = 0,
     config: str | None = None,
     strict: bool = False,
     progress: bool = True,
 ) -> Fitted:
-    """Write the `dims` strongest directions of the raw frame vectors in LIBRARY to the file OUT (.npz).
+    """Write the `dims` strongest directions of the raw features in LIBRARY to the file OUT (.npz).
 
-    Every video gives `frames_per_video` frames drawn with replacement, as in the paper; 0 takes each frame once.
+    `dims` None: 1024, of EfficientNet-Lite0's vectors 512. Every video gives `frames_per_video` frames drawn with
+    replacement, as in the paper; 0 takes each frame once; of a frame with regions all are taken.
     Videos whose features are missing or damaged are left out by name; with `strict` they are Damaged. ValueError or
     FileNotFoundError when LIBRARY holds no raw vectors, or too few.
     """
     began = time.monotonic()
-    if dims < 1 or frames_per_video < 0 or seed < 0:
+    if (dims is not None and dims < 1) or frames_per_video < 0 or seed < 0:
         raise ValueError(f"dims={dims}, frames_per_video={frames_per_video}, seed={seed}: give whole numbers >= 0")
     opened = Library(library)
     name = _raw_config(opened, config)
+    shape = opened.configs[name].feature_shape
+    dims = dims or (DIMS if shape == (SIZE,) else LITE0_DIMS)
     drawing = partial(_Draw, library=opened, config=name, frames_per_video=frames_per_video, seed=seed, strict=strict)
     draw = drawing(read=False)
     try:
@@ -90,7 +99,7 @@ def fit_pca(
         config=name,
         trained=opened.configs[name].trained,
         videos=len(draw.entries),
-        frames=draw.points,
+        frames=draw.frames,
         dims=dims,
         explained=learnt.explained,
         frames_per_video=frames_per_video,
@@ -110,12 +119,13 @@ class _Draw:
         self._library, self._count, self._seed = library, frames_per_video, seed
         every, self.lost = without_lost(library, library.entries(config), strict=strict, read=read)
         self.entries = [entry for entry in every.values() if entry.pieces]
-        self.points = sum(frames_per_video or entry.windows for entry in self.entries)
+        self.frames = sum(frames_per_video or entry.windows for entry in self.entries)
+        self._vectors = math.prod(library.configs[config].feature_shape[:-1])  # of a frame
 
     def learn(self, dims: int, *, progress: bool) -> pca.Components:
         with Progress("fit-pca", len(self.entries), "video", show=progress) as bar:
             try:
-                return pca.fit(self._rows(bar), points=self.points, dims=dims)
+                return pca.fit(self._rows(bar), points=self.frames * self._vectors, dims=dims)
             except Damaged:
                 raise
             except ValueError as error:
@@ -124,14 +134,21 @@ class _Draw:
 
     def _rows(self, bar: Progress) -> Iterator[np.ndarray]:
         for video_id, _, features in self._library.read(self.entries):
-            yield features[pca.pick(video_id, len(features), self._count, seed=self._seed)]
+            picked = features[pca.pick(video_id, len(features), self._count, seed=self._seed)]
+            yield picked.reshape(-1, picked.shape[-1])
             bar.advance()
 
 
+def _is_raw(config: Config) -> bool:
+    if config.options.get("backbone") == "lite0":
+        return config.options.get("pca") == "none"
+    return config.method == METHOD and config.feature_shape == (SIZE,)
+
+
 def _raw_config(library: Library, config: str | None) -> str:
-    """Find the configuration that holds frame vectors before any PCA."""
+    """Find the configuration that holds features before any PCA."""
     configs = library.configs
-    raw = [name for name, each in configs.items() if each.method == METHOD and each.feature_shape == (SIZE,)]
+    raw = [name for name, each in configs.items() if _is_raw(each)]
     if config is not None:
         raw = [name for name in raw if name == config]
     if len(raw) == 1:

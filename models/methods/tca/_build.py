@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ndvr.models import random_weights
 from ndvr.models import weights as files
 from ndvr.models.card import Card
 from ndvr.models.layers.comparator import Comparator
+from ndvr.models.layers.regions import LITE0_NUMBERS, lite0_state, on_lite0
+from ndvr.models.layers.whitening import MOST_DIMS, fitted_projection, read_pca
 from ndvr.models.methods.tca._compare import Comparison
 from ndvr.models.methods.tca._encoders import Encoder, make_encoder, width_of
-from ndvr.models.methods.tca._frames import CHANNELS, FrameVectors, constants_state
-from ndvr.models.weights import WeightsError
-
-# --- PCA files: a .npz of `U` (C, K), `lams` (K,), `mu` (C, 1) and `Utmu` (K, 1), all float32
-
-
-LEAST_VARIANCE = 1e-9  # smaller eigenvalues are raised to it, as the authors do when they fit
-MOST_DIMS = 1024  # what the authors keep of a file
-
-_WANTED = ("U", "lams", "mu")  # `Utmu` is U' mu: the authors compute it anew on loading, we have no use for it
-
-
-def read_pca(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a PCA file; nothing in it is run."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"no PCA file at {path}; `ndvr fit-pca` makes one")
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            if isinstance(content, np.ndarray):
-                raise ValueError("a single array")
-            return {key: content[key] for key in (*_WANTED, "Utmu") if key in content.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise WeightsError(f"{path} is not a PCA file of `ndvr fit-pca` or TCA's authors: {error}") from error
-
-
-def projection(
-    pca: Mapping[str, np.ndarray], dims: int | None, *, whiten: bool = True, source: str
-) -> dict[str, torch.Tensor]:
-    """State of `Whitening` that projects on the `dims` strongest directions, in the file's order; None: up to 1024.
-
-    y = diag(lams^-1/2) U' (x - mu), without the scaling when not `whiten`. The authors' own fit stores eigenvalues
-    in ascending order when it was asked for all, and they then load the weakest; the strongest are taken here.
-    """
-    arrays = {key: np.asarray(pca[key], np.float64) for key in _WANTED if key in pca}
-    shapes = {key: value.shape for key, value in arrays.items()}
-    size, count = arrays["U"].shape if "U" in arrays and arrays["U"].ndim == 2 else (0, 0)
-    if not count or shapes["mu"] not in ((size, 1), (size,)) or shapes.get("lams") != (count,):
-        raise WeightsError(f"{source} is not a PCA file: it needs U (C, K), lams (K,), mu (C, 1), got {shapes}")
-    if (dims or 1) > count:
-        raise WeightsError(f"{source} has {count} directions, fewer than the {dims} asked for; fit one with more")
-    strongest = np.sort(np.argsort(-arrays["lams"], kind="stable")[: dims or min(count, MOST_DIMS)])
-    basis = arrays["U"][:, strongest]
-    if whiten:
-        basis = basis / np.sqrt(np.maximum(arrays["lams"][strongest], LEAST_VARIANCE))
-    return {
-        "mean": torch.from_numpy(arrays["mu"].reshape(size).astype(np.float32)),
-        "DVt": torch.from_numpy(basis.astype(np.float32)),
-    }
-
+from ndvr.models.methods.tca._frames import CHANNELS, FrameVectors, LiteVectors, constants_state
 
 Options = dict[str, Any]
 State = dict[str, torch.Tensor]
@@ -136,9 +85,14 @@ def whole(options: Options, key: str) -> int | None:
     return int(value)
 
 
+def channels(options: Options) -> int:
+    """Count the numbers of a frame before any PCA."""
+    return LITE0_NUMBERS if on_lite0(options) else CHANNELS
+
+
 def settle_dims(given: Mapping[str, State], options: Options, *, source: str) -> None:
     """Set option dims to the width that the encoder was made for; an error where it was set to something else."""
-    dims = CHANNELS if options["pca"] == "none" else whole(options, "dims")
+    dims = channels(options) if options["pca"] == "none" else whole(options, "dims")
     width = width_of(options["encoder"], given["encoder"])
     if width and dims and width != dims:
         raise files.WeightsError(
@@ -149,12 +103,14 @@ def settle_dims(given: Mapping[str, State], options: Options, *, source: str) ->
         options["dims"] = dims or width
 
 
-def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> FrameVectors:
+def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> torch.nn.Module:
     """Build what makes features: of files named in options first, then of `weights`, then of what is published."""
     given, source = tensors_of(weights, options, card)
     settle_dims(given, options, source=source)
     seed = random_weights.seed_of(weights)
     pca = {} if options["pca"] == "none" else _pca(given["pca"], options, source, random=seed is not None)
+    if on_lite0(options):
+        return _on_lite0(options, pca, seed)
     cnn = given["cnn"]
     if options["backbone"] or not (cnn or seed is not None):
         path = options["backbone"] or files.fetch(card.requires["resnet50"], cache=options["cache"], download=fetch)
@@ -167,18 +123,28 @@ def build_frames(weights: Any, options: Options, card: Card, *, fetch: bool) -> 
     return network
 
 
+def _on_lite0(options: Options, pca: State, seed: int | None) -> LiteVectors:
+    network = LiteVectors(options["pooling"], None if options["pca"] == "none" else options["dims"])
+    state = lite0_state(options["cache"]) if seed is None else random_weights.seeded(network, seed)
+    grid = {"grid": constants_state(options["pooling"])["grid"]}
+    files.load_into(network, state | _under("pca.", pca) | grid, source="the installed network or the PCA")
+    return network.to(memory_format=torch.channels_last)
+
+
 def _pca(given: State, options: Options, source: str, *, random: bool) -> State:
     """Find the state of the whitening, and set option dims. Absent when there is none at all."""
     arrays = {key: value.numpy() for key, value in given.items()} if "U" in given else {}
     if options["pca"]:
         arrays, source = read_pca(options["pca"]), str(options["pca"])
     if options["pca"] or arrays:
-        given = projection(arrays, options["dims"], whiten=options["whitening"] == "on", source=source)
+        given = fitted_projection(arrays, options["dims"], whiten=options["whitening"] == "on", source=source)
     if not given and not random:
         raise files.Absent(NO_PCA)
-    if given and given.get("mean", torch.empty(0)).shape != (CHANNELS,):
-        raise files.WeightsError(f"the PCA of {source} is not of TCA's frame vectors, which have {CHANNELS} numbers")
-    options["dims"] = given["DVt"].shape[-1] if "DVt" in given else options["dims"] or MOST_DIMS
+    if given and given.get("mean", torch.empty(0)).shape != (channels(options),):
+        raise files.WeightsError(
+            f"the PCA of {source} is not of TCA's frame vectors, which have {channels(options)} numbers"
+        )
+    options["dims"] = given["DVt"].shape[-1] if "DVt" in given else options["dims"] or min(MOST_DIMS, channels(options))
     return given
 
 
@@ -206,7 +172,7 @@ def build_comparison(weights: Any, options: Options, card: Card) -> Comparison:
 
 
 def _encoder(state: State, options: Options, source: str) -> Encoder:
-    width = CHANNELS if options["pca"] == "none" else options["dims"] or MOST_DIMS
+    width = channels(options) if options["pca"] == "none" else options["dims"] or min(MOST_DIMS, channels(options))
     heads = whole(options, "heads") or 8
     return make_encoder(options["encoder"], state, width=width, heads=heads, source=source)
 

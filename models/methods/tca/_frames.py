@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet50
 
+from ndvr.models.layers import lite0
 from ndvr.models.layers.head import exact_convolutions
-from ndvr.models.layers.regions import CHUNK_WINDOWS, IMAGENET_MEAN, IMAGENET_STD, Normaliser, Whitening, stage_maps
+from ndvr.models.layers.regions import CHUNK_WINDOWS, IMAGENET_MEAN, IMAGENET_STD, Normaliser, stage_maps
+from ndvr.models.layers.whitening import Whitening
 
 CHANNELS = 256 + 512 + 1024 + 2048  # of the four stages
 
@@ -60,6 +62,23 @@ class FrameVectors(nn.Module):
         chunk = CHUNK_WINDOWS.get(frames.device.type, CHUNK_WINDOWS["cuda"])
         with exact_convolutions():
             vectors = torch.cat([self.pool(stage_maps(self.cnn, self.normalise(part))) for part in frames.split(chunk)])
+        return self.pca(vectors) if hasattr(self, "pca") else vectors
+
+
+class LiteVectors(nn.Module):
+    """The same of EfficientNet-Lite0's six stages: (N, 224, 224, 3) uint8 -> (N, dims), or (N, 768) with dims None."""
+
+    def __init__(self, pooling: str = "imac", dims: int | None = None):
+        super().__init__()
+        self.pool, self.lite0 = POOLINGS[pooling], lite0.Lite0()
+        self.register_buffer("grid", torch.empty(1))
+        if dims is not None:
+            self.pca = Whitening(dims, n_in=sum(lite0.CHANNELS))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        chunk = lite0.CHUNK_FRAMES.get(frames.device.type, lite0.CHUNK_FRAMES["cuda"])
+        with exact_convolutions():
+            vectors = torch.cat([self.pool(self.lite0.stages(part)) for part in frames.split(chunk)])
         return self.pca(vectors) if hasattr(self, "pca") else vectors
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ndvr.models.card import BACKBONE, CACHE, RESNET50, Card, File, Frames, Option
+from ndvr.models.layers.regions import LITE0, on_lite0
 from ndvr.models.method import Method, Network, Options, Part
-from ndvr.models.methods.tca._build import build_comparison, build_frames, whole
+from ndvr.models.methods.tca._build import build_comparison, build_frames, channels, whole
 from ndvr.models.methods.tca._compare import cosine_matrix
-from ndvr.models.methods.tca._frames import CHANNELS
 
 CARD = Card(
     title="TCA",
@@ -35,7 +35,8 @@ CARD = Card(
     options={
         "pca": Option(
             default=None,
-            help="PCA file (.npz) of `ndvr fit-pca` or in its format, none was released; none: raw features of 3840",
+            help="PCA file (.npz) of `ndvr fit-pca` or in its format, none was released; none: raw features of 3840, "
+            "with backbone=lite0 of 768",
             part="embed",
         ),
         "dims": Option(
@@ -84,15 +85,15 @@ class TCA(Method):
 
     def feature_shape(self, options: Options) -> tuple[int, ...]:
         if options["pca"] == "none":
-            return (CHANNELS,)
+            return (channels(options),)
         dims = whole(options, "dims")
-        return (dims,) if dims else self.card.feature_shape
+        return (dims or min(*self.card.feature_shape, channels(options)),)
 
     def compact(self, options: Options) -> bool:
         return options["similarity"] == "cosine"
 
     def published(self, options: Options) -> str:
-        return "resnet50"  # of the features; the rest has to be given
+        return LITE0 if on_lite0(options) else "resnet50"  # of the features; the rest has to be given
 
     def build(self, weights: Any, options: Options, *, part: Part, fetch: bool) -> nn.Module:
         if part == "embed":

@@ -12,7 +12,7 @@ from places import GOLDEN_FOLDER
 
 from ndvr import models
 from ndvr.models import weights as files
-from ndvr.models.layers.regions import projection
+from ndvr.models.layers.whitening import projection
 
 GOLDEN = np.load(GOLDEN_FOLDER / "dns.npz")
 SCORE_ATOL = 2e-5  # what separates two float32 implementations of the same network

