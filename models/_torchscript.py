@@ -7,13 +7,17 @@ program becomes an empty shell with attributes.
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 _STORAGES = {
@@ -26,9 +30,19 @@ _STORAGES = {
     "BoolStorage": torch.bool,
 }
 
-
 # What reading noise may raise, of pickle, zipfile and torch.
-_DAMAGED = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError,
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError,
+)  # fmt: skip
+
+# The codes of pickles that torch writes. Some others make Python ask for any amount of memory.
+_CODES = {
+    "PROTO", "STOP", "MARK", "GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET",
+    "LONG_BINGET", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "SETITEM",
+    "SETITEMS", "APPEND", "APPENDS", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1",
+    "BINFLOAT", "BINUNICODE",
+}  # fmt: skip
 
 
 class ArchiveError(Exception):
@@ -37,10 +51,11 @@ class ArchiveError(Exception):
 
 def is_torchscript(path: Path) -> bool:
     """Say whether a file is an archive of `torch.jit.save`."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in archive.namelist())
+    except _DAMAGED:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in archive.namelist())
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -61,8 +76,18 @@ def _read(archive: zipfile.ZipFile, *, n_bytes: int) -> dict[str, torch.Tensor]:
     folder = name.removesuffix("data.pkl")
     if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
         raise ValueError("its bytes are in another order")
-    with archive.open(name) as source:
-        return _tensors_of(_Unpickler(source, archive, folder, n_bytes=n_bytes).load())
+    if archive.getinfo(name).file_size > n_bytes:
+        raise ValueError("data.pkl is packed")
+    pickled = archive.read(name)
+    _check_codes(pickled)
+    return _tensors_of(_Unpickler(io.BytesIO(pickled), archive, folder, n_bytes=n_bytes).load())
+
+
+def _check_codes(pickled: bytes) -> None:
+    """ValueError where the pickle has codes that torch does not write."""
+    for code, argument, _ in pickletools.genops(pickled):
+        if code.name not in _CODES or (code.name.endswith("BINPUT") and argument > len(pickled)):
+            raise ValueError(f"data.pkl has a {code.name} that torch does not write")
 
 
 class _Shell:
@@ -123,8 +148,8 @@ class _Unpickler(pickle.Unpickler):
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > self._left:
                 raise ValueError(f"its file data/{key} is packed, or too large")
             self._left -= entry.file_size
-            values = bytearray(self._archive.read(entry))
-            self._storages[key] = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
+            values = np.frombuffer(self._archive.read(entry), np.uint8)
+            self._storages[key] = torch.from_numpy(values.copy()).view(dtype)
         if len(self._storages[key]) != count:
             raise ValueError(f"its file data/{key} has {len(self._storages[key])} numbers, not {count}")
         return self._storages[key]

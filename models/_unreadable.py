@@ -42,7 +42,7 @@ def _code_in(path: Path) -> str | None:
                 return None
             with archive.open(pickled) as source:
                 data = source.read(_SCANNED_BYTES)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):  # also names of files that are no text
         with path.open("rb") as source:
             data = source.read(_SCANNED_BYTES)
     return _function_in(data)

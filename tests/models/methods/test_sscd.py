@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchvision.models import resnet50
 
 from ndvr import models
+from ndvr.models import weights as files
 from ndvr.models.random_weights import seeded
 from ndvr.models.weights import WeightsError
 
@@ -179,6 +180,28 @@ def test_a_damaged_archive_says_so(archive, tmp_path, lost):
     path = rewritten(archive, tmp_path / "x.pt", lambda name, old: None if name.endswith(lost) else old)
     with pytest.raises(WeightsError, match="x.pt is a damaged TorchScript archive .*; fetch it again"):
         models.load("sscd", path)
+
+
+def test_of_a_damaged_archive_nothing_but_a_sentence_or_tensors_comes(tmp_path):
+    small = tmp_path / "small.pt"
+    torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).save(str(small))
+    rng, whole, sentences = np.random.default_rng(0), small.read_bytes(), 0
+    with zipfile.ZipFile(small) as opened:
+        (pickled,) = (opened.read(name) for name in opened.namelist() if name.endswith("/data.pkl"))
+    for number in range(200):
+        damaged = bytearray(pickled if number % 2 else whole)
+        for place in rng.integers(len(damaged), size=2):
+            damaged[place] = rng.integers(256)
+        path = tmp_path / "x.pt"
+        if number % 2:
+            rewritten(small, path, lambda name, old, new=bytes(damaged): new if name.endswith("data.pkl") else old)
+        else:
+            path.write_bytes(damaged)
+        try:
+            assert all(isinstance(each, torch.Tensor) for each in files.read(path, torchscript=True).values())
+        except WeightsError:
+            sentences += 1
+    assert 80 < sentences < 200
 
 
 def test_an_archive_of_another_network_is_refused_by_its_names(tmp_path):
