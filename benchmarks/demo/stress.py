@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ndvr.benchmarks.demo.graded import GRADED, Graded
+from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.library.library import Library, is_library
 from ndvr.operators.media import draw
-from ndvr.operators.media.clip import Clip, read_clip
+from ndvr.operators.media.clip import Clip, new_sandbox, read_start
 from ndvr.operators.media.encode import write_video
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.progress import Progress
@@ -139,17 +140,18 @@ def _clips(library: Library, config: str, count: int) -> tuple[dict[str, Clip], 
     clips: dict[str, Clip] = {}
     left_out: dict[str, str] = {}
     ids = list(uris)
-    for place in np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)).tolist():
-        video_id = ids[place]
-        try:
-            clip = read_clip(uris[video_id] or "")
-        except (OSError, ValueError) as error:
-            left_out[video_id] = str(error)
-            continue
-        clip = replace(clip.cut(0.0, min(SECONDS, clip.duration_s)), audio=None)
-        factor = min(1.0, WIDTH / max(clip.size))
-        width, height = (max(16, round(side * factor / 2) * 2) for side in clip.size)
-        clips[video_id] = replace(clip, frames=np.stack([draw.resize(each, (width, height)) for each in clip.frames]))
+    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)).tolist()
+    with new_sandbox() as sandbox:
+        for video_id in (ids[place] for place in places):
+            try:
+                clip = read_start(uris[video_id] or "", SECONDS, sandbox=sandbox)
+            except (DecodeError, NoPicture, ValueError) as error:
+                left_out[video_id] = str(error)
+                continue
+            factor = min(1.0, WIDTH / max(clip.size))
+            width, height = (max(16, round(side * factor / 2) * 2) for side in clip.size)
+            frames = [draw.resize(each, (width, height)) for each in clip.frames]
+            clips[video_id] = replace(clip, frames=np.stack(frames))
     return clips, left_out
 
 

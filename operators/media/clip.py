@@ -1,10 +1,15 @@
 """A short video held in memory, picture and sound: read_clip("a.mp4").
 
-For making and editing test material; extraction streams its videos and never holds one whole.
+For making and editing test material; extraction streams its videos and never holds one whole. `read_clip` is for files
+that ndvr made; the start of anybody's file is read in a decoder's process:
+
+    with new_sandbox() as sandbox:
+        clip = read_start("a.mp4", 15.0, sandbox=sandbox)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +17,11 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+
+from ndvr.operators.errors import DecodeError, NoPicture
+from ndvr.operators.sandbox.handed_file import HandedFile, open_container
+from ndvr.operators.sandbox.sandbox import Sandbox
+from ndvr.operators.storage.video_files import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +85,45 @@ def read_clip(path: str | Path) -> Clip:
     rate_hz = sound.codec_context.sample_rate
     samples = to_length(np.concatenate(chunks, axis=1), round(len(frames) / fps * rate_hz))
     return Clip(frames=np.stack(frames), fps=fps, audio=samples, rate_hz=rate_hz)
+
+
+def new_sandbox() -> Sandbox:
+    """Make a decoder process for `read_start`."""
+    return Sandbox(serve_start)
+
+
+def read_start(uri: str, seconds: float, *, sandbox: Sandbox) -> Clip:
+    """Read the picture of the first seconds, of the first stream. DecodeError or NoPicture when there is none."""
+    (numerator, denominator), *frames = sandbox.stream(seconds, file=local_path(uri))
+    if not frames:
+        raise DecodeError("empty", f"no frames: {uri}")
+    return Clip(frames=np.stack(frames), fps=Fraction(numerator, denominator))
+
+
+def serve_start(beat: Callable[[], None], file: HandedFile, seconds: float) -> Iterator[tuple[int, int] | np.ndarray]:
+    """Decode for `read_start`: the rate, then the frames; runs in the child."""
+    try:
+        yield from _start(beat, file, seconds)
+    except av.FFmpegError as error:
+        raise DecodeError("corrupt", f"{file.name}: {error}") from error
+
+
+def _start(beat: Callable[[], None], file: HandedFile, seconds: float) -> Iterator[tuple[int, int] | np.ndarray]:
+    with open_container(file) as container:
+        if not container.streams.video:
+            raise NoPicture(f"no picture: {file.name}")
+        video, converter = container.streams.video[0], VideoReformatter()
+        video.codec_context.thread_count = 1
+        if (fps := video.average_rate) is None:
+            raise DecodeError("unsupported", f"{file.name} has no frame rate: give a file of a constant one")
+        yield fps.numerator, fps.denominator
+        left = round(seconds * fps)
+        for frame in container.decode(video):
+            if left <= 0:
+                return
+            beat()
+            yield converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            left -= 1
 
 
 def change_tempo(audio: np.ndarray, rate_hz: int, factor: float) -> np.ndarray:
