@@ -151,7 +151,8 @@ class Counter:
         """Count every ranked row; then what the truth says something about can be taken out."""
         surveyed = self.plan.surveyed
         all_ranked = bool(self.plan.ranked.all())
-        for query, video, score in sorted_rows(scores, surveyed.queries, surveyed.videos):
+        again = surveyed.kept.rows() if surveyed.kept else sorted_rows(scores, surveyed.queries, surveyed.videos)
+        for query, video, score in again:
             if not all_ranked:
                 keep = self.plan.ranked[video]
                 query, video, score = query[keep], video[keep], score[keep]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ndvr.operators.metrics.rows_by_query import Codes, runs, sorted_rows
+from ndvr.operators.metrics.rows_by_query import Codes, KeptRows, runs, sorted_rows
 from ndvr.operators.scores.files import Scores
 
 # --- Which (query, video) pairs were seen, one bit a pair: finds repeats, counts rows, knows who was scored
@@ -70,6 +70,7 @@ class Survey:
     scored: np.ndarray  # (V,) bool: has a score from some query
     labelled: dict[str, tuple[np.ndarray, np.ndarray]]  # query -> codes and scores of its labelled, scored videos
     n_pairs: int
+    kept: KeptRows | None = None  # all rows, where one process saw them and they are not too many
 
 
 class Surveyor:
@@ -82,10 +83,12 @@ class Surveyor:
         self.labelled = [self.videos.of(labels[query]) for query in self.queries.ids]
         self.kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self.labelled]
 
-    def walk(self, scores: Scores) -> None:
-        """Take in all rows. ValueError for a score that is not finite, naming the pair."""
+    def walk(self, scores: Scores, kept: KeptRows | None = None) -> None:
+        """Take in all rows, and keep them. ValueError for a score that is not finite, naming the pair."""
         for query, video, score in sorted_rows(scores, self.queries, self.videos):
             self._check_finite(query, video, score)
+            if kept is not None:
+                kept.add(query, video, score)
             mark = np.zeros(len(self.videos), bool)
             for q, rows in runs(query):
                 self.pairs.add(q, video[rows], len(self.videos))
@@ -102,7 +105,7 @@ class Surveyor:
             kept += [(videos[codes], values) for codes, values in new]
         self.pairs.add_all(other.pairs, queries, videos, len(self.videos))
 
-    def survey(self, scores: Scores) -> Survey:
+    def survey(self, scores: Scores, kept: KeptRows | None = None) -> Survey:
         """Sum up what was seen in all of `scores`. ValueError for a pair with two scores, naming it and its files."""
         twice = self.pairs.queries_with_repeats()
         if twice:
@@ -115,6 +118,7 @@ class Surveyor:
             scored=self.pairs.any_query(len(self.videos)),
             labelled={query: _end_to_end(runs) for query, runs in zip(self.queries.ids, self.kept)},
             n_pairs=int(rows.sum()),
+            kept=kept if kept is not None and kept.whole else None,
         )
 
     def _check_finite(self, query: np.ndarray, video: np.ndarray, score: np.ndarray) -> None:
@@ -128,10 +132,10 @@ class Surveyor:
 
 
 def survey(scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
-    """Walk once, here."""
-    surveyor = Surveyor(labels)
-    surveyor.walk(scores)
-    return surveyor.survey(scores)
+    """Walk once, here, and keep what was read."""
+    surveyor, kept = Surveyor(labels), KeptRows()
+    surveyor.walk(scores, kept)
+    return surveyor.survey(scores, kept)
 
 
 def _end_to_end(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

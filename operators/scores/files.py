@@ -257,9 +257,60 @@ def _of_table(batch: pa.RecordBatch) -> ScoreBatch:
 def _read_parquet(path: Path) -> Iterator[ScoreBatch]:
     # read_dictionary: without it 22.6 million ids become 22.6 million strings before we see them.
     with pa.OSFile(str(path)) as source:
-        file = SealedTable(source, path, remedy=_REMEDY, read_dictionary=["query_id", "video_id"])
+        spelt = _spelt_out(SealedTable(source, path, remedy=_REMEDY).metadata)
+        coded = ["query_id"] if spelt else ["query_id", "video_id"]
+        file, repeats = SealedTable(source, path, remedy=_REMEDY, read_dictionary=coded), _Repeats()
         for batch in file.batches(BATCH_ROWS, COLUMNS):
-            yield _of_table(batch)
+            yield _of_table(repeats.coded(batch) if spelt else batch)
+
+
+def _spelt_out(metadata: Any) -> bool:
+    """Say whether a file writes out the ids of videos row by row: it takes more than a number a row for them."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    ids = [column for column in columns if column.path_in_schema == "video_id"]
+    return sum(column.total_uncompressed_size for column in ids) > 8 * sum(column.num_values for column in ids)
+
+
+class _Repeats:
+    """Codes for ids of videos, where one query after the other was compared with the same videos in the same order.
+
+    Then a query's ids are known by one comparison with those of a query before, without looking up each.
+    """
+
+    def __init__(self) -> None:
+        self._ids: pa.Array | None = None  # of one query, in order
+        self._coded: pa.DictionaryArray | None = None
+
+    def coded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Replace the column video_id by its codes."""
+        queries, videos = batch.column("query_id"), batch.column("video_id")
+        if not pa.types.is_dictionary(queries.type) or queries.null_count or not pa.types.is_string(videos.type):
+            return batch
+        query = queries.indices.to_numpy()
+        bounds = [0, *(np.flatnonzero(np.diff(query)) + 1).tolist(), len(query)]
+        together = len(bounds) < len(query) // 64  # the rows of each query
+        runs = [videos.slice(start, end - start) for start, end in zip(bounds[:-1], bounds[1:])] if together else []
+        if (coded := self._known(runs)) is None and runs:
+            self._ids = max(runs, key=len)
+            self._coded = self._ids.dictionary_encode()
+            coded = self._known(runs)
+        coded = videos.dictionary_encode() if coded is None else coded
+        columns = [coded if name == "video_id" else batch.column(name) for name in batch.schema.names]
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+    def _known(self, runs: list[pa.Array]) -> pa.DictionaryArray | None:
+        """Join the codes of runs that are each a beginning or an end of the known one; None when one is neither."""
+        if self._ids is None or self._coded is None or not runs:
+            return None
+        codes, whole = [], self._coded.indices
+        for run in runs:
+            places = (0, len(whole) - len(run)) if len(run) <= len(whole) else ()
+            starts = [start for start in places if run.equals(self._ids.slice(start, len(run)))]
+            if not starts:
+                return None
+            codes.append(whole.slice(starts[0], len(run)))
+        return pa.DictionaryArray.from_arrays(pa.concat_arrays(codes), self._coded.dictionary)
 
 
 def _read_csv(path: Path) -> Iterator[ScoreBatch]:

@@ -1,4 +1,4 @@
-"""The two walks of an evaluation over scores: in this process, or as Ray tasks next to the score files.
+"""The two walks of an evaluation over scores: in this process, which reads them once, or as Ray tasks near the files.
 
 Each task walks some of the files and hands back counts (a few MB, whatever the number of scores); they are added up
 here. Counts are integers and comparisons are of the scores themselves, so the sum is what one process finds, bit for
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.operators.metrics.rank_counts import Counted, Counter, Plan
-from ndvr.operators.metrics.survey import Survey, Surveyor
+from ndvr.operators.metrics.survey import Survey, Surveyor, survey
 from ndvr.operators.scores.files import Scores
 
 
@@ -26,7 +26,9 @@ class Walks:
     map: Callable[[Callable[[Scores, Any], Any], list[Scores], Any], Any]
 
     def survey(self, scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
-        """Walk all scores a first time."""
+        """Walk all scores a first time; what one process reads it keeps for the second."""
+        if self.map is _one_by_one:
+            return survey(scores, labels)
         parts = self.parts(scores)
         surveyors = self.map(_survey, parts, labels)
         if len(parts) == 1:
