@@ -188,7 +188,9 @@ def explain(library: str, video_id: str, other: str | None, methods: tuple[str, 
 @quiet_option
 @json_option
 def fit_pca(library: str, out: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Learn the PCA that TCA needs from the raw features in LIBRARY, or that of option backbone=lite0.
+    """Learn the PCA that TCA needs from the raw features in LIBRARY.
+
+    Option backbone=lite0 of S2VS, ViSiL, DnS and TCA needs one of its own.
 
     \b
       ndvr extract VIDEOS LIBRARY --method tca --option pca=none
