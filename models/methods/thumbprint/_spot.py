@@ -21,6 +21,7 @@ from ndvr.models.methods.thumbprint._align import N_PAIRS, PRIOR, refine, slopes
 from ndvr.models.methods.thumbprint._evidence import (
     GRID,
     SCALES,
+    agreement,
     agreement_of_pairs,
     blur,
     freedom,
@@ -37,6 +38,10 @@ _NARROW = 0.6  # of the picture: a smaller window is cut out of pictures that we
 _LEAST_ROUGH, _SURE_ROUGH = -2.0, 3.0
 # Of the close look: 3 of the 386 had less (insets that the votes did not place), of 915 others 9 in 10.
 LEAST = 1.0
+# Frames of the query and of a candidate of which the pairs that agree most are tried picture on picture, which votes do
+# not propose where something large covers the middle.
+_OF_QUERY, _OF_VIDEO = 6, 12
+_CHOSEN = 2.0  # nats that they have to make up, as pairs are chosen by what they agree
 _BATCH = 256  # placements at a time
 
 
@@ -66,6 +71,8 @@ def spot(query: torch.Tensor, videos: Sequence[torch.Tensor], places: Sequence[S
     """Nats of each candidate's best placement, (V,) float32; codes (T, 512) uint8 of the query and of V videos."""
     frames = [_Decoded() for _ in range(2)]
     trials = [trial for of, mine in enumerate(places) for trial in _trials(of, mine, frames[0], frames[1])]
+    some = [frames[0].place(0, window) for window in _spread(len(query), _OF_QUERY)]
+    of_videos = [[frames[1].place(of, w) for w in _spread(len(video), _OF_VIDEO)] for of, video in enumerate(videos)]
     images = [frames[0].images([query]), frames[1].images(list(videos))]
     pictures = [_Pictures(each, blur(each, 1)) for each in images]
     rough, theta = _all_tried(trials, pictures, _windows(trials), size=GRID // 2, radii=(3, 3, 2))
@@ -74,7 +81,29 @@ def spot(query: torch.Tensor, videos: Sequence[torch.Tensor], places: Sequence[S
     chosen = _best_trials(trials, rough, doubtful.tolist())
     close, _ = _all_tried([trials[n] for n in chosen], pictures, theta[chosen], size=GRID, radii=(3, 2, 2))
     best[doubtful] = _best_of_each(len(videos), [trials[n] for n in chosen], close)[doubtful]
-    return best.numpy()
+    over = _picture_on_picture(pictures, some, of_videos)
+    covered, _ = _all_tried(over, pictures, _windows(over), size=GRID // 2, radii=())
+    return torch.maximum(best, covered - _CHOSEN).numpy()
+
+
+def _spread(n_windows: int, most: int) -> list[int]:
+    return np.unique(np.linspace(0, n_windows - 1, min(most, n_windows)).astype(int)).tolist()
+
+
+def _picture_on_picture(pictures: Sequence[_Pictures], query: list[int], videos: Sequence[list[int]]) -> list[_Trial]:
+    """A trial a candidate: its whole picture on the query's, at the pairs of some frames that agree most."""
+    shown = [
+        local_contrast(see(each.smooth[at][None], torch.eye(2, 3)[None], GRID)[0][0], 0)
+        for each, at in zip(pictures, (query, [place for mine in videos for place in mine]))
+    ]
+    agrees, trials, start = agreement(*shown), [], 0
+    for of, mine in enumerate(videos):
+        best, when = agrees[:, start : start + len(mine)].max(1)
+        start += len(mine)
+        rows = best.topk(min(N_PAIRS, len(query))).indices[torch.arange(N_PAIRS) % min(N_PAIRS, len(query))].tolist()
+        at = [query[row] for row in rows], [mine[int(when[row])] for row in rows]
+        trials.append(_Trial(of, True, (0.0, 0.0, 1.0, 1.0), 0, 1, *at))
+    return trials
 
 
 def _best_of_each(n_videos: int, trials: Sequence[_Trial], nats: torch.Tensor) -> torch.Tensor:

@@ -172,3 +172,11 @@ def test_a_look_at_the_proposed_placement_leaves_the_copy_and_drops_others(model
     places = [Place(query_window=k, video_window=k, placement=placement, turn=turn) for k in (2, 6, 10)]
     videos = [model.embed(each) for each in (FILM, film(7), film(8))]
     assert model.spot(model.embed(EDITS[edit]), videos, [places] * 3).tolist() == [True, False, False]
+
+
+def test_a_copy_with_a_plate_over_its_middle_is_worth_comparing_wherever_votes_place_it(model):
+    covered = FILM.copy()
+    covered[:, 24:104, 24:104] = 220  # 39 % of the picture
+    wrong = [Place(query_window=k, video_window=11 - k, placement=(0.5, -0.5, 0.4, 0.4), turn=1) for k in (2, 6, 10)]
+    videos = [model.embed(each) for each in (FILM, film(7), film(8))]
+    assert model.spot(model.embed(covered), videos, [wrong] * 3).tolist() == [True, False, False]
