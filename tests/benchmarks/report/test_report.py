@@ -137,7 +137,7 @@ def test_a_report_without_evaluations_is_refused(tmp_path):
 def test_what_pip_installs_has_the_templates(tmp_path):
     of_evaluations = {"page.html", "report.html", "evaluation.html", "report.js", "evaluation.js"}
     shared = {"frame.html", "head.html", "live.html", "style.css"}
-    of_matches = {"found.html", "found.css", "found.js"}
+    of_matches = {"found.html", "found.css", "found.js", "learning.html"}
     of_review = {"review.html", "review.css", "review.js", "player.js", "timeline.js", "docs.html", "openapi.json"}
     package = build_package(tmp_path) / "ndvr"
     for room, names in (("benchmarks/report", of_evaluations), ("pipeline/review", shared | of_matches | of_review)):
