@@ -131,9 +131,15 @@ class Evidence:
             placement=compared.match.placement,
         )
 
-    def hear(self, pair: Pair, segments: Sequence[Stretch]) -> Verdict:
-        """What the picture of a pair, with its segments, and its sound, heard now, say together. Raises as `of`."""
+    def hear(self, pair: Pair, segments: Sequence[Stretch]) -> Verdict | None:
+        """What the picture of a pair, with its segments, and its sound, heard now, say together. Raises as `of`.
+
+        None where nothing says that the two share anything: only a score is known, and the sound is not the same.
+        """
         heard, hears = self._match(pair)
+        if pair.kind == "alike" and not segments:
+            blind = Judgeable(query=None, video=None)
+            return None if heard is None else verdict_of(None, heard, looks=blind, hears=hears)
         seen = Match(
             video_id=pair.b.video_id,
             kind="unsure" if pair.kind == "alike" else cast(Kind, pair.kind),

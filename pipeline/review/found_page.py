@@ -176,9 +176,11 @@ def _listen(found: Found, segments: Sequence[Sequence[Stretch]], most: int) -> d
     ears = Evidence(found, config)
     for number, pair in enumerate(found.pairs[:most]):
         try:
-            known[number] = ears.hear(pair, segments[number])
+            verdict = ears.hear(pair, segments[number])
         except (OSError, ValueError):
             continue
+        if verdict:
+            known[number] = verdict
     return known
 
 

@@ -79,7 +79,7 @@ class State:
         self._read: tuple[float, list[str], Decisions] = (float("-inf"), [], Decisions())
         self._lock, self._search_lock, self._look_lock = threading.Lock(), threading.Lock(), threading.Lock()
         self._looked: dict[int, Looked] = {}
-        self._heard: dict[int, PairVerdict] = {}
+        self._heard: dict[int, PairVerdict | None] = {}
         self._orders: dict[tuple[str, int], list[int]] = {}
         self._evidence: dict[int, Evidence] = {}  # by the first pair of a search; 0: of what was found
         self._ears: dict[int, Evidence] = {}  # the same, by sound
@@ -218,7 +218,7 @@ class State:
         said = [row.text() for row in self.decisions.of_pair(pair.a.content, pair.b.content)]
         where = [where_text(each, pair.placement) for each in stretches]
         verdict = pair.verdict or self._heard.get(number)
-        sound = sound_json(verdict) if verdict or not self._ears else None
+        sound = sound_json(verdict) if verdict or number in self._heard or not self._ears else None
         return self.row(number) | sides | {"said": said, "where": where, "sound": sound}
 
     def look(self, number: int) -> Looked:
@@ -228,7 +228,7 @@ class State:
                 self._looked[number] = _of(self._evidence, number).of(self.pairs[number])
             return self._looked[number]
 
-    def hear(self, number: int) -> PairVerdict:
+    def hear(self, number: int) -> PairVerdict | None:
         """What picture and sound of a pair say together; kept. ValueError where LIBRARY has no features of sound."""
         pair = self.pairs[number]
         if pair.verdict:
@@ -341,10 +341,16 @@ def decided_pairs(library: Library, decisions: Decisions) -> list[Pair]:
     """The pairs of the library that people spoke of: what a review without MATCHES shows."""
     rows = {row.pair: row for row in decisions.standing}
     videos = videos_of_library(library, {name for row in rows.values() for name in (row.a_id, row.b_id)})
+
+    def video(video_id: str, content: str) -> Video:
+        # A file, or a query of a search, is no video of the library, whatever it is called.
+        known = videos[video_id]
+        return known if known.content == content else Video(video_id=video_id, content=content)
+
     return [
         Pair(
-            a=videos[row.a_id],
-            b=videos[row.b_id],
+            a=video(row.a_id, row.a_content),
+            b=video(row.b_id, row.b_content),
             kind="alike",
             score=row.score if row.score is not None else 0.0,
             false_per_million=row.false_per_million,

@@ -125,7 +125,7 @@ function drawRow(row, place) {
     { class: "row", role: "option", "aria-selected": place === rows.at, id: `row-${place}` },
     element("span", { class: "id", text: row.a_id, title: row.a_id }),
     element("span", { class: "id", text: row.b_id, title: row.b_id }),
-    element("span", { class: "what", text: `${row.words}, ${row.score.toFixed(2)}${sure}` }),
+    element("span", { class: "what", text: `${row.words}${row.score ? `, ${row.score.toFixed(2)}` : ""}${sure}` }),
     element("span", { class: `mark ${row.verdict || ""}`, text: mark }),
   );
   made.style.top = `${place * ROW}px`;
@@ -205,7 +205,7 @@ async function show(number) {
   $(".b-id").textContent = details.b.video_id;
   drawVerdict();
   const covers = details.a_covered === null ? "" : `; covers ${Math.round(100 * details.a_covered)}% of the first, ${Math.round(100 * details.b_covered)}% of the second`;
-  $(".facts").textContent = `score ${details.score.toFixed(3)}${details.sure ? `, ${details.sure}` : ""}${covers}`;
+  $(".facts").textContent = `score ${details.score ? details.score.toFixed(3) : "not known"}${details.sure ? `, ${details.sure}` : ""}${covers}`;
   $(".where").replaceChildren(...[...details.where, ...(details.sound?.where ?? [])].map((text) => element("li", { text })));
   $(".windows").open = false;
   flip(/mirrored/.test(details.placement));

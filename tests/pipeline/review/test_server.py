@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from review_site import HOSTILE, TOKEN, app_of, made_up, running
 
 from ndvr.operators.library.decisions import Decisions
+from ndvr.operators.library.library import Library
 from ndvr.operators.storage.object_store import stat_objects
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.video_files import uri_of
@@ -29,6 +30,8 @@ from ndvr.pipeline.review.guard import COOKIE, HEADERS
 from ndvr.pipeline.review.keep import Facts, groups_of, keep_plan
 from ndvr.pipeline.review.media import Files, NotServed
 from ndvr.pipeline.review.pairs import Video, read_found
+from ndvr.pipeline.review.server import make_app
+from ndvr.pipeline.review.state import State
 from ndvr.pipeline.search.verdict import Verdict
 
 pytestmark = pytest.mark.slow
@@ -384,6 +387,25 @@ def test_what_may_go_does_not_take_another_sound_with_it(folder, sound, a_may_go
         assert (kept.video_id, other.video_id) == (stays.video_id, goes.video_id)
         assert other.action == ("may go" if may_go else "look")
         assert may_go or "sound" in other.reason
+
+
+def test_without_matches_it_shows_what_was_decided_also_of_files(folder, tmp_path):
+    new = clips.clip(tmp_path / "new.mp4", clips.scene(8, 4))
+    arguments = ["decide", str(folder / "library"), str(new), "film"]
+    assert CliRunner().invoke(main, [*arguments, "different"]).exit_code == 0
+    state = State(Library(folder / "library"), None, "ann")
+    with visitor(make_app(state, token=TOKEN, hosts={"localhost"}), headers=BEARER) as site:
+        (row,) = site.get("/matches").json()["matches"]
+        assert (row["a_id"], row["b_id"], row["verdict"]) == (str(new), "film", "different")
+
+
+def test_of_a_pair_of_which_only_a_score_is_known_nothing_is_said_but_what_is_heard(folder):
+    app, state = app_of(folder)
+    pairs = {(pair.a.video_id, pair.b.video_id): pair for pair in state.pairs}
+    ears = state._ears[0]
+    for names, said in ((("faster", "film"), None), (("film", "mirrored"), "same sound; the picture cannot be judged")):
+        heard = ears.hear(replace(pairs[names], kind="alike", segments=()), ())
+        assert (heard and heard.words) == said
 
 
 def test_a_pair_is_listened_to_where_the_library_has_sound(site):
