@@ -253,7 +253,9 @@ def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
     """What was searched for a query by both methods."""
     if by_sound is None:
         return replace(by_picture, status="partial", message="its sound was not searched; run the same search again")
-    messages = dict.fromkeys(filter(None, (by_picture.message, by_sound.message)))
+    messages = [message for message in dict.fromkeys((by_picture.message, by_sound.message)) if message]
+    if len(messages) == 2 and messages[1] in messages[0]:  # of one file that neither of the two can read
+        messages.pop()
     status = status_of_both(by_picture.status, by_sound.status)
     return replace(by_picture, status=status, message="" if status == "searched" else "; ".join(messages))
 

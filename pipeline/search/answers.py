@@ -192,7 +192,9 @@ def where_text(stretch: Stretch, placement: str = "") -> str:
 
 def rate_text(value: float) -> str:
     """False matches per million comparisons, as far as they can be told."""
-    return "0.001 or fewer" if value <= 0.001 else f"{value:,.3g}"
+    if value <= 0.001:
+        return "0.001 or fewer"
+    return f"{value:,.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 _TURNS = {

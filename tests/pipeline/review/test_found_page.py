@@ -53,14 +53,21 @@ def test_answers_are_read_back_as_they_were_written(matches):
 def test_the_page_says_who_was_seen_where_and_how_sure(tmp_path, matches):
     folder = matches(
         answer("new.mp4", match("film.mp4")),
+        answer("perhaps.mp4", match("film.mp4", false_per_million=2500.4)),
         answer("unknown.mp4"),
         answer("dark.mp4", status="unsure", message="too dark"),
     )
     page = write_found_page(folder, tmp_path / "out" / "page.html").read_text()
     assert "<b>new.mp4</b>" in page and "is a part of" in page and "<b>film.mp4</b>" in page
     assert "00:00.0-00:04.0 at 01:02.5-01:06.5, mirrored" in page and "0.02 false per million" in page
+    assert "2,500 false per million" in page
     assert "<li>unknown.mp4</li>" in page and "<li>dark.mp4: too dark</li>" in page
     assert "no pictures" in page  # neither of the two can be read any more
+
+
+def test_a_page_without_matches_says_why(tmp_path, matches):
+    page = write_found_page(matches(answer("new.mp4")), tmp_path / "page.html").read_text()
+    assert "None of the queries was seen before." in page and "<article" not in page and "find an id" not in page
 
 
 def test_ids_are_text_and_nothing_is_loaded(tmp_path, matches):
