@@ -38,7 +38,8 @@ DATASET = OneOf("dataset", datasets)
 def demo(folder: str, quiet: bool, as_json: bool, **settings: Any) -> None:
     """Make videos and edited copies in FOLDER, and find the copies.
 
-    Prints the mAP and writes FOLDER/report.html. A method whose --weights are not given runs on seeded noise.
+    Prints the mAP, writes FOLDER/report.html, and searches for a new clip: FOLDER/matches.html. A method whose
+    --weights are not given runs on seeded noise.
     """
     settings["weights"] = check_methods(settings["methods"], settings["weights"], settings["options"])
 

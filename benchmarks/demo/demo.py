@@ -1,7 +1,8 @@
-"""The whole of ndvr on videos it makes itself: `ndvr demo`. Ends with a table, report.html and a search."""
+"""The whole of ndvr on videos it makes itself: `ndvr demo`. Ends with a table, report.html, a search and its page."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from ndvr.operators.media.encode import write_video
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.review.found_page import write_found_page
 from ndvr.pipeline.runs.record import Summary
 from ndvr.pipeline.search.search import SearchResult, search
 from ndvr.pipeline.settings import Setting, choose
@@ -42,6 +44,7 @@ class Demo:
     evaluations: dict[str, Evaluation]  # by method
     found: SearchResult | None  # for a new clip; None: no method with real weights that looks
     report: Path
+    page: Path | None  # of what was found
     seconds: dict[str, float]  # by step
 
     def text(self) -> str:
@@ -52,14 +55,17 @@ class Demo:
         return "\n\n".join([*tables, f"{steps}\nopen {self.report} in a browser", *asked])
 
     def _asked(self) -> str:
-        """Return the search, as it is typed, and what it says."""
+        """Return the search and its page, as they are typed, and what the search says."""
         assert self.found is not None
-        return f"$ ndvr search {self.found.answers[0].uri} {self.found.library} --top 3\n{self.found.text()}"
+        search = f"$ ndvr search {self.found.answers[0].uri} {self.found.library} --top 3 --out {self.found.out}"
+        page = f"$ ndvr report {self.found.out} {self.page}\nopen it in a browser: what was found, drawn"
+        return f"{search}\n{self.found.text()}\n\n{page}"
 
     def to_json(self) -> dict[str, Any]:
         evaluations = {method: evaluation.to_json() for method, evaluation in self.evaluations.items()}
         answer = None if self.found is None else self.found.to_json()
-        return {"report": str(self.report), "seconds": self.seconds, "evaluations": evaluations, "search": answer}
+        pages = {"report": str(self.report), "page": None if self.page is None else str(self.page)}
+        return pages | {"seconds": self.seconds, "evaluations": evaluations, "search": answer}
 
 
 def demo(
@@ -97,7 +103,8 @@ def demo(
     say("searching the library for a clip that is not in it")
     with _timed(seconds, "search"):
         answer = search_for_new_clip(root, settings, truth, progress=progress)
-    return Demo(evaluations=evaluations, found=answer, report=report, seconds=seconds)
+        page = None if answer is None else write_found_page(root / "matches", root / "matches.html")
+    return Demo(evaluations=evaluations, found=answer, report=report, page=page, seconds=seconds)
 
 
 def choose_settings(
@@ -196,7 +203,9 @@ def search_for_new_clip(
     path = root / "new.mp4"
     write_video(path, cropped_and_mirrored(clip.frames), fps=clip.fps, crf=30, preset="veryfast")
     given: dict[str, Any] = {"method": chosen.method, "weights": chosen.weights, "options": chosen.options}
-    return search(path, root / "library", **given, top=3, progress=progress)
+    out = root / "matches"
+    shutil.rmtree(out, ignore_errors=True)  # of a clip that lay at the same place before
+    return search(path, root / "library", **given, top=3, out=out, progress=progress)
 
 
 def cropped_and_mirrored(frames: np.ndarray) -> np.ndarray:
