@@ -93,7 +93,8 @@ def write_found_page(
 
 def _lead(found: Found) -> str:
     if found.what == "matches":
-        return f"{len(found.answers):,} queries searched for in {found.library}."
+        queries = "1 query" if len(found.answers) == 1 else f"{len(found.answers):,} queries"
+        return f"{queries} searched for in {found.library}."
     if found.what == "pairs":
         return f"Pairs of videos of {found.library}."
     return f"Videos of {found.query_library} against those of {found.library}, the highest scores first."

@@ -219,6 +219,7 @@ class State:
         where = [where_text(each, pair.placement) for each in stretches]
         verdict = pair.verdict or self._heard.get(number)
         sound = sound_json(verdict) if verdict or number in self._heard or not self._ears else None
+        where += sound["where"] if sound else []
         return self.row(number) | sides | {"said": said, "where": where, "sound": sound}
 
     def look(self, number: int) -> Looked:

@@ -206,7 +206,7 @@ async function show(number) {
   drawVerdict();
   const covers = details.a_covered === null ? "" : `; covers ${Math.round(100 * details.a_covered)}% of the first, ${Math.round(100 * details.b_covered)}% of the second`;
   $(".facts").textContent = `score ${details.score ? details.score.toFixed(3) : "not known"}${details.sure ? `, ${details.sure}` : ""}${covers}`;
-  $(".where").replaceChildren(...[...details.where, ...(details.sound?.where ?? [])].map((text) => element("li", { text })));
+  $(".where").replaceChildren(...details.where.map((text) => element("li", { text })));
   $(".windows").open = false;
   flip(/mirrored/.test(details.placement));
   stage.dataset.match = number;

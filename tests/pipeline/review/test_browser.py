@@ -270,7 +270,7 @@ def test_a_report_of_a_thousand_matches_is_searched_and_sorted_at_once(browser, 
     page.goto(f"file://{write_found_page(tmp_path / 'm', tmp_path / 'page.html')}")
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
     page.locator("select").nth(1).select_option("rate")
-    assert "query-0999" in page.locator("article").first.inner_text()
+    until(page, "document.querySelector('article').textContent.includes('query-0999')")
     page.locator("input").fill("query-0500")
     until(page, "document.querySelector('.count').textContent === '1 of 1000'")
     assert page.evaluate("document.title") == "Have we seen these videos?"
