@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ndvr.benchmarks.chaos.forks import ndvr
 from ndvr.benchmarks.chaos.library_check import scores_in
-from ndvr.operators.library.fencing import REVOKED
+from ndvr.operators.library.fencing import LOCKS, REVOKED
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import fold
@@ -52,11 +52,19 @@ class Place:
         names = Store(self.library).walk("index")
         return [f"{self.library}/{name.removesuffix('/index.json')}" for name in names if name.endswith("/index.json")]
 
+    @property
+    def _leased(self) -> list[str]:
+        """All that is written to by one at a time."""
+        return [self.library, *(str(self.folder / name) for name in ("scores", "pairs")), *self.indexes]
+
     def taken_over(self) -> int:
-        """Count the writers that were taken over, in all that is written to by one at a time."""
-        folders = [str(self.folder / name) for name in ("scores", "pairs")]
-        marks = (Store(each).names(REVOKED) for each in (self.library, *folders, *self.indexes))
+        """Count the writers that were taken over."""
+        marks = (Store(each).names(REVOKED) for each in self._leased)
         return sum(name.count(".") == 1 for names in marks for name in names)
+
+    def being_written(self) -> bool:
+        """Tell whether somebody has a lease, or wants one."""
+        return any(Store(each).names(LOCKS) for each in self._leased)
 
 
 # --- What is struck --------------------------------------------------------------------------------------------------

@@ -178,7 +178,11 @@ class Striker:
             return self._in_peace("looking", place.taken_over)
 
         def strike(pid: int) -> None:
-            time.sleep(after_s)
+            # In a store, looking would slow down what is looked at.
+            until = time.monotonic() + self._seconds[name, where] * (where == "folder")
+            while time.monotonic() < until and not place.being_written():
+                time.sleep(0.002)
+            time.sleep(after_s if where == "store" else self.chance.choice((0.0, 0.02, 0.1, 0.5)) * after_s)
             os.kill(pid, signal.SIGSTOP)
             before = taken_over()
             done = self._fork(lambda: COMMANDS[doing].run(place), host=other, answer="other")

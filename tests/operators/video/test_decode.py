@@ -250,3 +250,12 @@ def test_a_file_whose_content_was_removed_is_skipped_before_it_is_decoded(tmp_pa
     finally:
         decode.close()
     assert (end["status"], end["message"], end["sha256"]) == ("skipped", "removed by its content", sha256)
+
+
+def test_what_pyav_refuses_goes_to_the_old_ffmpeg_of_decord_only_behind_walls_and_that_is_recorded(
+    decode, tmp_path, monkeypatch
+):
+    (tmp_path / "a.mp4").write_bytes(b"a page, not a video\n" * 50)
+    assert [row["decoder"] for row in rows_of(decode, tmp_path / "a.mp4")] == ["pyav", "decord"]
+    monkeypatch.setattr("ndvr.operators.video.decode.missing", lambda walls: ("landlock",))
+    assert [row["decoder"] for row in rows_of(decode, tmp_path / "a.mp4")] == ["pyav"], "as on a machine without it"
