@@ -75,16 +75,23 @@ Rows = TypeVar("Rows", Hits, Sightings)
 
 
 def candidates(
-    probes: Keys, segments: Sequence[Segment], *, top: int = 200, every: bool = False, common: bool = False
+    probes: Keys,
+    segments: Sequence[Segment],
+    *,
+    top: int = 200,
+    every: bool = False,
+    common: bool = False,
+    plain: bool = False,
 ) -> list[Candidate]:
     """The `top` videos with the most votes, highest first, equals by their place in the index.
 
-    every: compare probes with all keys, also of a large index. common: see `elect`.
+    every: compare probes with all keys, also of a large index. common, plain: see `elect`.
     """
     if not len(probes):
         return []
     every = every or is_small(sum(map(len, segments)))
-    return elect(probes, [sight(codes.turned(probes.vectors), segments, every=every)], top=top, common=common)
+    seen = sight(codes.turned(probes.vectors), segments, every=every, plain=top if plain else 0)
+    return elect(probes, [seen], top=top, common=common, plain=plain)
 
 
 def is_small(n_keys: int) -> bool:
@@ -92,9 +99,14 @@ def is_small(n_keys: int) -> bool:
     return n_keys <= SMALL
 
 
-def sight(vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, first: int = 0) -> Sightings:
-    """What turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all."""
-    hits = look_up(vectors, segments, every=every)
+def sight(
+    vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, plain: int = 0, first: int = 0
+) -> Sightings:
+    """What turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
+
+    plain: of a method with one vector a video: so many videos, however little they are alike.
+    """
+    hits = look_up(vectors, segments, least=0.0 if plain else LEAST, every=every, neighbours=plain or NEIGHBOURS)
     window, novelty = np.zeros(len(hits.key), np.int32), np.zeros(len(hits.key), np.uint8)
     box = np.zeros((len(hits.key), 4), np.float32)
     for number, segment in enumerate(segments):
@@ -106,23 +118,33 @@ def sight(vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, firs
     return Sightings(hits.probe, hits.segment + first, hits.row, window, hits.likeness, novelty, box)
 
 
-def elect(probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False) -> list[Candidate]:
+def elect(
+    probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False, plain: bool = False
+) -> list[Candidate]:
     """The `top` videos with the most votes, by what the probes look like in the parts of an index, in their order.
 
+    plain: of a method with one vector a video, of which the likeness is the vote.
     common: what more than COMMON videos show votes in full, see `_rarity`.
     """
     if not parts:
         return []
-    hits = parts[0] if len(parts) == 1 else _best(parts, np.full(len(probes), LEAST, np.float32))
-    votes = _votes(probes, hits, common=common)
+    hits = parts[0]
+    if len(parts) > 1:
+        hits = _best(parts, np.full(len(probes), LEAST, np.float32), top if plain else NEIGHBOURS)
+    votes = hits.likeness.astype(np.float64) if plain else _votes(probes, hits, common=common)
     keep = votes > 0
     return _ranked(probes, _rows(hits, keep), votes[keep], top)
 
 
 def look_up(
-    vectors: np.ndarray, segments: Sequence[Segment], *, least: float = LEAST, every: bool | None = None
+    vectors: np.ndarray,
+    segments: Sequence[Segment],
+    *,
+    least: float = LEAST,
+    every: bool | None = None,
+    neighbours: int = NEIGHBOURS,
 ) -> Hits:
-    """The NEIGHBOURS most alike keys of every probe, of videos that count and above `least`.
+    """The most alike keys of every probe, so many `neighbours`, of videos that count and above `least`.
 
     vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
     are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
@@ -130,7 +152,7 @@ def look_up(
     """
     faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
     every = is_small(sum(map(len, segments))) if every is None else every
-    bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what NEIGHBOURS better ones leave
+    bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what so many better ones leave
     hits, waiting = _none(), 0
     parts: list[Hits] = []
     for number, segment in enumerate(segments):
@@ -138,9 +160,9 @@ def look_up(
             parts.append(part)
             waiting += len(part.probe)
             if waiting > _PENDING:
-                hits = _best([hits, *parts], bound)
+                hits = _best([hits, *parts], bound, neighbours)
                 parts, waiting = [], 0
-    return _best([hits, *parts], bound)
+    return _best([hits, *parts], bound, neighbours)
 
 
 def _scanned(vectors: np.ndarray, segment: Segment, number: int, least: np.ndarray, every: bool) -> Iterator[Hits]:
@@ -192,8 +214,8 @@ def _rows(hits: Rows, rows: np.ndarray) -> Rows:
     return type(hits)(*(getattr(hits, name)[rows] for name in hits.__dataclass_fields__))
 
 
-def _best(parts: Sequence[Rows], least: np.ndarray) -> Rows:
-    """The NEIGHBOURS best hits of each probe; raises `least` (P,) to the lowest of them.
+def _best(parts: Sequence[Rows], least: np.ndarray, neighbours: int) -> Rows:
+    """So many best hits of each probe; raises `least` (P,) to the lowest of them.
 
     Equals: those that come first, which is by their place in the index.
     """
@@ -204,8 +226,8 @@ def _best(parts: Sequence[Rows], least: np.ndarray) -> Rows:
     order = np.argsort(hits.probe.astype(np.uint64) << np.uint64(32) | falling, kind="stable")
     starts = np.searchsorted(hits.probe[order], np.arange(len(least) + 1))
     rank = np.arange(len(order)) - starts[hits.probe[order]]
-    hits = _rows(hits, order[rank < NEIGHBOURS])
-    full = np.flatnonzero(np.diff(starts) >= NEIGHBOURS)
+    hits = _rows(hits, order[rank < neighbours])
+    full = np.flatnonzero(np.diff(starts) >= neighbours)
     least[full] = hits.likeness[np.searchsorted(hits.probe, full, "right") - 1]
     return hits
 

@@ -138,7 +138,7 @@ def _candidate(matcher: Matcher, query: Query, probes: Keys, video: Video) -> li
     """Its rank by votes, and the rough look at the placements that they propose."""
     n = matcher.wanted.n_candidates
     limit = f"among the first {n}"
-    others = candidates(probes, matcher.opened.segments, top=1 << 30)
+    others = candidates(probes, matcher.opened.segments, top=1 << 30, plain=matcher.model.compact)
     others = [each for each in others if not query.own or matcher.id_of(each) != query.query_id]
     rank = next((rank for rank, each in enumerate(others, 1) if matcher.id_of(each) == video.video_id), 0)
     if not rank:

@@ -50,8 +50,8 @@ class Crew(Protocol):
 
     ahead: int  # queries that may be on their way at once
 
-    def sight(self, vectors: np.ndarray) -> Any:
-        """Begin to look turned vectors of probes up in the index."""
+    def sight(self, vectors: np.ndarray, plain: int) -> Any:
+        """Begin to look turned vectors of probes up in the index; plain: see ndvr.operators.index.votes."""
 
     def sighted(self, begun: Any) -> tuple[list[Sightings], list[int]]:
         """What they look like in each part, and the places of segments that could not be looked into."""
@@ -71,9 +71,9 @@ class Here:
     def __init__(self, opened: Opened, verifier: Verifier):
         self._opened, self._verifier = opened, verifier
 
-    def sight(self, vectors: np.ndarray) -> list[Sightings]:
+    def sight(self, vectors: np.ndarray, plain: int) -> list[Sightings]:
         segments = self._opened.segments
-        return [sight(vectors, segments, every=is_small(sum(map(len, segments))))]
+        return [sight(vectors, segments, every=is_small(sum(map(len, segments))), plain=plain)]
 
     def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
         return begun, []
@@ -184,7 +184,11 @@ class Matcher:
         under_way = replace(under_way, probes=probes, n_probes=len(probes))
         if self.wanted.exhaustive or not len(probes):
             return under_way
-        return replace(under_way, begun=crew.sight(codes.turned(probes.vectors)))
+        return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), self._top(query) * self.model.compact))
+
+    def _top(self, query: Query) -> int:
+        """How many candidates a query has; a video of the library is one of its own."""
+        return self.wanted.n_candidates + query.own
 
     def _compare(self, under_way: _UnderWay, crew: Crew) -> _UnderWay:
         """Choose candidates and begin to compare them."""
@@ -202,7 +206,8 @@ class Matcher:
             candidates: list[Candidate] = []
             if under_way.begun is not None:
                 parts, missed = crew.sighted(under_way.begun)
-                candidates = elect(probes, parts, top=self.wanted.n_candidates + query.own, common=self.wanted.common)
+                how = {"common": self.wanted.common, "plain": self.model.compact}
+                candidates = elect(probes, parts, top=self._top(query), **how)
             places = {self.id_of(candidate): candidate.places for candidate in candidates}
             chosen = [video_id for video_id in named if video_id not in places] + [*places]
         proposed = self._proposed(query, chosen, places, same=same, decided=decided, named=named)

@@ -11,7 +11,9 @@ room for it, answers say how many videos were not searched.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +28,7 @@ from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.verify import Proposed, Verified, Verifier
 
 PATIENCE_S = 60.0  # for an actor that is being started again
+_PAUSE_S = 0.5  # before an actor that cannot be reached is asked again
 _AHEAD = 2  # queries on their way, per actor
 
 
@@ -51,13 +54,23 @@ class Holder:
     def _verifier(self) -> Verifier:
         return Verifier(self._opened, **self._wanted)
 
-    def sight(self, vectors: np.ndarray, every: bool) -> Sightings:
+    def sight(self, vectors: np.ndarray, every: bool, plain: int) -> Sightings:
         """What turned vectors of probes look like in this part."""
-        return sight(vectors, self._segments, every=every, first=self._first)
+        return sight(vectors, self._segments, every=every, plain=plain, first=self._first)
 
     def verify(self, query: Query, proposed: Sequence[Proposed]) -> Verified:
         """Compare a query with proposed videos."""
         return self._verifier.verify(query, proposed)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question to an actor, and where its answer will be."""
+
+    number: int  # of the actor
+    question: str  # a method of Holder
+    arguments: tuple[Any, ...]
+    reference: Any
 
 
 class OnRay:
@@ -91,57 +104,60 @@ class OnRay:
         for actor in self._actors:
             ray.kill(actor)
 
-    def sight(self, vectors: np.ndarray) -> list[Any]:
+    def _ask(self, number: int, question: str, *arguments: Any) -> Asked:
+        reference = getattr(self._actors[number], question).remote(*arguments)
+        return Asked(number, question, arguments, reference)
+
+    def sight(self, vectors: np.ndarray, plain: int) -> list[Asked]:
         import ray
 
         sent = ray.put(vectors)
-        return [actor.sight.remote(sent, self._every) for actor, _ in zip(self._actors, self._parts)]
+        return [self._ask(number, "sight", sent, self._every, plain) for number in range(len(self._parts))]
 
-    def sighted(self, begun: list[Any]) -> tuple[list[Sightings], list[int]]:
+    def sighted(self, begun: list[Asked]) -> tuple[list[Sightings], list[int]]:
         parts: list[Sightings] = []
         missed: list[int] = []
-        for number, reference in enumerate(begun):
-            if (part := self._answer(number, reference)) is None:
+        for number, asked in enumerate(begun):
+            if (part := self._answer(asked)) is None:
                 missed += range(self._firsts[number], self._firsts[number + 1])
             else:
                 parts.append(part)
         return parts, missed
 
-    def verify(self, query: Query, batches: Sequence[Sequence[Proposed]]) -> list[tuple[int, Any, tuple]]:
+    def verify(self, query: Query, batches: Sequence[Sequence[Proposed]]) -> list[Asked]:
         import ray
 
         sent = ray.put(query)
-        return [self._verify(sent, batch) for batch in batches]
+        return [self._ask(next(self._next), "verify", sent, batch) for batch in batches]
 
-    def _verify(self, *arguments: Any) -> tuple[int, Any, tuple]:
-        number = next(self._next)
-        return number, self._actors[number].verify.remote(*arguments), arguments
+    def verified(self, begun: list[Asked]) -> list[Verified]:
+        return [self._verified(asked) for asked in begun]
 
-    def verified(self, begun: list[tuple[int, Any, tuple]]) -> list[Verified]:
-        return [self._verified(*each) for each in begun]
-
-    def _verified(self, number: int, reference: Any, arguments: tuple) -> Verified:
+    def _verified(self, asked: Asked) -> Verified:
         """What came of a batch; where an actor is gone for long, another one is asked."""
         for _ in self._actors:
-            if (done := self._answer(number, reference)) is not None:
+            if (done := self._answer(asked)) is not None:
                 return done
-            number, reference, _ = self._verify(*arguments)
+            asked = self._ask(next(self._next), asked.question, *asked.arguments)
         raise RunStopped(
             "search stopped: no machine of the cluster is left that has room; run the same command again", passing=True
         )
 
-    def _answer(self, number: int, reference: Any) -> Any:
+    def _answer(self, asked: Asked) -> Any:
         """What an actor answers; None when it has died, and has not been started again for PATIENCE_S."""
         import ray
 
         from ndvr.pipeline.cluster import cluster
 
-        while not ray.wait([reference], timeout=PATIENCE_S)[0]:
-            if cluster.is_gone(self._actors[number]):
+        while not ray.wait([asked.reference], timeout=PATIENCE_S)[0]:
+            if cluster.is_gone(self._actors[asked.number]):
                 return None
         with cluster.explained("search"):
             try:
-                return ray.get(reference)
+                return ray.get(asked.reference)
+            except ray.exceptions.ActorUnavailableError:  # its machine is gone, which Ray takes some seconds to notice
+                time.sleep(_PAUSE_S)
+                return self._answer(self._ask(asked.number, asked.question, *asked.arguments))
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, (ValueError, FileNotFoundError)):
                     raise error.cause from None

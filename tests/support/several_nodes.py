@@ -1,4 +1,4 @@
-"""Extract on a Ray cluster of several nodes on this machine while one of them is taken away; say what happened.
+"""Extract, then search, on a Ray cluster of several nodes on this machine, losing one each time; say what happened.
 
 python several_nodes.py VIDEOS LIBRARY -> a library, and one JSON object
 """
@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 GPU_KIND = {"ray.io/accelerator-type": "test-gpu"}
@@ -39,6 +40,7 @@ def main(videos: str, library: str) -> None:
         found["alive"] = sorted(
             names[node["NodeID"]] for node in ray.nodes() if node["Alive"] and node["NodeID"] in names
         )
+        found["search"] = search_and_lose(library, cluster, nodes["gpu"], names)
         print(json.dumps(found))
     finally:
         ray.shutdown()
@@ -53,6 +55,36 @@ def take_away(cluster, node, library: Path, names: dict[str, str], found: dict) 
     found["committed_before"] = len(list(library.glob("commits/*.parquet")))
     found["workers"] = workers(names)
     cluster.remove_node(node, allow_graceful=False)
+
+
+def search_and_lose(library: str, cluster, node, names: dict[str, str]) -> dict:
+    """Search for two videos of the library alone, on all nodes that are left, and when one more has gone."""
+    from ndvr.pipeline.cluster.workers import Workers
+    from ndvr.pipeline.search import build, on_ray
+    from ndvr.pipeline.search.matcher import Matcher, Wanted
+    from ndvr.pipeline.search.queries import Queries
+    from ndvr.pipeline.search.search import Index
+
+    build.SEGMENT_VIDEOS, on_ray.PATIENCE_S = 8, 2.0
+    opened = replace(Index.open(library).update().opened, keys=False)
+    ids = sorted(opened.library.entries(opened.config))[:2]
+    queries = Queries(library, dict.fromkeys(ids, ""), dict.fromkeys(ids), opened.library)
+    found = {"segments": len(opened.segments)}
+    found["alone"] = told(Index(replace(opened, keys=True)).search(queries, n_candidates=6).answers)
+    matcher = Matcher(opened, Wanted(n_candidates=6))
+    hired = Workers(workers=3, address=cluster.address, progress=False)
+    with on_ray.OnRay(opened, hired, false_per_million=matcher.wanted.false_per_million) as crew:
+        crew.ahead = 0
+        found["together"] = told(matcher.answers(queries.read(ids, opened), crew))
+        found["holders"] = workers(names).get("Holder")
+        cluster.remove_node(node, allow_graceful=False)
+        found["after"] = told(matcher.answers(queries.read(ids, opened), crew))
+    return found
+
+
+def told(answers) -> list[dict]:
+    """Answers without the time they took."""
+    return [replace(answer, seconds=0.0).to_json() for answer in answers]
 
 
 def workers(names: dict[str, str]) -> dict[str, list[str]]:

@@ -73,6 +73,19 @@ def test_the_record_has_the_walls_of_every_host_that_decoded(several):
     assert record["walls"] == list(on_this_machine())
 
 
+def test_a_search_on_several_nodes_answers_as_one_machine_and_says_what_a_lost_node_costs(several):
+    searches = json.loads(several[1].stdout)["search"]
+    assert (searches["segments"], searches["holders"]) == (3, ["gpu", "gpu", "steady"])
+    assert [answer["status"] for answer in searches["alone"]] == ["searched", "searched"]
+    assert any(answer["matches"] for answer in searches["alone"])
+    assert searches["together"] == searches["alone"]
+    for answer in searches["after"]:
+        assert (answer["status"], answer["videos"]) == ("partial", 8)
+        assert (
+            "16 videos were not searched, as the machine that held their part of the index is gone" in answer["message"]
+        )
+
+
 def test_several_nodes_make_the_same_library_as_one(several, videos, tmp_path, ray_cluster):
     extract(videos, tmp_path / "one", progress=False)
     one, many = rows(tmp_path / "one"), rows(several[0])
