@@ -4,10 +4,13 @@
     python -m ndvr.benchmarks.speed.search index      # [--videos 1000]
     python -m ndvr.benchmarks.speed.search pairs      # [--rounds 5]
     python -m ndvr.benchmarks.speed.search sureness   # [--library LIBRARY]
+    python -m ndvr.benchmarks.speed.search dedupe     # [--videos 400] [--queries 20]
+    python -m ndvr.benchmarks.speed.search two-stage  # [--videos 225960] [--candidates 50 --candidates 200 ...]
 
 votes     probes of one query of ten seconds against an index of so many keys, which are seeded noise of that length;
           whole pictures only, and with all boxes. Beside it faiss's flat search of the same vectors, held as float32,
-          for the same neighbours; and the products that a flat search cannot do without, as one matrix product
+          for the same neighbours; and the products that a flat search cannot do without, as one matrix product. More
+          than MOST_FLAT keys have nothing beside them; more than MOST_MADE are so many, several times over
 index     building it, adding one video in a hundred, doing so again; bytes a second of video; opening it and asking a
           first time, with its files out of the page cache, and again
 pairs     candidates a second of the closer look, reading and decoding included, and its parts: the rough look at the
@@ -15,6 +18,10 @@ pairs     candidates a second of the closer look, reading and decoding included,
           product that compares every frame of a pair with every frame
 sureness  the rate of false matches that is stated, of half of the videos, beside the one that is measured on the other
           half: pairs of videos that have nothing to do with each other
+dedupe    what `ndvr dedupe --by-index` does for a video of 100 s among so many, and what it would be for 10,000
+          of them, whose votes take longer as the keys to the power of .7
+two-stage mAP of rankings by the index, of synthetic vectors in the numbers of FIVR-200K (fivr_200k_data.py), beside
+          that of comparing each query with all videos; a video that is no candidate is not ranked
 
 All on one core and in turns in one run, so that a slower minute of the machine hits all. The videos are made: pictures
 that a camera swings over.
@@ -26,7 +33,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +43,8 @@ import numpy as np
 
 from ndvr import models
 from ndvr.benchmarks.record import record
+from ndvr.benchmarks.speed.fivr_200k_data import VIDEOS, read_collection, write_library, write_made_up
+from ndvr.benchmarks.speed.fivr_200k_stages import Job
 from ndvr.models.keys import Keys, Place
 from ndvr.models.method import Model, use_one_thread
 from ndvr.operators.index import codes
@@ -44,27 +53,30 @@ from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
 from ndvr.operators.index.sureness import LIMIT, fit, odds
 from ndvr.operators.index.votes import NEIGHBOURS, candidates
 from ndvr.operators.library.feature_reader import FeatureReader
+from ndvr.operators.metrics.average_precision import average_precision
 from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.search.build import sampled, unrelated
+from ndvr.pipeline.search.matcher import Here, Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened, open_index
-from ndvr.pipeline.search.queries import Query
+from ndvr.pipeline.search.queries import Queries, Query
 from ndvr.pipeline.search.search import index
 from ndvr.pipeline.search.verify import Proposed, Verifier
 
 _SEED = 20261126
 _SECONDS, _FPS = 10, 2
 KEYS_PER_VIDEO = 40
+MOST_FLAT, MOST_MADE = 2_000_000, 10_000_000  # keys; float32 of the first are half a GB
 CANDIDATES = 50
 _PIXELS = 32 * 32  # of a frame that is compared
 
 
-def film(seed: int) -> np.ndarray:
+def film(seed: int, seconds: int = _SECONDS) -> np.ndarray:
     """Features of a picture that a camera swings over: (T, 512) uint8."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512)))
     world = np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) / np.maximum(frequency, 1 / 128)).real
     world = np.clip(128 + 55 * world / world.std(), 0, 255).astype(np.uint8)
-    path = (200 + 60 * np.sin(np.arange(_SECONDS * _FPS)[:, None] * rng.uniform(0.2, 0.6, 2))).astype(int)
+    path = (200 + 60 * np.sin(np.arange(seconds * _FPS)[:, None] * rng.uniform(0.2, 0.6, 2))).astype(int)
     windows = np.stack([world[y : y + 128, x : x + 128] for y, x in path])
     return models.load("thumbprint").embed(windows)
 
@@ -73,23 +85,25 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
     """Seconds of one query's votes in an index of `n_keys` keys."""
     import faiss
 
-    segments = [_segment(folder, n_keys)]
+    segments = [_segment(folder, min(n_keys, MOST_MADE))] * max(1, n_keys // MOST_MADE)
     query = film(0)
     probes = {"whole": model.probes(query, whole=True), "boxes": model.probes(query)}
-    vectors = segments[0].vectors(0, n_keys)
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
-    steps: dict[str, Callable[[], Any]] = {}
-    for name, mine in probes.items():
-        turned = codes.turned(mine.vectors)
-        steps[f"{name}_votes"] = partial(candidates, mine, segments)
-        steps[f"{name}_flat_faiss"] = partial(flat.search, turned, NEIGHBOURS)
-        steps[f"{name}_products"] = partial(_products, turned, vectors)
+    steps: dict[str, Callable[[], Any]] = {
+        f"{name}_votes": partial(candidates, mine, segments) for name, mine in probes.items()
+    }
+    if n_keys <= MOST_FLAT:
+        vectors = segments[0].vectors(0, n_keys)
+        flat = faiss.IndexFlatIP(vectors.shape[1])
+        flat.add(vectors)
+        for name, mine in probes.items():
+            turned = codes.turned(mine.vectors)
+            steps[f"{name}_flat_faiss"] = partial(flat.search, turned, NEIGHBOURS)
+            steps[f"{name}_products"] = partial(_products, turned, vectors)
     seconds = _in_turns(steps, rounds)
     files = sum(path.stat().st_size for path in (folder / "segments").iterdir())
     return {
         "keys": n_keys,
-        "bytes_per_key": files / n_keys,
+        "bytes_per_key": files / min(n_keys, MOST_MADE),
         **{f"{k}_probes": len(v) for k, v in probes.items()},
     } | seconds
 
@@ -217,6 +231,86 @@ def measure_sureness(library: Path) -> dict[str, Any]:
     return {"fitted": sure.fitted, "fitted_on": len(fitted_on), "held_out": len(false), "measured_per_million": rates}
 
 
+_MANY, _LONG_S, _GROWTH = 10_000, 100, 0.7  # of a library that is deduplicated: videos, of so long; of votes
+
+
+def measure_dedupe(folder: Path, n_videos: int, n_queries: int) -> dict[str, float]:
+    """CPU seconds a video of searching for videos of a library in it, by parts, and hours of two cores for _MANY."""
+    videos = {f"v{seed:06}": film(seed, _LONG_S) for seed in range(n_videos)}
+    library = made_library(folder, videos)
+    index(library, progress=False)
+    opened = open_index(library)
+    ids = sorted(videos)[:: max(1, n_videos // n_queries)][:n_queries]
+    queries = Queries(str(library), dict.fromkeys(ids, ""), dict.fromkeys(ids), opened.library)
+    matcher, votes_s, look_s = Matcher(opened, Wanted()), [], []
+    crew = Here(opened, matcher.verifier)
+    for query in queries.read(ids, opened):
+        began = time.process_time()
+        assert query.features is not None
+        candidates(opened.model.probes(query.features), opened.segments, top=CANDIDATES + 1)
+        votes_s.append(time.process_time() - began)
+        began = time.process_time()
+        list(matcher.answers([query], crew))
+        look_s.append(time.process_time() - began - votes_s[-1])
+    votes, look = statistics.median(votes_s), statistics.median(look_s)
+    each = votes * max(1.0, _MANY / n_videos) ** _GROWTH + look
+    keys = sum(map(len, opened.segments))
+    return {"keys": keys, "votes_s": votes, "closer_look_s": look, "hours_of_two_cores": each * _MANY / 2 / 3600}
+
+
+def measure_two_stage(folder: Path, n_videos: int, tops: Sequence[int]) -> dict[str, Any]:
+    """Write, index and search; mAP of all of FIVR-200K's labels, exhaustive and by the first `tops` candidates."""
+    annotations = write_made_up(folder / "annotations", videos=n_videos)
+    collection = read_collection(annotations)
+    job = Job(method="tca", fraction=1.0, frames=1, annotations=str(annotations), folder=str(folder))
+    write_library(job.library, collection, collection.videos, setting=job.setting, n_windows=1)
+    began = time.process_time()
+    built = index(job.library, method=job.method, options=job.setting.options, progress=False)
+    measured: dict[str, Any] = {"videos": n_videos, "keys": built.keys, "bytes": built.bytes}
+    measured["index_s"] = time.process_time() - began
+    opened = open_index(job.library, method=job.method, options=job.setting.options)
+    entries = opened.library.entries(opened.config)
+    ids, vectors = [], np.empty((n_videos, *opened.features.feature_shape[-1:]), np.float32)
+    for row, (video_id, _, features) in enumerate(opened.library.read(entries.values())):
+        ids.append(video_id)
+        vectors[row] = features.reshape(-1)
+    row_of = {video_id: row for row, video_id in enumerate(ids)}
+    every: list[float] = []
+    by_index: dict[int, list[float]] = {top: [] for top in tops}
+    seconds: dict[str, list[float]] = {"candidates": [], "exhaustive": []}
+    for query in collection.queries:
+        began = time.process_time()
+        scores = vectors @ vectors[row_of[query]]
+        seconds["exhaustive"].append(time.process_time() - began)
+        right = [row_of[v] for v, labels in collection.labels.items() if any(each == query for _, each in labels)]
+        own, relevant = row_of[query], np.zeros(len(ids), bool)
+        relevant[right] = True
+        began = time.process_time()
+        probes = opened.model.probes(vectors[own].reshape(1, *opened.features.feature_shape))
+        found = candidates(probes, opened.segments, top=max(tops) + 1, plain=True)
+        seconds["candidates"].append(time.process_time() - began)
+        chosen = [row_of[opened.segments[c.segment].videos[c.row].video_id] for c in found]
+        chosen = [row for row in chosen if row != own]
+        every.append(_average_precision(scores, relevant, [row for row in range(len(ids)) if row != own]))
+        for top in tops:
+            by_index[top].append(_average_precision(scores, relevant, chosen[:top]))
+    measured |= {f"{name}_s": statistics.median(each) for name, each in seconds.items()}
+    return measured | {
+        "map": float(np.nanmean(every)),
+        "map_of": {top: float(np.nanmean(by_index[top])) for top in tops},
+    }
+
+
+def _average_precision(scores: np.ndarray, relevant: np.ndarray, ranked: Sequence[int]) -> float:
+    """Rank some rows by their scores; the relevant ones that are not among them are never found. NaN: none is."""
+    if not relevant.any():
+        return float("nan")
+    rows = np.array(ranked, np.int64)
+    hits = relevant[rows[np.argsort(-scores[rows], kind="stable")]]
+    wrong_before = np.cumsum(~hits)[hits]
+    return average_precision(wrong_before, int(relevant.sum()))
+
+
 def _in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median CPU seconds of each step; the first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -253,14 +347,18 @@ def votes_command(keys: tuple[int, ...], rounds: int, out: Path | None) -> None:
         with tempfile.TemporaryDirectory(prefix="search-") as folder:
             sizes.append(measure_votes(model, n_keys, Path(folder), rounds))
         each = sizes[-1]
-        told = "; ".join(
-            f"{name} {each[f'{name}_probes']:,} probes {each[f'{name}_votes']:.3f} s = "
-            f"{each[f'{name}_votes'] / each[f'{name}_flat_faiss']:.2f} x flat faiss, "
-            f"{each[f'{name}_votes'] / each[f'{name}_products']:.1f} x the bare products"
-            for name in ("whole", "boxes")
-        )
+        told = "; ".join(_votes_text(each, name) for name in ("whole", "boxes"))
         click.echo(f"{n_keys:,} keys of {each['bytes_per_key']:.0f} bytes: {told}")
     click.echo(record("search_votes", {"sizes": sizes}, out))
+
+
+def _votes_text(each: dict[str, float], name: str) -> str:
+    votes = each[f"{name}_votes"]
+    text = f"{name} {each[f'{name}_probes']:,} probes {votes:.3f} s"
+    if f"{name}_flat_faiss" in each:
+        text += f" = {votes / each[f'{name}_flat_faiss']:.2f} x flat faiss, "
+        text += f"{votes / each[f'{name}_products']:.1f} x the bare products"
+    return text
 
 
 @main.command("index")
@@ -314,6 +412,37 @@ def sureness_command(library: Path | None, videos: int, out: Path | None) -> Non
     click.echo(
         f"false matches per million, by {each['fitted_on']:,} pairs, on {each['held_out']:,} others: {told}; "
         f"{record('search_sureness', each, out)}"
+    )
+
+
+@main.command("dedupe")
+@click.option("--videos", default=400, show_default=True, help=f"Of {_LONG_S} s.")
+@click.option("--queries", default=20, show_default=True)
+@out_option
+def dedupe_command(videos: int, queries: int, out: Path | None) -> None:
+    """Measure a search for videos of a library in itself."""
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        each = measure_dedupe(Path(folder) / "library", videos, queries)
+    click.echo(
+        f"{videos:,} videos of {_LONG_S} s, {each['keys']:,} keys, a video: votes {each['votes_s']:.2f} s, closer look "
+        f"{each['closer_look_s']:.2f} s of a core; {_MANY:,} videos would take {each['hours_of_two_cores']:.1f} h of "
+        f"two cores; {record('search_dedupe', each | {'videos': videos}, out)}"
+    )
+
+
+@main.command("two-stage")
+@click.option("--videos", default=VIDEOS, show_default=True)
+@click.option("--candidates", "tops", multiple=True, type=int, default=(50, 200, 1000), show_default=True)
+@out_option
+def two_stage_command(videos: int, tops: tuple[int, ...], out: Path | None) -> None:
+    """Measure what a ranking by the index loses against comparing all."""
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        each = measure_two_stage(Path(folder), videos, tops)
+    told = ", ".join(f"{value:.4f} by {top:,} candidates" for top, value in each["map_of"].items())
+    click.echo(
+        f"{videos:,} videos, {each['bytes'] / 1e6:,.0f} MB of index in {each['index_s']:.0f} s: mAP {each['map']:.4f} "
+        f"by comparing all ({1e3 * each['exhaustive_s']:.0f} ms a query), {told} "
+        f"({1e3 * each['candidates_s']:.0f} ms); {record('search_two_stage', each, out)}"
     )
 
 
