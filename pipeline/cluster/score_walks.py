@@ -27,9 +27,9 @@ class Walks:
 
     def survey(self, scores: Scores, labels: Mapping[str, Set[str]]) -> Survey:
         """Walk all scores a first time; what one process reads it keeps for the second."""
-        if self.map is _one_by_one:
-            return survey(scores, labels)
         parts = self.parts(scores)
+        if self.map is _one_by_one and parts == [scores]:
+            return survey(scores, labels)
         surveyors = self.map(_survey, parts, labels)
         if len(parts) == 1:
             return next(iter(surveyors)).survey(scores)
