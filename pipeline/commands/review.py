@@ -162,8 +162,9 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
 @click.option("--maps", type=click.IntRange(0), default=12, metavar="N", help="Pairs that get a map of their windows.")
 @click.option("--figures", type=PATH, metavar="FOLDER", help="Also the maps and the curve of scores, as PNG and SVG.")
 def report(found: str, out: str, no_pictures: bool, pictures: int, maps: int, figures: str | None) -> None:
-    """Draw a page of what was found: MATCHES, PAIRS or SCORES; or of a TRAINING, its learning curves.
+    """Draw a page of MATCHES, PAIRS or SCORES found, or of a TRAINING.
 
+    Of a training it shows the learning curves.
     They are folders of `ndvr search --out`, `ndvr dedupe`, `ndvr similarity` and `ndvr train`. One file that loads
     nothing: film strips under each other at the matching times, with what the two share drawn between them, and the
     map of their windows; find, filter and sort, j and k go from pair to pair. What was judged no match is left out.
