@@ -34,7 +34,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.comparison.dedupe import dedupe
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
-from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.search.build import update
 from ndvr.pipeline.search.opened import open_index
 from ndvr.pipeline.search.out_folder import read_answers

@@ -121,7 +121,7 @@ def review(
     from ndvr.operators.library.decisions import this_user
     from ndvr.operators.library.library import Library
     from ndvr.pipeline.review import guard, server
-    from ndvr.pipeline.review.pairs import read_found
+    from ndvr.pipeline.review.found import read_found
     from ndvr.pipeline.review.state import State
 
     opened = Library(library)
@@ -140,7 +140,7 @@ def _write_plan(library: str, found: str | None, plan: str, keep: str | None, *,
     from ndvr.operators.library.decisions import decisions_of
     from ndvr.operators.storage.store import write_text
     from ndvr.pipeline.review import keep as rules
-    from ndvr.pipeline.review.pairs import read_found
+    from ndvr.pipeline.review.found import read_found
 
     if not found:
         raise click.UsageError("--write-plan needs PAIRS, a folder that `ndvr dedupe` wrote")

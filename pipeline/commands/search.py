@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +27,10 @@ from ndvr.pipeline.commands.options import (
     tell_left_out,
     weights_option,
 )
+
+if TYPE_CHECKING:
+    from ndvr.pipeline.search.both import BothResult
+    from ndvr.pipeline.search.search import SearchResult
 
 UNJUDGED = 3  # exit code
 
@@ -123,26 +128,12 @@ def search(
     3: some of VIDEOS could not be searched for or judged, or LIBRARY has lost features that matter, whatever else
     was seen.
     """
-    run: Callable[..., Any]
-    if len(methods) > 1:
-        from ndvr.pipeline.search.both import in_turn
-        from ndvr.pipeline.search.both import search_both as run
-
-        if any(settings.pop(name) is not None for name in ("workers", "address")):
-            raise click.UsageError("--workers and --address search by one method; leave them out where two are given")
-        if settings.pop("config"):
-            raise click.UsageError("--config names the features of one method; leave it out where two are given")
-        weights = check_methods(in_turn(methods), settings["weights"], settings["options"])
-        settings |= {"methods": methods, "weights": weights}
-    else:
-        from ndvr.pipeline.search.search import search as run
-
-        settings = check_method(settings | {"method": methods[0] if methods else None})
+    run: Callable[..., SearchResult | BothResult]
+    run = _by_both(methods, settings) if len(methods) > 1 else _by_one(methods, settings)
     try:
         done = run(
             videos,
             library,
-            **given(**settings),
             update=not no_update,
             progress=not quiet,
             say=lambda sentence: click.echo(sentence, err=True),
@@ -152,18 +143,39 @@ def search(
     except OSError as error:  # not 1, which says that nothing was seen
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(UNJUDGED) from None
+    _print_answers(done, "json" if as_json else form)
+    if not done.complete:
+        raise SystemExit(UNJUDGED)
+    if not done.seen and done.answers:
+        raise SystemExit(1)
+
+
+def _by_one(methods: tuple[str, ...], settings: dict[str, Any]) -> Callable[..., SearchResult]:
+    from ndvr.pipeline.search.search import search
+
+    return partial(search, **given(**check_method(settings | {"method": methods[0] if methods else None})))
+
+
+def _by_both(methods: tuple[str, ...], settings: dict[str, Any]) -> Callable[..., BothResult]:
+    from ndvr.pipeline.search.both import in_turn, search_both
+
+    if any(settings.pop(name) is not None for name in ("workers", "address")):
+        raise click.UsageError("--workers and --address search by one method; leave them out where two are given")
+    if settings.pop("config"):
+        raise click.UsageError("--config names the features of one method; leave it out where two are given")
+    weights = check_methods(in_turn(methods), settings["weights"], settings["options"])
+    return partial(search_both, **given(**settings | {"methods": methods, "weights": weights}))
+
+
+def _print_answers(done: SearchResult | BothResult, form: str) -> None:
     if not done.trained:
         click.echo("WARNING: untrained (random) weights; these matches mean nothing.", err=True)
-    if as_json or form == "json":
+    if form == "json":
         click.echo(json.dumps(done.to_json(), ensure_ascii=False))
     else:
         click.echo(done.csv() if form == "csv" else done.text())
     if text := done.left_out_text():
         click.echo(text, err=True)
-    if not done.complete:
-        raise SystemExit(UNJUDGED)
-    if not done.seen and done.answers:
-        raise SystemExit(1)
 
 
 @click.command()

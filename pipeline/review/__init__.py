@@ -1,6 +1,7 @@
 """Look, decide, remember: pages of matches and pairs, the local server that plays them, and decisions that last.
 
-pairs          what was found, whoever found it
+pairs          two videos that were found alike, whoever found them
+found          all pairs of MATCHES, PAIRS or SCORES, read again
 evidence       the closer look at a pair: segments and the map of its windows
 keep           which video of a group to keep
 decide         decisions from the command line

@@ -22,9 +22,10 @@ from ndvr.operators.storage.store import write_text
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.evidence import Evidence, Looked, sound_config
 from ndvr.pipeline.review.figures import write_figures
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.review.keep import DEFAULT, choose, facts_of, groups_of
 from ndvr.pipeline.review.page import render
-from ndvr.pipeline.review.pairs import Found, Pair, opened, read_found
+from ndvr.pipeline.review.pairs import Found, Pair, opened
 from ndvr.pipeline.search.answers import Match, rate_text, where_text
 from ndvr.pipeline.search.verdict import Verdict
 

@@ -19,7 +19,7 @@ from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
-from ndvr.pipeline.search.verify import Proposed
+from ndvr.pipeline.search.verify import Compared, Proposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,54 +63,65 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     query, video = _query(opened, a), opened.lookup([b]).get(b)
     matcher = Matcher(opened, Wanted(), decisions_of(opened.library), strict=True)
     can = Judgeable(query=matcher.can_judge(query), video=matcher.has_keys(b))
-    gates = []
     if query.features is None:
-        gates.append(Gate(name="features of the query", value=query.message, limit="", passed=False))
-        return Explanation(a=a, b=b, verdict="cannot be searched for", gates=gates, can=can)
+        missing = [Gate(name="features of the query", value=query.message, limit="", passed=False)]
+        return Explanation(a=a, b=b, verdict="cannot be searched for", gates=missing, can=can)
     if video is None:
         message = entry.end["message"] or entry.status
-        gates.append(Gate(name="features of the video", value=message, limit="", passed=False))
-        return Explanation(a=a, b=b, verdict="cannot be found", gates=gates, can=can)
+        missing = [Gate(name="features of the video", value=message, limit="", passed=False)]
+        return Explanation(a=a, b=b, verdict="cannot be found", gates=missing, can=can)
     probes = opened.model.probes(query.features)
-    gates.append(
-        Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)
+    gates = [Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)]
+    gates += [_indexed(opened, video.video_id, video.content), *_candidate(matcher, query, probes, video)]
+    of_query, of_video = content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
+    decision = matcher.decisions.verdict(of_query, of_video)
+    compared = _compared(matcher, query, video, decided=decision == "same")
+    match, passed = compared.match, compared.judged.score >= matcher.verifier.least
+    gates += [*_gates_of(match, compared.judged.score, matcher), *_decided(decision), _segments(match)]
+    found = decision == "same" or all(gate.passed for gate in gates if gate.name != "segments")
+    return Explanation(
+        a=a,
+        b=b,
+        verdict=WORDS[match.kind] if found else "not found",
+        gates=gates,
+        match=match if found else None,
+        compared=match if passed and decision != "different" else None,
+        can=can,
     )
-    gates.append(_indexed(opened, video.video_id, video.content))
-    gates += _candidate(matcher, query, probes, video)
-    verifier, signature = matcher.verifier, opened.model.signature(query.features)
-    said = matcher.decisions.verdict(
-        content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
-    )
-    proposed = Proposed(video=video, same=b in matcher.same_file(query), decided=said == "same")
-    compared = verifier.judge(query, signature, verifier.layer(signature), proposed)
-    match, judged = compared.match, compared.judged
-    if match.kind == "shared":  # whether it is common the other matches say
-        match = next((each for each in matcher.answer(query, [b]).matches if each.video_id == b), match)
-    value = f"{judged.score:.4f}"
-    gates.append(
-        Gate(name="score", value=value, limit=f">= {verifier.least:.4f}", passed=judged.score >= verifier.least)
-    )
+
+
+def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
+    verifier = matcher.verifier
+    assert query.features is not None
+    signature = matcher.opened.model.signature(query.features)
+    proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
+    return verifier.judge(query, signature, verifier.layer(signature), proposed)
+
+
+def _gates_of(match: Match, score: float, matcher: Matcher) -> list[Gate]:
+    """Whether the score, and how sure it is, suffice."""
+    least, sureness = matcher.verifier.least, matcher.opened.sureness
+    gates = [Gate(name="score", value=f"{score:.4f}", limit=f">= {least:.4f}", passed=score >= least)]
     if match.false_per_million is not None:
-        fitted = "" if opened.sureness and opened.sureness.fitted else ", assumed: the library is too small to tell"
-        gates.append(
-            Gate(
-                name="sureness",
-                value=f"{match.false_per_million:g} false matches per million pairs{fitted}",
-                limit=f"<= {matcher.wanted.false_per_million:g}",
-                passed=match.false_per_million <= matcher.wanted.false_per_million,
-            )
-        )
-    if said:
-        words = {"same": "judged the same", "different": "judged not a match"}
-        gates.append(Gate(name="decision", value=words[said], limit="", passed=said == "same"))
+        fitted = "" if sureness and sureness.fitted else ", assumed: the library is too small to tell"
+        limit = matcher.wanted.false_per_million
+        value = f"{match.false_per_million:g} false matches per million pairs{fitted}"
+        gates.append(Gate(name="sureness", value=value, limit=f"<= {limit:g}", passed=match.false_per_million <= limit))
+    return gates
+
+
+def _decided(decision: str | None) -> list[Gate]:
+    if not decision:
+        return []
+    words = {"same": "judged the same", "different": "judged not a match"}
+    return [Gate(name="decision", value=words[decision], limit="", passed=decision == "same")]
+
+
+def _segments(match: Match) -> Gate:
     times = "; ".join(
         f"{clock(s.q_start_s)}-{clock(s.q_end_s)} at {clock(s.v_start_s)}-{clock(s.v_end_s)}" for s in match.segments
     )
-    gates.append(Gate(name="segments", value=times or "none", limit="", passed=bool(times)))
-    found = said == "same" or all(gate.passed for gate in gates if gate.name != "segments")
-    verdict = WORDS[match.kind] if found else "not found"
-    alike = match if judged.score >= verifier.least and said != "different" else None
-    return Explanation(a=a, b=b, verdict=verdict, gates=gates, match=match if found else None, compared=alike, can=can)
+    return Gate(name="segments", value=times or "none", limit="", passed=bool(times))
 
 
 def _query(opened: Opened, a: str) -> Query:

@@ -114,38 +114,46 @@ def make_plan(order: Order) -> Plan:
     if order.coarse is not None:
         videos = replace(videos, coarse=read_pair_scores(order.coarse, videos.ids, memory_gb=order.memory_gb))
         held_out = held_out and _reranked(held_out, order, share=recipe_settings.share)
-    return Plan(
-        model=model,
-        recipe=recipe,
-        videos=videos,
-        features=features,
-        held_out=held_out,
-        description={
-            "format": FORMAT,
-            "ndvr": ndvr.__version__,
-            "method": order.method,
-            "options": {key: value for key, value in model.options.items() if model.card.options[key].part != "embed"},
-            "needs": {key: model.options[key] for key in recipe.needs},
-            "start": order.weights or f"drawn with seed {order.seed}",
-            "settings": asdict(recipe.settings),
-            **{key: getattr(order, key) for key in ("seed", "steps", "every", "patience", "parts")},
-            "library": features.library,
-            "config": features.config.name,
-            "features": features.config.weights,
-            "features_digest": features.config.weights_digest,
-            "features_trained": features.config.trained,
-            "videos": len(videos.features),
-            "videos_digest": _digest(videos.features, videos.related, videos.groups),
-            "related": None if alike is None else alike.name,
-            "pairs": sum(map(len, videos.related.values())) // 2,
-            "teacher": order.teacher,
-            "coarse": order.coarse,
-            "scores_digest": _scores_digest(videos),
-            "truth": None if held_out is None else held_out.alike.name,
-            "test": None if held_out is None else held_out.features.library,
-            "held_out_digest": None if held_out is None else _digest(held_out.features.by_id, held_out.alike.related),
-        },
-    )
+    described = {
+        **_of_method(order, model, recipe),
+        **_of_material(order, features, videos, alike),
+        "truth": None if held_out is None else held_out.alike.name,
+        "test": None if held_out is None else held_out.features.library,
+        "held_out_digest": None if held_out is None else _digest(held_out.features.by_id, held_out.alike.related),
+    }
+    return Plan(model=model, recipe=recipe, videos=videos, features=features, held_out=held_out, description=described)
+
+
+def _of_method(order: Order, model: Model, recipe: Recipe) -> dict[str, Any]:
+    """Describe what is trained, and how."""
+    return {
+        "format": FORMAT,
+        "ndvr": ndvr.__version__,
+        "method": order.method,
+        "options": {key: value for key, value in model.options.items() if model.card.options[key].part != "embed"},
+        "needs": {key: model.options[key] for key in recipe.needs},
+        "start": order.weights or f"drawn with seed {order.seed}",
+        "settings": asdict(recipe.settings),
+        **{key: getattr(order, key) for key in ("seed", "steps", "every", "patience", "parts")},
+    }
+
+
+def _of_material(order: Order, features: Features, videos: Videos, alike: Alike | None) -> dict[str, Any]:
+    """Describe what it is trained on."""
+    return {
+        "library": features.library,
+        "config": features.config.name,
+        "features": features.config.weights,
+        "features_digest": features.config.weights_digest,
+        "features_trained": features.config.trained,
+        "videos": len(videos.features),
+        "videos_digest": _digest(videos.features, videos.related, videos.groups),
+        "related": None if alike is None else alike.name,
+        "pairs": sum(map(len, videos.related.values())) // 2,
+        "teacher": order.teacher,
+        "coarse": order.coarse,
+        "scores_digest": _scores_digest(videos),
+    }
 
 
 def _reranked(held_out: HeldOut, order: Order, *, share: float) -> HeldOut:

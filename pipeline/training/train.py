@@ -135,20 +135,29 @@ def train(
     folder.check_free(resume=resume)
     with interruptible("--resume goes on from the last checkpoint"), Lease(folder.store, "ndvr train"):
         folder.check_free(resume=resume)  # somebody else may have begun meanwhile
-        loop.load(folder.checkpoint())
-        folder.describe()
-        if loop.points:
-            folder.save_curve(loop.points)  # as the checkpoint has them
+        _begin(loop, folder)
         with Progress("train", steps, "step", show=progress) as bar:
-            bar.advance(loop.done)
-            if workers:
-                from ndvr.pipeline.training.workers import run_on_ray
-
-                run_on_ray(order, folder, workers=workers, address=address, bar=bar)
-                loop.load(folder.checkpoint())
-            else:
-                loop.run(bar.advance)
+            _run(order, loop, folder, bar, workers=workers, address=address)
     return _trained(out, order, plan, loop.points, seconds=time.monotonic() - began)
+
+
+def _begin(loop: Loop, folder: RunFolder) -> None:
+    """Go on where the folder's checkpoint is, and write down what is trained."""
+    loop.load(folder.checkpoint())
+    folder.describe()
+    if loop.points:
+        folder.save_curve(loop.points)  # as the checkpoint has them
+
+
+def _run(order: Order, loop: Loop, folder: RunFolder, bar: Progress, *, workers: int, address: str | None) -> None:
+    bar.advance(loop.done)
+    if not workers:
+        loop.run(bar.advance)
+        return
+    from ndvr.pipeline.training.workers import run_on_ray
+
+    run_on_ray(order, folder, workers=workers, address=address, bar=bar)
+    loop.load(folder.checkpoint())
 
 
 def _text(path: str | Path | None) -> str | None:

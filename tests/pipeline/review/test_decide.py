@@ -10,7 +10,7 @@ import pytest
 from commands import as_json, ndvr
 
 from ndvr.operators.library.library import Library
-from ndvr.pipeline.review.pairs import read_found
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.search.duplicates import duplicates
 from ndvr.pipeline.search.out_folder import read_answers
 

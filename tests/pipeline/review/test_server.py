@@ -26,10 +26,11 @@ from ndvr.operators.storage.object_store import stat_objects
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.video_files import uri_of
 from ndvr.pipeline.cli import main
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.review.guard import COOKIE, HEADERS
 from ndvr.pipeline.review.keep import Facts, groups_of, keep_plan
 from ndvr.pipeline.review.media import Files, NotServed
-from ndvr.pipeline.review.pairs import Video, read_found
+from ndvr.pipeline.review.pairs import Video
 from ndvr.pipeline.review.server import make_app
 from ndvr.pipeline.review.state import State
 from ndvr.pipeline.search.verdict import Verdict

@@ -15,8 +15,8 @@ from sounds import RATE, tune
 
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.library import Library
+from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.review.found_page import write_found_page
-from ndvr.pipeline.review.pairs import read_found
 from ndvr.pipeline.review.state import State
 from ndvr.pipeline.search.answers import Match
 from ndvr.pipeline.search.both import search_both
