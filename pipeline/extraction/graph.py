@@ -150,7 +150,7 @@ def _dataset(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)  # of the bounds in _pool()
         return (
-            ray.data.from_arrow(blocks)
+            ray.data.from_blocks(blocks)
             .map_batches(
                 DecodeActor,
                 fn_constructor_kwargs=operators.decode,
