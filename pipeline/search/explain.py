@@ -76,7 +76,7 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     of_query, of_video = content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
     decision = matcher.decisions.verdict(of_query, of_video)
     compared = _compared(matcher, query, video, decided=decision == "same")
-    match, passed = compared.match, compared.judged.score >= matcher.verifier.least
+    match, passed = _as_told(matcher, query, compared.match), compared.judged.score >= matcher.verifier.least
     gates += [*_gates_of(match, compared.judged.score, matcher), *_decided(decision), _segments(match)]
     found = decision == "same" or all(gate.passed for gate in gates if gate.name != "segments")
     return Explanation(
@@ -96,6 +96,14 @@ def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) ->
     signature = matcher.opened.model.signature(query.features)
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
     return verifier.judge(query, signature, verifier.layer(signature), proposed)
+
+
+def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:
+    """The match as a search tells it: whether shared material is common the other matches say."""
+    if match.kind != "shared":
+        return match
+    answer = matcher.answer(query, [match.video_id])
+    return next((each for each in answer.matches if each.video_id == match.video_id), match)
 
 
 def _gates_of(match: Match, score: float, matcher: Matcher) -> list[Gate]:
