@@ -24,7 +24,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL) $(TEST_OPTIONS)
 
 quick: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not ray and not s3 and not nodes and not slow" $(TEST_OPTIONS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not ray and not s3 and not nodes and not slow" $(TEST_OPTIONS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -242,6 +242,7 @@ def test_names_shapes_and_seeded_values_beside_the_project_are_ours(shared):
             assert state[key].sum(dtype=np.float64) == pytest.approx(each["sum"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_their_loader_takes_the_keys_beside_the_project(shared):
     wanted = json.loads((shared / "golden" / "c3dhash" / "load_state.json").read_text())
     ours = ResNet18().state_dict().keys()

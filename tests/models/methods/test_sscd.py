@@ -17,6 +17,8 @@ from ndvr.models import weights as files
 from ndvr.models.random_weights import seeded
 from ndvr.models.weights import WeightsError
 
+pytestmark = pytest.mark.slow
+
 
 class Norm(nn.Module):
     def forward(self, x):

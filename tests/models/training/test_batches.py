@@ -95,6 +95,7 @@ def test_the_step_that_a_student_is_trained_by_has_the_authors_loss_and_that_of_
         torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vectors_of_the_coarse_student_in_training_are_the_authors():
     student = models.load("dns", golden_dns.state("cg")).network("similarity")
     clips = golden_losses.clips()

@@ -95,6 +95,7 @@ def test_padded_batches_of_tca_are_its_videos_one_by_one():
     torch.testing.assert_close(encoder.videos(padded, mask), torch.stack([encoder.video(each) for each in some]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", ["coarse", "fine_binary"])
 def test_every_student_of_dns_comes_closer_to_its_teacher(student):
     trained = trainer("dns", options={"student": student})

@@ -164,6 +164,7 @@ def test_bits_are_learnt_from_a_list_of_classes_and_help_on_others(tmp_path):
     assert models.load("c3dhash", tmp_path / "out", parts=("similarity",)).options["bits"] == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "shape", "settings", "options"),
     [

@@ -135,6 +135,7 @@ def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path)
     assert all(max(row, key=row.get) == query for query, row in table.items())
 
 
+@pytest.mark.slow
 def test_all_regions_of_the_frames_of_lite0_are_learnt_from_and_512_directions_kept(tmp_path):
     options = {"backbone": "lite0", "pca": "none"}
     videos = {f"v{number}": features(40, number, (9, 768)) for number in range(2)}
