@@ -29,36 +29,13 @@ CARD = Card(
     feature_shape=(512,),
     symmetric_if=({"background": None},),
     weights={
-        "sscd_disc_mixup": File(
-            name="sscd_disc_mixup.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchvision.pt",
+        f"sscd_{trained_on}_{augmented}": File(
+            name=f"sscd_{trained_on}_{augmented}.torchvision.pt",
+            url=f"https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_{trained_on}_{augmented}.torchvision.pt",
             licence="MIT",
-        ),
-        "sscd_disc_advanced": File(
-            name="sscd_disc_advanced.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_advanced.torchvision.pt",
-            licence="MIT",
-        ),
-        "sscd_disc_blur": File(
-            name="sscd_disc_blur.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_blur.torchvision.pt",
-            licence="MIT",
-        ),
-        "sscd_imagenet_mixup": File(
-            name="sscd_imagenet_mixup.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_imagenet_mixup.torchvision.pt",
-            licence="MIT",
-        ),
-        "sscd_imagenet_advanced": File(
-            name="sscd_imagenet_advanced.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_imagenet_advanced.torchvision.pt",
-            licence="MIT",
-        ),
-        "sscd_imagenet_blur": File(
-            name="sscd_imagenet_blur.torchvision.pt",
-            url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_imagenet_blur.torchvision.pt",
-            licence="MIT",
-        ),
+        )
+        for trained_on in ("disc", "imagenet")
+        for augmented in ("mixup", "advanced", "blur")
     },
     options={
         "background": Option(

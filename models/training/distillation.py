@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ndvr.models.training import batches, losses, views
-from ndvr.models.training.recipe import Recipe, Videos, some, tensor
+from ndvr.models.training.recipe import Recipe, Videos, set_dropout, some, start_attention, tensor
 
 _ROUNDS = 50  # of ITQ
 _MOMENTUM = 0.1  # of batch normalisation's running numbers, as torch has it
@@ -62,9 +62,7 @@ class DnSStudent(Recipe):
     def __init__(self, network: Any, settings: DnSSettings):
         super().__init__(network, settings)
         self.coarse = not hasattr(network, "visil_head")
-        for module in network.modules():
-            if hasattr(module, "dropout"):
-                module.dropout = settings.dropout
+        set_dropout(network, settings.dropout)
 
     def begin(self, seed: int) -> None:
         super().begin(seed)
@@ -72,11 +70,7 @@ class DnSStudent(Recipe):
 
     def _begin_others(self) -> None:
         for name, parameter in self.network.named_parameters():
-            if name.endswith("in_proj_weight"):
-                nn.init.xavier_uniform_(parameter)
-            elif name.endswith(("in_proj_bias", "out_proj.bias")):
-                nn.init.zeros_(parameter)
-            elif name.endswith("centroids"):
+            if not start_attention(name, parameter) and name.endswith("centroids"):
                 nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
 
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:

@@ -107,6 +107,24 @@ class Recipe(ABC):
         return self.network
 
 
+def start_attention(name: str, parameter: nn.Parameter) -> bool:
+    """Set a parameter of torch's attention as torch does when it makes one; tell whether it is one, by its name."""
+    if name.endswith("in_proj_weight"):
+        nn.init.xavier_uniform_(parameter)
+    elif name.endswith(("in_proj_bias", "out_proj.bias")):
+        nn.init.zeros_(parameter)
+    else:
+        return False
+    return True
+
+
+def set_dropout(network: Any, share: float) -> None:
+    """Drop this share in every layer that drops some."""
+    for module in network.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = share
+
+
 def tensor(features: np.ndarray) -> torch.Tensor:
     """Copy features into a float32 tensor, unless they are float32 already."""
     return torch.from_numpy(np.ascontiguousarray(features, np.float32))

@@ -19,7 +19,7 @@ from torch import nn
 
 from ndvr.models.training import batches, losses, views
 from ndvr.models.training.distillation import DnSSelector, DnSStudent
-from ndvr.models.training.recipe import Recipe, State, Videos, some, tensor
+from ndvr.models.training.recipe import Recipe, State, Videos, set_dropout, some, start_attention, tensor
 
 # --- TCA ------------------------------------------------------------------------------------------------------------
 
@@ -67,9 +67,7 @@ class TCA(Recipe):
         self.encoder = network.encoder
         if not hasattr(self.encoder, "transformer_encoder"):
             raise ValueError("of TCA's encoders only the transformer is trained here; leave out option encoder")
-        for module in self.encoder.modules():
-            if hasattr(module, "dropout"):
-                module.dropout = settings.dropout
+        set_dropout(self.encoder, settings.dropout)
         self.keys = copy.deepcopy(self.encoder).requires_grad_(False)
         self._queue_groups = torch.full((settings.queue,), -1)  # of the vectors in the queue; -1: noise
 
@@ -79,10 +77,7 @@ class TCA(Recipe):
 
     def _begin_others(self) -> None:
         for name, parameter in self.encoder.named_parameters():
-            if name.endswith("in_proj_weight"):
-                nn.init.xavier_uniform_(parameter)
-            elif name.endswith(("in_proj_bias", "out_proj.bias")):
-                nn.init.zeros_(parameter)
+            start_attention(name, parameter)
 
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
         if len(set(videos.groups.values())) < 2:

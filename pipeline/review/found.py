@@ -21,6 +21,7 @@ from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
 from ndvr.operators.scores.files import file_hash, open_scores, read_manifest
 from ndvr.operators.storage.sealed import read_sealed_json, read_table, stored_table
 from ndvr.operators.storage.store import Store
+from ndvr.pipeline.comparison.dedupe import LEFT_OUT, PAIRS
 from ndvr.pipeline.review.pairs import (
     Found,
     Pair,
@@ -41,7 +42,6 @@ from ndvr.pipeline.search.out_folder import ABOUT as SEARCH_ABOUT
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, read_answers, respect
 from ndvr.pipeline.search.verdict import VERDICTS, Verdict
 
-PAIRS, LEFT_OUT = "pairs.parquet", "left_out.parquet"
 PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.json", "groups.json", "searches"
 _REMEDY = "run `ndvr dedupe` again"
 

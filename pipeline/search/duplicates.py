@@ -32,6 +32,8 @@ from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.sealed import seal_json, store_table
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
+from ndvr.pipeline.comparison.dedupe import LEFT_OUT
+from ndvr.pipeline.comparison.dedupe import PAIRS as PAIRS_FILE
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import crew_of, open_updated, search_index
@@ -145,9 +147,9 @@ def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers
     rows = [row for row in every if _ends(row) not in rejected]
     groups = group(rows, lengths)
     check(store)
-    store_table(store, "pairs.parquet", pa.Table.from_pylist(rows, PAIRS))
+    store_table(store, PAIRS_FILE, pa.Table.from_pylist(rows, PAIRS))
     left_out = [row for row in every if _ends(row) in rejected]
-    store_table(store, "left_out.parquet", pa.Table.from_pylist(left_out, PAIRS))
+    store_table(store, LEFT_OUT, pa.Table.from_pylist(left_out, PAIRS))
     store_table(store, "groups.parquet", pa.Table.from_pylist(groups, GROUPS))
     return Duplicates(
         pairs=str(store),

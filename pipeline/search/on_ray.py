@@ -149,16 +149,18 @@ class OnRay:
 
         from ndvr.pipeline.cluster import cluster
 
-        while not ray.wait([asked.reference], timeout=PATIENCE_S)[0]:
-            if cluster.is_gone(self._actors[asked.number]):
-                return None
-        with cluster.explained("search"):
-            try:
-                return ray.get(asked.reference)
-            except ray.exceptions.ActorUnavailableError:  # its machine is gone, which Ray takes some seconds to notice
-                time.sleep(_PAUSE_S)
-                return self._answer(self._ask(asked.number, asked.question, *asked.arguments))
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, (ValueError, FileNotFoundError)):
-                    raise error.cause from None
-                raise
+        while True:
+            if not ray.wait([asked.reference], timeout=PATIENCE_S)[0]:
+                if cluster.is_gone(self._actors[asked.number]):
+                    return None
+                continue
+            with cluster.explained("search"):
+                try:
+                    return ray.get(asked.reference)
+                except ray.exceptions.ActorUnavailableError:  # its machine is gone, which Ray takes seconds to notice
+                    time.sleep(_PAUSE_S)
+                    asked = self._ask(asked.number, asked.question, *asked.arguments)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, (ValueError, FileNotFoundError)):
+                        raise error.cause from None
+                    raise
