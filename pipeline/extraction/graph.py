@@ -73,7 +73,7 @@ def run_graph(
     from ndvr.pipeline.cluster import cluster
 
     resources = cluster.join(settings.address)
-    stages = settings.pools.fitted(resources, n_videos=len(todo))
+    stages = settings.pools.fitted(resources, n_videos=len(todo), n_bytes=_bytes_of(todo))
     status.begin_pass(
         {name: stage.most for name, stage in stages._asdict().items()},
         cluster={"cpus": resources.cpus, "gpus": resources.gpus, "nodes": len(resources.nodes)},
@@ -100,6 +100,11 @@ def run_graph(
             gc.collect()
         if walls:
             status.note_walls(walls.answers())
+
+
+def _bytes_of(todo: list[dict[str, Any]]) -> float:
+    """Count the bytes of the videos; without end where a size is not known."""
+    return sum(math.inf if row["bytes"] is None else row["bytes"] for row in todo)
 
 
 def _walls_here() -> tuple[str, list[str]]:

@@ -16,6 +16,8 @@ from ndvr.pipeline.cluster.cluster import Node, Resources
 DECODE_SHARE, EMBED_SHARE, WRITE_SHARE = 0.7, 0.2, 0.05
 # A decoder where nothing but decoding happens: less than a CPU, so that the last stage finds a corner.
 DECODE_CPUS_ALONE = 0.95
+# A decoder takes about as long to start as to decode so much: for less no further one is started.
+BYTES_A_DECODER = 4 << 20
 
 ACCELERATOR, NODE_ID = "ray.io/accelerator-type", "ray.io/node-id"  # labels that Ray gives to nodes
 
@@ -77,8 +79,8 @@ class Pools:
         if self.embed_gpus is not None and self.embed_gpus > 1 and self.embed_gpus % 1:
             raise ValueError(f"--embed-gpus: a part of one GPU, or whole ones, got {self.embed_gpus:g}")
 
-    def fitted(self, have: Resources, *, n_videos: int) -> Stages:
-        """Fit the pools of a pass over `n_videos`. ValueError when the cluster has no place for them."""
+    def fitted(self, have: Resources, *, n_videos: int, n_bytes: float = math.inf) -> Stages:
+        """Fit the pools of a pass over `n_videos` of `n_bytes`. ValueError when the cluster has no place for them."""
         gpus = self._gpus_each(have)
         on_gpus = [node for node in have.all if gpus and node.gpus >= gpus]
         others = [node for node in have.all if node.cpus >= 1 and not (gpus and node.gpus)]
@@ -86,7 +88,8 @@ class Pools:
             raise ValueError(f"no node of the cluster has a CPU for decoding and embedding: {have}")
         # Embedding has nodes of its own: decoding stays away from them, however many CPUs they have.
         apart = bool(on_gpus and others)
-        decode = self._decode(have, others if apart else have.all, n_videos, apart=apart)
+        busy = n_videos if self.decode_workers else int(min(n_videos, 1 + n_bytes / BYTES_A_DECODER))
+        decode = self._decode(have, others if apart else have.all, max(1, busy), apart=apart)
         embed = self._on_gpus(have, on_gpus, gpus) if on_gpus else self._on_cpus(have, others)
         writers = max(1, have.cpus // 16)
         write = Stage(fewest=writers, most=writers, start=writers, cpus=_down(WRITE_SHARE / writers))
@@ -97,7 +100,7 @@ class Pools:
             )
         return stages
 
-    def _decode(self, have: Resources, nodes: Sequence[Node], n_videos: int, *, apart: bool) -> Stage:
+    def _decode(self, have: Resources, nodes: Sequence[Node], busy: int, *, apart: bool) -> Stage:
         cpus, each = sum(node.cpus for node in nodes), self.decode_cpus
         share = 1.0 if apart else DECODE_SHARE
         if each is None:  # more workers than CPUs share them
@@ -108,7 +111,7 @@ class Pools:
             room = {node: int(node.cpus * share / each + 1e-6) for node in nodes}
         places = sum(int(node.cpus / each + 1e-6) for node in nodes)
         fewest, most, start = _count("decode", self.decode_workers, f"{each:g} CPUs", room, places, have)
-        most = max(1, min(most, n_videos))
+        most = min(most, busy)
         labels = _away_from_gpus(have) if apart else {}
         return Stage(fewest=min(fewest, most), most=most, start=min(start, most), cpus=_down(each), labels=labels)
 

@@ -118,11 +118,29 @@ class Summary:
 
 def summary_text(summary: Summary) -> str:
     """Say in a few lines what became of every video, how fast, and what to do next."""
-    report = summary.to_json()
     lines = []
     for method in summary.untrained:
         lines.append(f"WARNING: {method} ran with untrained (random) weights; its features mean nothing.")
     lines.append(settled_text(summary))
+    lines += _remarks(summary)
+    if summary.seconds:
+        report = summary.to_json()
+        lines.append(
+            f"{summary.seconds:.1f} s: {report['videos_per_s']:,.1f} videos/s, "
+            f"{report['frames_per_s']:,.0f} frames decoded/s, {report['windows_per_s']:,.0f} windows/s "
+            f"({', '.join(summary.methods)})"
+        )
+    if summary.record:
+        lines.append(summary.record.text())
+    if summary.failed:
+        classes = ",".join(summary.failed)
+        lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr extract ... --retry {classes}")
+    return "\n".join(lines)
+
+
+def _remarks(summary: Summary) -> list[str]:
+    """Say what is not as one would wish: a line for each thing that the number of videos does not tell."""
+    lines = []
     if summary.partial:
         lines.append(f"{summary.partial:,} of the done are partial: damaged or cut off, the readable part was used")
     if summary.quarantined:
@@ -146,18 +164,7 @@ def summary_text(summary: Summary) -> str:
         lines.append(summary.gone.text(summary.library))
     if summary.unlisted:
         lines.append(f"{len(summary.unlisted):,} folders or files could not be looked at; what lies there is unknown")
-    if summary.seconds:
-        lines.append(
-            f"{summary.seconds:.1f} s: {report['videos_per_s']:,.1f} videos/s, "
-            f"{report['frames_per_s']:,.0f} frames decoded/s, {report['windows_per_s']:,.0f} windows/s "
-            f"({', '.join(summary.methods)})"
-        )
-    if summary.record:
-        lines.append(summary.record.text())
-    if summary.failed:
-        classes = ",".join(summary.failed)
-        lines.append(f"see why: ndvr show {summary.library} --failures;  try again: ndvr extract ... --retry {classes}")
-    return "\n".join(lines)
+    return lines
 
 
 def settled_text(summary: Summary) -> str:

@@ -1,5 +1,6 @@
 """Pools fitted to clusters: who gets how much of which nodes, and what no cluster can give is said before any work."""
 
+import math
 import socket
 import threading
 
@@ -26,8 +27,8 @@ def farm(**later) -> Resources:
     return Resources(nodes=(HEAD, *nodes(3, cpus=32), *nodes(2, cpus=8, gpus=1, labels=A10G)), **later)
 
 
-def fitted(have: Resources, n_videos: int = 10_000, **asked):
-    return Pools(**asked).fitted(have, n_videos=n_videos)
+def fitted(have: Resources, n_videos: int = 10_000, n_bytes: float = math.inf, **asked):
+    return Pools(**asked).fitted(have, n_videos=n_videos, n_bytes=n_bytes)
 
 
 def test_one_machine_is_shared_one_decoder_per_cpu_and_everything_fits_at_once():
@@ -41,6 +42,11 @@ def test_one_machine_is_shared_one_decoder_per_cpu_and_everything_fits_at_once()
 def test_no_more_decoders_than_videos():
     assert fitted(LAPTOP, n_videos=3).decode.most == 3
     assert fitted(LAPTOP, n_videos=1, decode_workers=(4, 8)).decode.fewest == 1
+
+
+def test_no_more_decoders_than_it_takes_to_decode_so_few_bytes_unless_they_are_asked_for():
+    assert [fitted(LAPTOP, n_bytes=mb << 20).decode.most for mb in (0, 3, 4, 9, 1000)] == [1, 1, 2, 3, 8]
+    assert fitted(LAPTOP, n_bytes=1, decode_workers=4).decode.most == 4
 
 
 def test_decoders_have_all_cpus_of_nodes_without_a_gpu_and_stay_off_the_others():
