@@ -22,6 +22,7 @@ def main(videos: str, library: str) -> None:
     from ray.cluster_utils import Cluster
 
     from ndvr.pipeline.extraction.extract import extract
+    from ndvr.pipeline.extraction.pools import Pools
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
     try:
@@ -34,7 +35,8 @@ def main(videos: str, library: str) -> None:
         found: dict = {}
         killer = threading.Thread(target=take_away, args=(cluster, nodes["spot"], Path(library), names, found))
         killer.start()
-        found["summary"] = extract(videos, library, address=cluster.address, progress=False).to_json()
+        pools = Pools(decode_workers=2)  # of so few bytes one would do
+        found["summary"] = extract(videos, library, address=cluster.address, pools=pools, progress=False).to_json()
         killer.join()
         found["left"] = left_after(20)
         found["alive"] = sorted(

@@ -1,5 +1,6 @@
 """EVVE, CC_WEB_VIDEO, VCDB and SVD at their real size against the official evaluators. Needs ../shared."""
 
+import itertools
 import json
 
 import numpy as np
@@ -26,8 +27,18 @@ def cases(name):
     return json.loads((GOLDEN / f"{name}.json").read_text())["cases"]
 
 
-def rows_of(queries, videos, scores):
-    return {q: {v: float(s) for v, s in zip(videos, row) if s == s} for q, row in zip(queries, scores)}
+@pytest.fixture
+def written(tmp_path):
+    """Write a matrix of scores, NaN for a pair without one, and return the folder; `only` some of the queries."""
+    numbers = itertools.count()
+
+    def write(queries, videos, scores, only=None):
+        if only is not None:
+            places = {query: place for place, query in enumerate(queries)}
+            queries, scores = list(only), scores[[places[query] for query in only]]
+        return write_grid(tmp_path / f"scores{next(numbers)}", list(queries), list(videos), scores)
+
+    return write
 
 
 def check_both(task, official, prefix):
@@ -36,10 +47,10 @@ def check_both(task, official, prefix):
 
 
 @pytest.mark.slow
-def test_evve(recipes):
+def test_evve(recipes, written):
     _, queries, videos, scores = recipes.evve(ANNOTATIONS)
     where = {"dataset": "evve", "annotations": ANNOTATIONS / "evve"}
-    rows, golden = rows_of(queries, videos, scores), cases("evve")
+    rows, golden = written(queries, videos, scores), cases("evve")
     tasks = evaluate(rows, **where).tasks
     check_both(tasks["overall"], golden["dense"]["s2vs"], "EVVE")
     for event, aps in golden["dense"]["per_event_AP"].items():
@@ -51,19 +62,18 @@ def test_evve(recipes):
         golden["missing videos in the results but not in all_db"]["s2vs"],
         "EVVE",
     )
-    lost = rows_of(queries, videos, np.where(kept, scores, np.nan))
-    lost = {query: lost[query] for query in recipes.kept_queries(queries)}
+    lost = written(queries, videos, np.where(kept, scores, np.nan), only=recipes.kept_queries(queries))
     official = golden["missing queries and videos; all_db = the kept ids"]["s2vs"]
     check_both(evaluate(lost, **where, ids=ids).tasks["overall"], official, "EVVE")
     check_both(
         evaluate(lost, **where).tasks["overall"], golden["missing queries and videos; all_db = None"]["s2vs"], "EVVE"
     )
-    tied = evaluate(rows_of(queries, videos, recipes.quantised(scores)), **where).tasks["overall"]
+    tied = evaluate(written(queries, videos, recipes.quantised(scores)), **where).tasks["overall"]
     assert tied.map == pytest.approx(golden["ties, sorted id order"]["DnS"]["mAP"], abs=EXACT)
 
 
 @pytest.mark.slow
-def test_cc_web_video(recipes):
+def test_cc_web_video(recipes, written):
     _, queries, videos, scores = recipes.cc_web(ANNOTATIONS)
     golden, kept = cases("cc_web_video"), recipes.kept_videos(len(videos))
     names = {"mAP": "cc_web", "mAP_star": "cc_web*", "mAP_c": "cc_web_c", "mAP_c_star": "cc_web*_c"}
@@ -73,32 +83,31 @@ def test_cc_web_video(recipes):
         for official, name in names.items():
             assert tasks[name].map == pytest.approx(golden[case]["s2vs"][official], abs=EXACT)
 
-    rows = rows_of(queries, videos, scores)
+    rows = written(queries, videos, scores)
     check(rows, "dense")
-    check(
-        {q: {v: s for v, s in row.items() if v != q} for q, row in rows.items()}, "query removed from its own results"
-    )
-    check({query: rows[query] for query in recipes.kept_queries(queries)}, "missing queries")
+    itself = np.array(queries)[:, None] == np.array(videos)
+    check(written(queries, videos, np.where(itself, np.nan, scores)), "query removed from its own results")
+    check(written(queries, videos, scores, only=recipes.kept_queries(queries)), "missing queries")
     ids = np.array(videos)[kept]
     check(rows, "missing videos not in all_db, results as numpy rows", ids)
-    lost = rows_of(queries, videos, np.where(kept, scores, np.nan))
+    lost = written(queries, videos, np.where(kept, scores, np.nan))
     check(lost, "missing videos in the results; all_db = kept ids", ids)
-    check(rows_of(queries, videos, recipes.quantised(scores)), "ties, sorted id order")
+    check(written(queries, videos, recipes.quantised(scores)), "ties, sorted id order")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "distractors", "name"), [("vcdb-core", 0, "core"), ("vcdb", 5000, "core + 5000 distractors")]
 )
-def test_vcdb(recipes, dataset, distractors, name):
+def test_vcdb(recipes, written, dataset, distractors, name):
     _, queries, videos, _, scores = recipes.vcdb(ANNOTATIONS, distractors)
     golden, kept = cases("vcdb")[name], recipes.kept_videos(len(videos))
     where = {"dataset": dataset, "annotations": ANNOTATIONS / "vcdb"}
     ids = np.array(videos)[kept]
-    lost = rows_of(queries, videos, np.where(kept, scores, np.nan))
-    lost = {query: lost[query] for query in recipes.kept_queries(queries) if query in set(ids)}
+    asked = [query for query in recipes.kept_queries(queries) if query in set(ids)]
+    lost = written(queries, videos, np.where(kept, scores, np.nan), only=asked)
     runs = {
-        "dense": (rows_of(queries, videos, scores), None),
+        "dense": (written(queries, videos, scores), None),
         "missing queries and videos; all_db = None": (lost, None),
         "missing queries and videos; all_db = the kept ids": (lost, ids),
     }

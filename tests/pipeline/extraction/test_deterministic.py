@@ -51,10 +51,11 @@ def test_one_worker_or_two_give_the_same_bits(videos, once, tmp_path):
     assert rows_of(videos, tmp_path / "lib", decode_workers=2, embed_workers=2) == once
 
 
-def test_one_video_a_run_gives_the_same_bits(videos, once, tmp_path):
+def test_a_video_alone_in_a_run_and_others_in_the_next_give_the_same_bits(videos, once, tmp_path):
     folder, found = tmp_path / "videos", {}
     folder.mkdir()
-    for name in ("c.webm", "b.mkv", "a.mp4"):
-        shutil.copy(videos / name, folder)
+    for names in (("b.mkv",), ("a.mp4", "c.webm")):
+        for name in names:
+            shutil.copy(videos / name, folder)
         found = rows_of(folder, tmp_path / "lib", decode_workers=1, embed_workers=1)
     assert found == once

@@ -144,7 +144,7 @@ def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
 
 
 def test_the_rows_do_not_depend_on_the_number_of_workers(library, videos, tmp_path):
-    extract(videos, tmp_path / "lib", pools=Pools(decode_workers=1), progress=False)
+    extract(videos, tmp_path / "lib", pools=Pools(decode_workers=2), progress=False)
     one, many = features(tmp_path / "lib"), features(library[0])
     assert sorted(one) == sorted(many)
     for video_id in one:
