@@ -1,16 +1,19 @@
-"""What every recipe is: how one method is trained on stored features; `recipes` has them by method."""
+"""What every recipe is: how one method is trained on features, or frames; `recipes` has them by method."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
+
+from ndvr.models.method import Model
+from ndvr.models.training.picture_views import Frames
 
 State = dict[str, Any]
 
@@ -24,16 +27,18 @@ class Videos:
     groups: Mapping[str, int]  # by id: videos of different groups have nothing to do with each other
     teacher: np.ndarray | None = None  # (N, N) of the ids in order: scores to be learnt, NaN where there is none
     coarse: np.ndarray | None = None  # the same, of the method's fast form, which a selector is to doubt
+    frames: Mapping[str, Frames] = field(default_factory=dict)  # by id, in place of features
+    backbone: Model | None = None  # that makes features of frames
 
     @cached_property
     def ids(self) -> list[str]:
-        return list(self.features)
+        return list(self.frames or self.features)
 
     @cached_property
     def members(self) -> dict[int, list[str]]:
         """List the ids of every group."""
         members: dict[int, list[str]] = {}
-        for video_id in self.features:
+        for video_id in self.ids:
             members.setdefault(self.groups[video_id], []).append(video_id)
         return members
 

@@ -1,4 +1,4 @@
-"""How methods are trained on stored features: for each the batch, the loss, the optimiser, as its authors have them.
+"""How methods are trained on features or frames: for each the batch, the loss, the optimiser, as its authors have them.
 
     recipe = RECIPES["tca"](model.network("similarity"), TCASettings(pairs=8))
     recipe.begin(seed=0)                                    # the authors' start, or keep the weights that were loaded
@@ -10,6 +10,8 @@ A recipe trains what compares features; the backbone that made them stays as it 
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import nn
 
 from ndvr.models.training import batches, losses, views
 from ndvr.models.training.distillation import DnSSelector, DnSStudent
+from ndvr.models.training.picture_views import PictureViews, kinds_of
 from ndvr.models.training.recipe import Recipe, State, Videos, set_dropout, some, start_attention, tensor
 
 # --- TCA ------------------------------------------------------------------------------------------------------------
@@ -271,17 +274,19 @@ class S2VSSettings:
     frames: int = 32  # of a view
     rate: float = 5e-5
     weight_decay: float = 0.01
+    augmentations: str = "TT"  # * of strong views: GT,FT,TT,ViV (all of them), of which all but TT act on pixels
 
 
 class S2VS(Recipe):
     """Tell views of one video from those of others, by S2VS's whole loss.
 
-    Of the authors' strong views those in time are made; global transformations, those of frames, and video in video act
-    on pixels. Where it is known which videos show the same, two of them are the two views: edits are learnt from them.
+    Views are made of frames, as the authors do, or of features, where only time can be changed. Where it is known which
+    videos show the same, two of them are the two views: edits are learnt from them.
     """
 
     Settings = S2VSSettings
     settings: S2VSSettings
+    _views: PictureViews | None = None  # of frames
 
     def __init__(self, network: Any, settings: S2VSSettings):
         super().__init__(network, settings)
@@ -291,23 +296,60 @@ class S2VS(Recipe):
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
         if len(set(videos.groups.values())) < 2:
             raise ValueError("S2VS needs videos that have nothing to do with each other: all of these are related")
+        self._check_width(videos)
+        kinds = kinds_of(self.settings.augmentations)
+        if videos.frames:
+            assert videos.backbone is not None
+            self._views = PictureViews(videos.backbone, kinds, threads=os.cpu_count() or 1)
+        elif pictured := sorted(kinds - {"TT"}):
+            raise ValueError(
+                f"augmentations {', '.join(pictured)} act on pixels, which a library of features does not keep: give "
+                "the videos in place of LIBRARY, or augmentations TT"
+            )
 
-    def draw(self, videos: Videos, rng: np.random.Generator) -> torch.Tensor:
-        """Views (2 N, frames, R, D): N weak ones, then N strong ones of the same sources."""
-        members, frames = videos.members, self.settings.frames
+    def _check_width(self, videos: Videos) -> None:
+        """ValueError where attention is for regions of another width, as those of a backbone before its PCA."""
+        shape = videos.backbone.feature_shape if videos.backbone else next(iter(videos.features.values())).shape
+        attention = getattr(self.network, "attention", None)
+        width = next(attention.parameters()).shape[-1] if attention is not None else shape[-1]
+        if shape[-1] != width:
+            raise ValueError(
+                f"regions of {shape[-1]} numbers are given, and S2VS compares {width}: whiten them, option pca=FILE of "
+                "`ndvr fit-pca`"
+            )
+
+    def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views (2 N, frames, R, D), N weak ones, then N strong ones of the same sources; their labels (2 N, 2 N)."""
+        chosen = rng.permutation(list(videos.members))[: self.settings.videos]
+        pairs = (self._pair(videos.members[group], rng) for group in chosen)
+        if self._views is None:
+            made = self._views_of_features(videos, pairs, rng)
+            return tensor(made), losses.same_source(torch.eye(len(chosen)))
+        sources = [(videos.frames[first], videos.frames[second]) for first, second in pairs]
+        made, shown = self._views.batch(sources, self.settings.frames, rng)
+        return tensor(made), losses.same_source(torch.from_numpy(shown).float())
+
+    def _pair(self, ids: list[str], rng: np.random.Generator) -> tuple[str, str]:
+        """Draw two videos that show the same; of one alone twice this."""
+        drawn = rng.permutation(ids)
+        return drawn[0], drawn[min(1, len(drawn) - 1)]
+
+    def _views_of_features(
+        self, videos: Videos, pairs: Iterable[tuple[str, str]], rng: np.random.Generator
+    ) -> np.ndarray:
+        frames = self.settings.frames
         weak, strong = [], []
-        for group in rng.permutation(list(members))[: self.settings.videos]:
-            ids = rng.permutation(members[group])
-            first = views.window(videos.features[ids[0]], 2 * frames, rng)
-            second = first if len(ids) == 1 else views.window(videos.features[ids[1]], 2 * frames, rng)
+        for one, other in pairs:
+            first = views.window(videos.features[one], 2 * frames, rng)
+            second = first if one == other else views.window(videos.features[other], 2 * frames, rng)
             weak.append(views.window(first, frames, rng))
             strong.append(views.window(views.changed_in_time(second, rng), frames, rng))
-        return tensor(np.stack(weak + strong))
+        return np.stack(weak + strong)
 
-    def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, None]:
-        prepared = batches.prepare(self.network, batch)
+    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, None]:
+        made, labels = batch
+        prepared = batches.prepare(self.network, made)
         scores, cells = batches.compare(self.network, prepared[:, None], prepared[None])
-        labels = losses.same_source(torch.eye(len(batch) // 2))
         return losses.s2vs(scores / 2 + 0.5, labels, cells), None
 
     def optimiser(self) -> torch.optim.Optimizer:

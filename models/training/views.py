@@ -1,13 +1,18 @@
-"""Views of a video for training, made of its stored features: what S2VS and DnS do that acts on time alone.
+"""Views of a video for training that act on time alone, as S2VS and DnS have them.
 
-features  (T, ...) of one video, T >= 1; every function gives (U, ...) of the same kind, U >= 1
+features  (T, ...) of one video, T >= 1, or the numbers (T,) of its frames; every function gives (U, ...) of the same
+          kind, U >= 1
 
-Crops, colours, text and picture in picture act on pixels, which a library does not keep.
+Crops, colours, text and picture in picture act on pixels, which a library does not keep: see picture_views.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+Replace = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (T, ...) -> (T, ...): what is put in place of it
 
 _SEGMENTS = (4, 16)  # frames of a segment that is moved, dropped or replaced: [4, 16)
 
@@ -27,11 +32,23 @@ def part(features: np.ndarray, frames: int, rng: np.random.Generator, *, least: 
     return features[start : start + length]
 
 
-def changed_in_time(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make S2VS's strong change of time: exactly one of six, with the authors' odds."""
+def _replaced(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make what stands for the authors' black or noise: zeros, or a vector of noise as long as the one it replaces."""
+    noise = rng.standard_normal(features.shape).astype(features.dtype)
+    lengths = [np.linalg.norm(each, axis=-1, keepdims=True) for each in (features, noise)]
+    noise = noise * lengths[0] / np.maximum(lengths[1], 1e-9)
+    black = rng.random((len(features),) + (1,) * (features.ndim - 1)) < 0.5
+    return np.where(black, 0, noise).astype(features.dtype)
+
+
+def changed_in_time(features: np.ndarray, rng: np.random.Generator, *, replaced: Replace = _replaced) -> np.ndarray:
+    """Make S2VS's strong change of time: exactly one of six, with the authors' odds.
+
+    replaced  makes what is put in place of frames; of features that is not known: see _replaced
+    """
     kind = rng.choice(6, p=(0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
     if kind == 0:
-        return _shuffled_and_dropped(features, rng)
+        return _shuffled_and_dropped(features, rng, replaced)
     if kind == 1:  # fast forward
         return features[:: rng.integers(2, 4)]
     if kind == 2:  # slow motion
@@ -63,12 +80,8 @@ def changed_as_stored(features: np.ndarray, rng: np.random.Generator) -> np.ndar
     return np.concatenate(kept or segments)
 
 
-def _shuffled_and_dropped(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Permute segments (half the time); then each, with odds of 0.3, is left out, or its frames become others'.
-
-    The authors put black or noise where a frame is replaced; their features are not known here: zeros, or a vector of
-    noise as long as the one it replaces.
-    """
+def _shuffled_and_dropped(features: np.ndarray, rng: np.random.Generator, replaced: Replace) -> np.ndarray:
+    """Permute segments (half the time); then each, with odds of 0.3, is left out, or its frames become others."""
     size = int(rng.integers(*_SEGMENTS))
     count = len(features) // size
     if count < 2:
@@ -79,14 +92,6 @@ def _shuffled_and_dropped(features: np.ndarray, rng: np.random.Generator) -> np.
     fates = np.where(rng.random(count) < 0.3, rng.integers(1, 3, count), 0)  # 1: left out, 2: replaced
     if 0 < fates.sum() < count:
         segments = [
-            _replaced(segment, rng) if fate == 2 else segment for segment, fate in zip(segments, fates) if fate != 1
+            replaced(segment, rng) if fate == 2 else segment for segment, fate in zip(segments, fates) if fate != 1
         ]
     return np.concatenate(segments)
-
-
-def _replaced(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    noise = rng.standard_normal(features.shape).astype(features.dtype)
-    lengths = [np.linalg.norm(each, axis=-1, keepdims=True) for each in (features, noise)]
-    noise = noise * lengths[0] / np.maximum(lengths[1], 1e-9)
-    black = rng.random((len(features),) + (1,) * (features.ndim - 1)) < 0.5
-    return np.where(black, 0, noise).astype(features.dtype)

@@ -24,7 +24,7 @@ from ndvr.pipeline.commands.options import (
 
 @click.command()
 @click.argument("method", type=METHOD)
-@click.argument("library", type=LIBRARY)
+@click.argument("library", type=LIBRARY, metavar="LIBRARY|VIDEOS")
 @click.argument("out", type=PATH)
 @click.option("--related", type=PATH, metavar="FILE", help="CSV: query_id,video_id, or video_id,class. Default: none.")
 @click.option("--teacher", type=PATH, metavar="SCORES", help="dns: whose scores are learnt, of `ndvr similarity`.")
@@ -39,6 +39,8 @@ from ndvr.pipeline.commands.options import (
     "--set", "settings", type=KeyValue(), multiple=True, metavar="KEY=VALUE",
     help="Setting of the training, such as rate, margin; repeatable. A wrong one is answered with all.",
 )  # fmt: skip
+@click.option("--augmentations", metavar="GT,FT,TT,ViV", help="s2vs: of views. Default: all; of a library TT.")
+@click.option("--frames", type=PATH, metavar="FOLDER", help="Where frames of VIDEOS are kept. Default: OUT/frames.")
 @option_option
 @weights_option
 @config_option
@@ -51,7 +53,7 @@ from ndvr.pipeline.commands.options import (
 @quiet_option
 @json_option
 def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **settings: Any) -> None:
-    """Train the network of METHOD that compares the features in LIBRARY.
+    """Train the network of METHOD that compares the features in LIBRARY; s2vs also on VIDEOS, by their pictures.
 
     OUT is what --weights takes afterwards; here --weights are to start from, by default drawn with --seed. Without
     --related, parts of one video that were changed in time are alike.
@@ -59,6 +61,7 @@ def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **set
     \b
       ndvr train tca LIBRARY OUT --related copies.csv --truth others.csv
       ndvr similarity LIBRARY LIBRARY SCORES --method tca --weights OUT
+      ndvr train s2vs VIDEOS OUT --option backbone=lite0 --truth others.csv --test OTHERS
       ndvr train dns LIBRARY OUT --option student=coarse --teacher SCORES --truth others.csv
     """
     settings = check_method(settings | {"method": method, "settings": dict(settings["settings"])})

@@ -1,4 +1,4 @@
-"""What is trained on, and what is held out: features of libraries, and files that say which videos show the same.
+"""What is trained on, and what is held out: features or frames, and files that say which videos show the same.
 
     query_id,video_id         a row for each pair that shows the same: a truth table, of `ndvr evaluate`
     video_id,class            or the class of each video; also without a first line: "id class" a line
@@ -9,8 +9,8 @@ All that is wrong with them is a sentence before the first step.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,13 +95,24 @@ def _connected(related: Sets) -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """The features of a library, in memory: by id, sorted, (T, *feature_shape) as stored."""
+    """The features of a library, in memory: by id, sorted, (T, *feature_shape) as stored.
 
-    library: str
+    Of videos that are trained on by their frames these are the ones that are held out.
+    """
+
+    library: str  # or VIDEOS
     config: Config
     by_id: Mapping[str, np.ndarray]
     contents: Mapping[str, str | None]  # by id: the SHA-256 of the file
-    lost: tuple[str, ...]  # ids that were left out: their features are gone or damaged
+    lost: tuple[str, ...] = ()  # ids that were left out: their features are gone or damaged
+
+    def fill(self, videos: Videos) -> Videos:
+        """Give videos to train on their features."""
+        return replace(videos, features={video_id: self.by_id[video_id] for video_id in videos.groups})
+
+    def part(self, ids: Collection[str]) -> Features:
+        """The features of some of these videos."""
+        return replace(self, by_id={video_id: self.by_id[video_id] for video_id in ids})
 
 
 def read_features(library: str | Path, method: str, *, config: str | None, memory_gb: float, strict: bool) -> Features:
@@ -128,47 +139,45 @@ def read_features(library: str | Path, method: str, *, config: str | None, memor
         library=str(opened),
         config=made_with,
         by_id={video_id: by_id[video_id] for video_id in sorted(by_id)},
-        contents={entry.video_id: entry.end["sha256"] for entry in entries},
+        contents=dict(sorted((entry.video_id, entry.end["sha256"]) for entry in entries)),
         lost=tuple(lost),
     )
 
 
-def training_videos(features: Features, alike: Alike | None, held_out: set[str]) -> Videos:
-    """Put together what is trained on: all videos that are not held out; of classes, those that are in one.
+def training_videos(ids: Collection[str], place: str, alike: Alike | None, held_out: set[str]) -> Videos:
+    """Choose what is trained on: all videos that are not held out; of classes, those that are in one.
 
-    ValueError when that is too little.
+    What is known of each, features or frames, is still to be filled in. ValueError when that is too little.
     """
-    by_id = {video_id: array for video_id, array in features.by_id.items() if video_id not in held_out}
+    chosen = {video_id: None for video_id in ids if video_id not in held_out}.keys()
     if alike is not None and alike.classes:  # of what class a video is that the file does not name, nobody knows
-        by_id = {video_id: array for video_id, array in by_id.items() if video_id in alike.related} or by_id
-    if len(by_id) < 2:
+        chosen = {video_id: None for video_id in chosen if video_id in alike.related}.keys() or chosen
+    if len(chosen) < 2:
         beside = f" beside the {len(held_out):,} that are held out" if held_out else ""
-        raise ValueError(f"{features.library} has {len(by_id)} videos to train on{beside}; give at least two")
+        raise ValueError(f"{place} has {len(chosen)} videos to train on{beside}; give at least two")
     related: dict[str, tuple[str, ...]] = {}
-    groups: dict[str, int] = {}
     if alike is not None:
-        _check_members(alike, by_id, features.library)
+        _check_members(alike, chosen, place)
         related = {
-            video_id: tuple(sorted(others & by_id.keys()))
-            for video_id, others in alike.related.items()
-            if video_id in by_id
+            video_id: tuple(sorted(others & chosen)) for video_id, others in alike.related.items() if video_id in chosen
         }
+    groups: dict[str, int] = {}
     numbers: dict[frozenset[str], int] = {}
-    for video_id in by_id:
+    for video_id in chosen:
         group = alike.groups.get(video_id, frozenset({video_id})) if alike else frozenset({video_id})
         groups[video_id] = numbers.setdefault(group, len(numbers))
-    return Videos(features=by_id, related=related, groups=groups)
+    return Videos(features={}, related=related, groups=groups)
 
 
-def _check_members(alike: Alike, by_id: Mapping[str, np.ndarray], library: str) -> None:
+def _check_members(alike: Alike, ids: Set[str], library: str) -> None:
     """ValueError when no two videos that show the same are there, or a class has a single one left."""
-    there = [video_id for video_id in alike.related if video_id in by_id]
+    there = [video_id for video_id in alike.related if video_id in ids]
     if not there:
         raise ValueError(
             f"none of the videos in {alike.name}, such as {next(iter(alike.related))!r}, are in {library} and not held "
             "out; ids must be those of `ndvr show --list`"
         )
-    alone = [video_id for video_id in there if not alike.related[video_id] & by_id.keys()]
+    alone = [video_id for video_id in there if not alike.related[video_id] & ids]
     if alone and (alike.classes or len(alone) == len(there)):
         what = "class" if alike.classes else "pair"
         raise ValueError(

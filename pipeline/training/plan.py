@@ -1,4 +1,7 @@
-"""Before the first step: everything that a training needs is opened, read and checked; nothing is written."""
+"""Before the first step: everything that a training needs is opened, read and checked.
+
+Nothing is written but, of videos, what is kept for good: their frames, features of some, and a PCA of them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ from ndvr.models.method import Model
 from ndvr.models.training.recipe import Recipe, Videos
 from ndvr.models.training.recipes import RECIPES
 from ndvr.operators.library.config import Config
+from ndvr.operators.library.library import is_library
+from ndvr.operators.video.frame_files import FrameFile
 from ndvr.pipeline.settings import choose_one
 from ndvr.pipeline.training.evaluation import HeldOut, Reranked, check_held_out
+from ndvr.pipeline.training.frames import Shown
 from ndvr.pipeline.training.material import (
     Alike,
     Features,
@@ -28,6 +34,7 @@ from ndvr.pipeline.training.material import (
 )
 
 FORMAT = "ndvr-training/1"
+ON_FRAMES = ("s2vs",)  # methods that are trained on the frames of videos as well, by views of their pictures
 SELECTOR = "-selector"  # after the name of a method: the recipe of what doubts its scores
 
 
@@ -53,6 +60,8 @@ class Order:
     parts: int = 1
     memory_gb: float = 4.0
     strict: bool = False
+    frames: str | None = None  # where frames are kept: `library` and `test` are videos
+    own_pca: str | None = None  # where the PCA of these videos is kept, or will be: none is given and one is needed
 
     def __post_init__(self) -> None:
         numbers = {key: getattr(self, key) for key in ("steps", "every", "parts", "patience")}
@@ -69,6 +78,12 @@ class Order:
             )
         if not taught and (self.teacher or self.coarse):
             raise ValueError(f"{self.method} has no teacher: leave out --teacher and --coarse")
+        if self.frames is not None and self.method not in ON_FRAMES:
+            raise ValueError(
+                f"{self.library} is no library, and {self.method} is trained on features: `ndvr extract {self.library} "
+                f"LIBRARY --method {self.method}` makes them (`ndvr methods {self.method}` lists its options), then "
+                f"`ndvr train {self.method} LIBRARY OUT`"
+            )
         if self.test is not None and self.truth is None:
             raise ValueError("--test has the videos of --truth: give both")
         if self.test is not None and self.test.rstrip("/") == self.library.rstrip("/"):
@@ -89,26 +104,24 @@ class Plan:
     model: Model
     recipe: Recipe
     videos: Videos
-    features: Features
+    features: Features | Shown
     held_out: HeldOut | None
     description: dict[str, Any]
 
 
-def make_plan(order: Order) -> Plan:
+def make_plan(order: Order, *, progress: bool = False) -> Plan:
     """Open and read what `order` names. ValueError or FileNotFoundError in one sentence when something does not fit."""
     recipe_settings = parse_settings(order.recipe, order.settings)
-    features = read_features(
-        order.library, order.method, config=order.config, memory_gb=order.memory_gb, strict=order.strict
-    )
+    alike, truth = (None if name is None else read_alike(name) for name in (order.related, order.truth))
+    features = _open(order, order.library, progress=progress)
+    judged = features if order.test is None else _open(order, order.test, progress=progress)
+    held = set[str]() if truth is None else _not_trained_on(features, judged, truth, alike)
+    videos = features.fill(training_videos(features.contents, features.library, alike, held))
     model = _start(order, features.config)
     recipe = RECIPES[order.recipe](model.network("similarity"), recipe_settings)
     if order.weights is None:
         recipe.begin(order.seed)
-    alike = None if order.related is None else read_alike(order.related)
-    held_out, not_trained_on = None, set[str]()
-    if order.truth is not None:
-        held_out, not_trained_on = _held_out(features, read_alike(order.truth), alike, order)
-    videos = training_videos(features, alike, not_trained_on)
+    held_out = None if truth is None else _held_out(features, judged, truth)
     if order.teacher is not None:
         videos = replace(videos, teacher=read_pair_scores(order.teacher, videos.ids, memory_gb=order.memory_gb))
     if order.coarse is not None:
@@ -122,6 +135,27 @@ def make_plan(order: Order) -> Plan:
         "held_out_digest": None if held_out is None else _digest(held_out.features.by_id, held_out.alike.related),
     }
     return Plan(model=model, recipe=recipe, videos=videos, features=features, held_out=held_out, description=described)
+
+
+def _open(order: Order, place: str, *, progress: bool) -> Features | Shown:
+    if order.frames is None or is_library(place):
+        return read_features(
+            place,
+            order.method,
+            config=order.config if place == order.library else None,
+            memory_gb=order.memory_gb,
+            strict=order.strict,
+        )
+    return Shown(
+        place,
+        order.frames,
+        method=order.method,
+        options=order.options,
+        own_pca=order.own_pca,
+        seed=order.seed,
+        strict=order.strict,
+        progress=progress,
+    )
 
 
 def _of_method(order: Order, model: Model, recipe: Recipe) -> dict[str, Any]:
@@ -138,16 +172,18 @@ def _of_method(order: Order, model: Model, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _of_material(order: Order, features: Features, videos: Videos, alike: Alike | None) -> dict[str, Any]:
+def _of_material(order: Order, features: Features | Shown, videos: Videos, alike: Alike | None) -> dict[str, Any]:
     """Describe what it is trained on."""
+    on_frames = {"unreadable": dict(features.unreadable)} if isinstance(features, Shown) else {}
     return {
+        **on_frames,
         "library": features.library,
         "config": features.config.name,
         "features": features.config.weights,
         "features_digest": features.config.weights_digest,
         "features_trained": features.config.trained,
-        "videos": len(videos.features),
-        "videos_digest": _digest(videos.features, videos.related, videos.groups),
+        "videos": len(videos.ids),
+        "videos_digest": _digest(videos.frames or videos.features, videos.related, videos.groups),
         "related": None if alike is None else alike.name,
         "pairs": sum(map(len, videos.related.values())) // 2,
         "teacher": order.teacher,
@@ -208,28 +244,39 @@ def _start(order: Order, made_with: Config) -> Model:
     return model
 
 
-def _held_out(features: Features, truth: Alike, alike: Alike | None, order: Order) -> tuple[HeldOut, set[str]]:
-    """What the network is judged by, and the ids in the training library that must not be trained on."""
-    if order.test is None:
-        ids = {video_id for group in truth.groups.values() for video_id in group}
-        by_id = {video_id: array for video_id, array in features.by_id.items() if video_id in ids}
-        judged = replace(features, by_id=by_id)
-    else:
-        config = features.config
-        judged = read_features(order.test, config.method, config=None, memory_gb=order.memory_gb, strict=order.strict)
-        for key in ("weights_digest", "feature_shape", "features_version"):
-            if getattr(judged.config, key) != getattr(config, key):
-                raise ValueError(
-                    f"the features of {features.library} and {judged.library} cannot be compared: their {key} differ; "
-                    "extract both with the same settings"
-                )
-    held_out = HeldOut(features=judged, alike=truth)
-    check_held_out(held_out)
-    contents = {judged.contents[video_id] for video_id in judged.by_id} - {None}
-    same = {video_id for video_id in features.by_id if features.contents[video_id] in contents}
-    held = same | (set(judged.by_id) if order.test is None else set())
+def _not_trained_on(
+    features: Features | Shown, judged: Features | Shown, truth: Alike, alike: Alike | None
+) -> set[str]:
+    """The ids that must not be trained on: videos that are judged by, and all that are connected with one of them."""
+    ids = _judged_ids(features, judged, truth)
+    contents = {judged.contents[video_id] for video_id in ids} - {None}
+    same = {video_id for video_id, content in features.contents.items() if content in contents}
+    held = same | (set(ids) if judged is features else set())
     tied = [alike.groups.get(video_id, frozenset()) for video_id in held] if alike else []
-    return held_out, held.union(*tied)
+    return held.union(*tied)
+
+
+def _judged_ids(features: Features | Shown, judged: Features | Shown, truth: Alike) -> list[str]:
+    """The videos of the truth; of a place of their own all that are there."""
+    if judged is not features:
+        return list(judged.contents)
+    named = {video_id for group in truth.groups.values() for video_id in group}
+    return [video_id for video_id in features.contents if video_id in named]
+
+
+def _held_out(features: Features | Shown, judged: Features | Shown, truth: Alike) -> HeldOut:
+    """What the network is judged by."""
+    if isinstance(judged, Shown) and isinstance(features, Shown):
+        judged.backbone = features.backbone
+    for key in ("weights_digest", "feature_shape", "features_version"):
+        if getattr(judged.config, key) != getattr(features.config, key):
+            raise ValueError(
+                f"the features of {features.library} and {judged.library} cannot be compared: their {key} differ; "
+                "extract both with the same settings"
+            )
+    held_out = HeldOut(features=judged.part(_judged_ids(features, judged, truth)), alike=truth)
+    check_held_out(held_out)
+    return held_out
 
 
 def _scores_digest(videos: Videos) -> str | None:
@@ -237,11 +284,14 @@ def _scores_digest(videos: Videos) -> str | None:
     return hashlib.sha256(b"".join(each.tobytes() for each in given)).hexdigest() if given else None
 
 
-def _digest(by_id: Mapping[str, np.ndarray], *alike: Mapping[str, Any]) -> str:
-    """Hash videos: ids, features, and what is alike."""
+def _digest(by_id: Mapping[str, Any], *alike: Mapping[str, Any]) -> str:
+    """Hash videos: ids, features or the files of frames, and what is alike."""
     known = json.dumps(alike, sort_keys=True, default=sorted)  # sets have no order
     digest = hashlib.sha256(known.encode())
     for video_id, features in by_id.items():
+        if isinstance(features, FrameFile):
+            digest.update(json.dumps([video_id, features.sha256, len(features)]).encode())
+            continue
         digest.update(json.dumps([video_id, *features.shape]).encode())
         digest.update(np.ascontiguousarray(features).data)
     return digest.hexdigest()

@@ -4,6 +4,8 @@ OUT/weights.pth      what `ndvr.models.load(METHOD, OUT)` reads, and what it was
 OUT/checkpoint.pth   all that continues the training
 OUT/curve.jsonl      a line for each time it was looked at: step, mean loss since, learning rate, mAP held out
 OUT/training.json    what is trained, on what, and how
+OUT/frames/          of a training on videos: their frames, unless they are kept elsewhere
+OUT/pca.npz          the PCA that was fitted to them, where the backbone needs one and none was given
 OUT/locks/           who is writing: see ndvr.operators.library.lease
 """
 
@@ -23,6 +25,8 @@ from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import Store, write_json, write_text, write_whole
 
 CHECKPOINT, CURVE, DESCRIPTION = "checkpoint.pth", "curve.jsonl", "training.json"
+FRAMES, OWN_PCA = "frames", "pca.npz"
+_BEFORE = ("locks", FRAMES, OWN_PCA)  # may be there before a training is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +50,21 @@ class RunFolder:
 
     def check_free(self, *, resume: bool) -> None:
         """ValueError when the folder is taken, or is of a training with other settings."""
+        if self.check_place(resume=resume):
+            self._check_same(self._described(self.path / DESCRIPTION))
+
+    def check_place(self, *, resume: bool) -> bool:
+        """Tell whether there is a training to go on with; ValueError when the folder is taken."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; name a new folder for OUT")
         there = self.path / DESCRIPTION
         if there.is_file():
             if not resume:
                 raise ValueError(f"{self.path} holds a training; give --resume to go on with it, or name a new folder")
-            self._check_same(self._described(there))
-        elif self.path.is_dir() and any(each.name != "locks" for each in self.path.iterdir()):
+            return True
+        if self.path.is_dir() and any(each.name not in _BEFORE for each in self.path.iterdir()):
             raise ValueError(f"{self.path} exists and holds no training; name a new folder for OUT")
+        return False
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Read what to continue from; None at the beginning."""

@@ -1,6 +1,7 @@
 """Train what compares features: `ndvr train METHOD LIBRARY OUT`; killed and continued without a trace.
 
 ndvr train tca library/ out/ --related copies.csv --truth truth.csv --steps 500
+ndvr train s2vs videos/ out/ --option backbone=lite0 --augmentations GT,FT,TT,ViV
 models.load("tca", "out")
 """
 
@@ -8,16 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ndvr.models.layers.regions import on_lite0
+from ndvr.models.training.picture_views import KINDS, kinds_of
 from ndvr.operators.library.feature_reader import LeavesOut
 from ndvr.operators.library.lease import Lease
 from ndvr.pipeline.progress import Progress, interruptible
+from ndvr.pipeline.training.frames import names_videos, unreadable_text
 from ndvr.pipeline.training.loop import Loop, best_of
-from ndvr.pipeline.training.plan import Order, Plan, make_plan
-from ndvr.pipeline.training.run_folder import Point, RunFolder
+from ndvr.pipeline.training.plan import Order, Plan, make_plan, parse_settings
+from ndvr.pipeline.training.run_folder import FRAMES, OWN_PCA, Point, RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,8 @@ class Trained(LeavesOut):
     curve: tuple[Point, ...]
     best: Point  # whose weights are in OUT
     lost: tuple[str, ...]  # ids of videos that were left out: their features are gone or damaged
+    unreadable: dict[str, str]  # by id: why a video gave no frames to train on
+    pca: str | None  # fitted to these videos: to be given as option pca wherever the weights are used
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +65,12 @@ class Trained(LeavesOut):
                 f"mAP of {self.queries:,} queries held out: {start:.4f} at the start, {self.best.map:.4f} at step "
                 f"{self.best.step:,}{better}"
             )
+        if self.unreadable:
+            lines.append(
+                f"left out, {len(self.unreadable):,} videos without frames: {unreadable_text(self.unreadable)}"
+            )
+        if self.pca:
+            lines.append(f"its features: `ndvr extract --method {self.method}` with --option pca={self.pca}")
         return "\n".join(lines)
 
 
@@ -78,6 +90,8 @@ def train(
     seed: int = 0,
     settings: Mapping[str, str] | None = None,
     options: dict[str, Any] | None = None,
+    augmentations: str | None = None,
+    frames: str | Path | None = None,
     weights: str | None = None,
     config: str | None = None,
     workers: int = 0,
@@ -90,6 +104,8 @@ def train(
 ) -> Trained:
     """Train the network of METHOD that compares the features in LIBRARY; keep the best weights in the folder OUT.
 
+    S2VS is also trained on videos, named in place of LIBRARY (a folder, list or bucket), by views of their pictures.
+
     related   file of training videos that show the same (ndvr.pipeline.training.material); None: they are views of
               one video, where the method can learn from that
     teacher   of a method that learns from one: scores of the training videos with each other, as of `ndvr similarity`
@@ -97,9 +113,11 @@ def train(
               from those of `teacher`
     truth     file of the same kind, by which the network is judged every `every` steps (a tenth of `steps`). Its
               videos, and all connected with them, are not trained on
-    test      the library with the videos of `truth`; default: LIBRARY
+    test      the library, or of a training on videos also the folder or list, with those of `truth`; default: LIBRARY
     patience  stop after so many looks without a better mAP
     settings  of the recipe, by name: see ndvr.models.training.recipes
+    augmentations  of views: GT, FT, TT, ViV with commas between; default: all, of features TT alone
+    frames    folder in which frames of videos are kept, for the next training, too; default: OUT/frames
     weights   to start from; default: the authors' start, drawn with `seed`
     workers   on Ray, at `address`, which share the `parts` batches of every step; 0: this process. What comes out
               depends on `parts` (default: one for each worker), not on `workers`. All must see LIBRARY and OUT
@@ -119,7 +137,7 @@ def train(
         every=every or max(1, steps // 10),
         patience=patience,
         seed=seed,
-        settings=dict(settings or {}),
+        settings=dict(settings or {}) | ({} if augmentations is None else {"augmentations": augmentations}),
         options=dict(options or {}),
         weights=weights,
         config=config,
@@ -127,9 +145,12 @@ def train(
         memory_gb=memory_gb,
         strict=strict,
     )
+    if names_videos(order.library):
+        order = _on_videos(order, RunFolder(out, {}), frames=_text(frames), resume=resume)
     if workers and order.parts % workers:
         raise ValueError(f"parts={order.parts} cannot be shared by {workers} workers; give a multiple of {workers}")
-    plan = make_plan(order)
+    with interruptible("run the same command again: what was decoded is kept"):
+        plan = make_plan(order, progress=progress)
     folder = RunFolder(out, plan.description)
     loop = Loop(order, plan, folder)
     folder.check_free(resume=resume)
@@ -139,6 +160,21 @@ def train(
         with Progress("train", steps, "step", show=progress) as bar:
             _run(order, loop, folder, bar, workers=workers, address=address)
     return _trained(out, order, plan, loop.points, seconds=time.monotonic() - began)
+
+
+def _on_videos(order: Order, folder: RunFolder, *, frames: str | None, resume: bool) -> Order:
+    """Say where what is made of videos is kept. ValueError when OUT is taken, before they are decoded."""
+    order = replace(order, frames=frames or str(folder.path / FRAMES))
+    settings = {"augmentations": ",".join(KINDS), **order.settings}
+    kinds_of(parse_settings(order.recipe, settings).augmentations)
+    own_pca = folder.path / OWN_PCA
+    if not folder.check_place(resume=resume):
+        own_pca.unlink(missing_ok=True)  # of a training that never began, perhaps on other videos
+    return replace(
+        order,
+        settings=settings,
+        own_pca=str(own_pca) if on_lite0(order.options) and not order.options.get("pca") else None,
+    )
 
 
 def _begin(loop: Loop, folder: RunFolder) -> None:
@@ -170,7 +206,7 @@ def _trained(out: str | Path, order: Order, plan: Plan, points: list[Point], *, 
         method=order.method,
         features=plan.features.config.weights,
         trained_features=plan.features.config.trained,
-        videos=len(plan.videos.features),
+        videos=len(plan.videos.ids),
         pairs=plan.description["pairs"],
         teacher=order.teacher,
         steps=points[-1].step,
@@ -178,6 +214,8 @@ def _trained(out: str | Path, order: Order, plan: Plan, points: list[Point], *, 
         queries=len(plan.held_out.queries) if plan.held_out else 0,
         curve=tuple(points),
         best=best_of(points),
+        unreadable=dict(getattr(plan.features, "unreadable", {})),
+        pca=order.own_pca,
         lost=tuple(sorted({*plan.features.lost, *(plan.held_out.features.lost if plan.held_out else ())})),
         seconds=round(seconds, 3),
     )
