@@ -210,7 +210,7 @@ def test_the_python_example_of_the_first_page_runs(tmp_path, monkeypatch, capsys
     numbered_clip(tmp_path / "videos" / "a_again.mkv", n_frames=60, fps=25)
     (tmp_path / "truth.csv").write_text("query_id,video_id,relation,edit\na_again.mkv,a.mp4,near_dup,remux\n")
     (example,) = [block.text for block in PYTHON if block.readme == READMES[0]]
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # not the folder in which Ray was started
     exec(compile(example, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("3 {} ")

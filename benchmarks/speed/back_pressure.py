@@ -113,8 +113,8 @@ def slowed(factor: float) -> Iterator[None]:
     class Slow(usual):  # type: ignore[misc, valid-type]
         """Waits, without a core, in proportion to what the models took of cores."""
 
-        def __init__(self, *, settings: dict[str, Any], threads: int):
-            usual.__init__(self, settings=settings, threads=threads)
+        def __init__(self, *, threads: int, **settings: Any):
+            usual.__init__(self, threads=threads, **settings)
             self._threads = threads
 
         def __call__(self, pieces: pa.Table) -> pa.Table:

@@ -44,9 +44,9 @@ _AT_ONCE = 16  # requests: an object store answers after tens of milliseconds
 class Store:
     """Files by their name relative to the root, with "/" between folders.
 
-    A pickled one takes along how the object store is reached (not the credentials), for workers elsewhere. An object
-    store whose errors may pass is asked again for half a minute or more. Every method raises Unreachable
-    (object_store.py), in one sentence, where it does not serve us.
+    A pickled one takes along which folder it is, whatever the folder of the other process, and how the object store is
+    reached (not the credentials), for workers elsewhere. An object store whose errors may pass is asked again for half
+    a minute or more. Every method raises Unreachable (object_store.py), in one sentence, where it does not serve us.
     """
 
     def __init__(self, root: str | Path | Store, access: Access | None = None, lease: str | None = None):
@@ -64,7 +64,7 @@ class Store:
             check_served(place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.root, self.access, self.lease)
+        return Store, (self.absolute().root, self.access, self.lease)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and (self.root, self.access) == (other.root, other.access)

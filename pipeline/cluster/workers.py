@@ -6,6 +6,7 @@ has read, and helps in another one when there is no lane left.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ class Workers:
     address: str | None = None  # of the Ray cluster; None: this machine
     progress: bool = True
     lease: Store | None = None  # under which they write into a folder of scores; RunStopped once it was taken over
+
+
+def work_in(folder: str) -> None:
+    """Let relative paths begin where they do for who asks: Ray may have been started in another folder."""
+    if os.path.isdir(folder):  # on another machine there may be none of that name
+        os.chdir(folder)
 
 
 def worker_pool(make: Make, workers: Workers, *, n_tasks: int) -> InProcess | OnRay:
@@ -80,9 +87,11 @@ class OnRay:
         resources = cluster.join(workers.address, show=workers.progress)
         wanted = workers.workers or resources.gpus or resources.cpus
         count = max(1, min(n_tasks, wanted))
+        folder = os.getcwd()
 
         class Worker:
             def __init__(self) -> None:
+                work_in(folder)
                 self._work = _one_thread(make)
 
             def ready(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ndvr.operators.rows import PLANNED, table
 from ndvr.operators.sandbox.walls import on_this_machine
 from ndvr.operators.storage.object_store import Access
 from ndvr.operators.video.decode import Decode, Job, Limits, this_host
+from ndvr.pipeline.cluster.workers import work_in
 from ndvr.pipeline.extraction.pools import Pools, Stage, Stages
 from ndvr.pipeline.runs.status import Status
 from ndvr.pipeline.settings import Setting
@@ -136,7 +138,7 @@ def _operators(settings: GraphSettings, run: str, *, threads: int) -> _Operators
             "limits": settings.limits,
             "removed": settings.removed_contents,
         },
-        embed={"settings": settings.chosen, "threads": threads},
+        embed={"settings": settings.chosen, "threads": threads, "here": os.getcwd()},
         write={
             "library": settings.library.store,
             "configs": {config.name: config for config in settings.configs.values()},
@@ -256,13 +258,15 @@ class EmbedActor:
     """All models of the run, on this worker's GPU if it was given one.
 
     threads  batches a CPU computes at once; no feature depends on it, see ndvr.operators.features.embed
+    here     the folder in which relative paths of weights begin
     """
 
-    def __init__(self, *, settings: dict[str, Setting], threads: int):
+    def __init__(self, *, settings: dict[str, Setting], threads: int, here: str):
         import torch
 
         from ndvr.operators.features.embed import Embed
 
+        work_in(here)
         gpu = torch.cuda.is_available()
         # Before anything starts MKL's and OpenMP's own threads, which would only wait.
         torch.set_num_threads(1)

@@ -18,6 +18,7 @@ from torch import distributed
 
 from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.cluster import cluster
+from ndvr.pipeline.cluster.workers import work_in
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.training.loop import Loop
 from ndvr.pipeline.training.plan import Order, make_plan
@@ -72,7 +73,7 @@ def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | 
 
 def _work(job: dict[str, Any]) -> None:
     """What every worker does: the same plan, its share of the batches."""
-    os.chdir(job["here"])  # paths are relative to where the command was given
+    work_in(job["here"])
     order = Order(**job["order"])
     plan = make_plan(order)
     folder = RunFolder(job["out"], plan.description)
