@@ -53,10 +53,11 @@ from ndvr.pipeline.commands.options import (
 @quiet_option
 @json_option
 def train(method: str, library: str, out: str, quiet: bool, as_json: bool, **settings: Any) -> None:
-    """Train the network of METHOD that compares the features in LIBRARY; s2vs also on VIDEOS, by their pictures.
+    """Train what compares features, from LIBRARY; s2vs also from VIDEOS.
 
     OUT is what --weights takes afterwards; here --weights are to start from, by default drawn with --seed. Without
-    --related, parts of one video that were changed in time are alike.
+    --related, parts of one video that were changed in time are alike. From VIDEOS, a folder, list or bucket, S2VS
+    learns without labels, by views of pictures; frames are decoded once.
 
     \b
       ndvr train tca LIBRARY OUT --related copies.csv --truth others.csv

@@ -1,5 +1,6 @@
 """Every recipe: it learns, and goes on from a file as if it had never stopped."""
 
+import copy
 import io
 
 import golden_tca
@@ -75,6 +76,25 @@ def test_a_training_goes_on_from_a_file_as_if_it_had_never_stopped(method):
     assert [going_on.step() for _ in range(3)] == losses[3:]
     assert_same(weights(going_on), weights(whole))
     assert not all(torch.equal(value, weights(trainer(method))[key]) for key, value in weights(whole).items())
+
+
+def test_a_training_on_frames_goes_on_as_well_by_whatever_views_were_drawn_before():
+    noise = np.random.default_rng(0).integers(0, 256, (3, 12, 8, 12, 3), np.uint8).repeat(16, 2).repeat(16, 3)
+    frames = {f"v{number}": film for number, film in enumerate(noise)}
+    backbone = models.load("s2vs", "random", parts=("embed",), backbone="lite0", pca=None)
+    shown = Videos(features={}, related={}, groups={"v0": 0, "v1": 1, "v2": 2}, frames=frames, backbone=backbone)
+
+    def begun() -> Trainer:
+        settings = S2VSSettings(videos=2, frames=4, rate=1e-3, augmentations="GT,FT,TT,ViV")
+        recipe = RECIPES["s2vs"](load("s2vs", "random").network("similarity"), settings)
+        recipe.begin(seed=3)
+        return Trainer(recipe, shown, n_steps=2, seed=1)
+
+    whole, going_on = begun(), begun()
+    whole.step()
+    going_on.load(copy.deepcopy(whole.state()))
+    assert going_on.step() == whole.step()
+    assert_same(weights(going_on), weights(whole))
 
 
 @pytest.mark.parametrize("method", RECIPES)
