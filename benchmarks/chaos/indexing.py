@@ -98,9 +98,7 @@ def contents(library: Path) -> dict[str, bytes]:
 def whole(opened: Opened) -> bool:
     """Whether what the index names can be opened and holds each of its videos once."""
     ids = [segment.videos[row].video_id for segment in opened.segments for row in segment.alive]
-    for segment in opened.segments:
-        segment.vectors(0, len(segment))
-    return len(ids) == len(set(ids))
+    return len(ids) == len(set(ids)) and all(segment.scan.n_keys <= len(segment) for segment in opened.segments)
 
 
 def strike(

@@ -92,7 +92,7 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
         f"{name}_votes": partial(candidates, mine, segments) for name, mine in probes.items()
     }
     if n_keys <= MOST_FLAT:
-        vectors = segments[0].vectors(0, n_keys)
+        vectors = codes.decode(segments[0].coded.codes, segments[0].coded.factor)
         flat = faiss.IndexFlatIP(vectors.shape[1])
         flat.add(vectors)
         for name, mine in probes.items():

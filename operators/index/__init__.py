@@ -2,6 +2,7 @@
 
 codes       two bits a number of a key
 lists       keys that look alike, together
+scan        products of probes with the keys of a segment
 segments    immutable files of keys, and the snapshot that says which count
 votes       videos that the probes of a query find
 common      whole pictures that several videos show

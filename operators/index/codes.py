@@ -57,8 +57,18 @@ def encode(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def decode(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Codes (K, W / 4) and factors (K,) -> vectors (K, W) float32."""
     x = np.take(_table(), codes, axis=0).reshape(len(codes), 4 * codes.shape[1])
-    x *= (factors * np.float32(_MOST / _SCALE / np.sqrt(x.shape[1])))[:, None]
+    x *= factor_of(factors, x.shape[1])[:, None]
     return x
+
+
+def factor_of(kept: np.ndarray, width: int) -> np.ndarray:
+    """What products of letters are multiplied with, as kept (K,) uint8 of vectors of W numbers: (K,) float32."""
+    return kept * np.float32(_MOST / _SCALE / np.sqrt(width))
+
+
+def letters() -> np.ndarray:
+    """(16, 2) float32: the two numbers of four bits, lower half of a byte first."""
+    return _table()[:16, :2]
 
 
 @cache

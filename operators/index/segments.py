@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndvr.operators.index import codes
 from ndvr.operators.index.lists import Coded, Lists, into_lists
+from ndvr.operators.index.scan import Scan
 from ndvr.operators.library.fencing import check, ignored, write_fenced
 from ndvr.operators.storage.object_store import Unreachable
 from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
@@ -134,9 +134,19 @@ class Segment:
         column = {name: self.table[name].combine_chunks().to_numpy() for name in ("factor", "place", "box", "novelty")}
         return Coded(codes=_bytes_of(self.table["code"]), boxes=self.boxes, **column)
 
-    def vectors(self, start: int, stop: int) -> np.ndarray:
-        """Turned vectors of keys, (K, W) float32; see ndvr.operators.index.codes."""
-        return codes.decode(self.coded.codes[start:stop], self.coded.factor[start:stop])
+    @cached_property
+    def scan(self) -> Scan:
+        """Its keys of videos that count, to be compared with probes list by list."""
+        return Scan(self.coded, self.lists, self._counts)
+
+    @cached_property
+    def scan_of_all(self) -> Scan:
+        """The same, to be compared with probes whole."""
+        return Scan(self.coded, None, self._counts)
+
+    @property
+    def _counts(self) -> np.ndarray:
+        return ~np.isin(self.where(np.arange(len(self)))[0], list(self.gone))
 
     @cached_property
     def videos(self) -> list[IndexedVideo]:

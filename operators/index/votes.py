@@ -10,16 +10,14 @@ placements (turn, sizes, centre), over two grids of which one is shifted by half
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import faiss
 import numpy as np
 
 from ndvr.models.keys import Keys, Place
 from ndvr.operators.index import codes
-from ndvr.operators.index.lists import Lists
 from ndvr.operators.index.segments import Segment
 
 NEIGHBOURS = 64  # of a probe, that may vote
@@ -28,9 +26,6 @@ ALIKE = 0.8  # of two pictures, kept in two bits, from which on they show the sa
 LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at most
 _NATS = 25.0  # half the degrees of freedom of a vector
 SMALL = 1 << 15  # keys of an index that is compared whole
-TRIED = 2.5  # times the number of lists to the power of .4: of 256 lists 23, of 16,384 121
-_PENDING = 1 << 19  # hits that wait to be sorted
-_KEYS = 1 << 13  # at a time
 _PLACES = 5  # of a candidate that are handed on
 
 
@@ -150,58 +145,15 @@ def look_up(
     are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
     likeness, equals by place in the index.
     """
-    faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
     every = is_small(sum(map(len, segments))) if every is None else every
     bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what so many better ones leave
-    hits, waiting = _none(), 0
-    parts: list[Hits] = []
+    hits = _none()
     for number, segment in enumerate(segments):
-        for part in _scanned(vectors, segment, number, bound, every):
-            parts.append(part)
-            waiting += len(part.probe)
-            if waiting > _PENDING:
-                hits = _best([hits, *parts], bound, neighbours)
-                parts, waiting = [], 0
-    return _best([hits, *parts], bound, neighbours)
-
-
-def _scanned(vectors: np.ndarray, segment: Segment, number: int, least: np.ndarray, every: bool) -> Iterator[Hits]:
-    """Hits of probes (P, W) in one segment, list by list; those that are not above `least` (P,) are left out."""
-    for start, stop, probes in _visits(vectors, segment.lists, every):
-        flat = faiss.IndexFlatIP(vectors.shape[1])
-        flat.add(segment.vectors(start, stop))
-        # Not NumPy's product: its threads wait for each other longer than they work, on a busy machine.
-        ends, likeness, key = flat.range_search(vectors[probes], float(least[probes].min()))
-        probe = np.repeat(probes, np.diff(ends.astype(np.int64)))
-        better = likeness > least[probe]
-        probe, key, likeness = probe[better], start + key[better], likeness[better]
-        row, _ = segment.where(key)
-        if segment.gone:
-            counts = ~np.isin(row, list(segment.gone))
-            probe, key, likeness, row = probe[counts], key[counts], likeness[counts], row[counts]
-        yield Hits(probe, np.full(len(probe), number), row, key, likeness)
-
-
-def _visits(vectors: np.ndarray, lists: Lists, every: bool) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Keys [start, stop), and the probes that are compared with them, rising."""
-    n_tried = lists_tried(len(lists))
-    if every or n_tried == len(lists):
-        everybody = np.arange(len(vectors))
-        for start in range(0, int(lists.starts[-1]), _KEYS):
-            yield start, min(start + _KEYS, int(lists.starts[-1])), everybody
-        return
-    near = faiss.knn(vectors, lists.centroids, n_tried, metric=faiss.METRIC_INNER_PRODUCT)[1].ravel()
-    order = np.argsort(near, kind="stable")
-    cuts = np.searchsorted(near[order], np.arange(len(lists) + 1))
-    for n in np.flatnonzero(np.diff(cuts)).tolist():
-        probes = order[cuts[n] : cuts[n + 1]] // n_tried
-        for start in range(lists.starts[n], lists.starts[n + 1], _KEYS):
-            yield start, min(start + _KEYS, int(lists.starts[n + 1])), probes
-
-
-def lists_tried(n_lists: int) -> int:
-    """How many of a segment's lists a probe looks into: an edit moves a picture to another one."""
-    return min(n_lists, round(TRIED * n_lists**0.4))
+        scan = segment.scan_of_all if every else segment.scan
+        probe, key, likeness = scan.alike(vectors, bound, neighbours)
+        part = Hits(probe, np.full(len(probe), number), segment.where(key)[0], key, likeness)
+        hits = _best([hits, part], bound, neighbours)
+    return hits
 
 
 def _none() -> Hits:

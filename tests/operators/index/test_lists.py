@@ -6,6 +6,7 @@ import pytest
 from ndvr.models.keys import Keys
 from ndvr.operators.index import codes, votes
 from ndvr.operators.index.lists import coded, into_lists, joined
+from ndvr.operators.index.scan import Scan, lists_tried
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
 
 WHOLE = np.array([[0, 0, 1, 1]], np.float32)
@@ -68,6 +69,26 @@ def test_a_video_without_keys_takes_its_place():
     assert joined(parts, [5, 7, 3]).place.tolist() == [0, 1, 2, 3, 12, 13, 14]
 
 
+@pytest.mark.parametrize("d", [55, 300, 1024])
+def test_a_scan_gives_the_products_with_the_keys_that_are_wanted(d):
+    rng = np.random.default_rng(0)
+    vectors = unit(rng, 3000, d)
+    vectors[1::2] *= 0.5  # nearly flat ones
+    keys, lists = into_lists(coded(keys_of(vectors)))
+    wanted, probes = rng.random(3000) < 0.5, codes.turned(vectors[:20])
+    exact = np.where(wanted, probes @ codes.decode(keys.codes, keys.factor).T, 0)
+    least = np.linspace(0.3, 0.5, 20, dtype=np.float32)
+    probe, key, likeness = Scan(keys, None, wanted).alike(probes, least, 64)
+    assert likeness == pytest.approx(exact[probe, key], abs=0.01)
+    there = np.zeros(exact.shape, bool)
+    there[probe, key] = True
+    assert not (there & (exact < least[:, None] - 0.01)).any()
+    assert not (~there & (exact > 1.3 * least[:, None])).any()  # factors differ by so much
+    few = Scan(keys, lists, wanted).alike(probes, np.zeros(20, np.float32), 5)
+    assert np.bincount(few[0], minlength=20).max() <= 5
+    assert set(zip(*few[:2])) >= {(p, k) for p, k in enumerate(exact.argmax(1)) if exact[p, k] > 0.9}
+
+
 @pytest.fixture(scope="module")
 def segment(tmp_path_factory):
     """300 videos of 20 keys that wander, and the vectors."""
@@ -90,7 +111,7 @@ def first(segment, vectors, **how):
 def test_few_lists_find_what_all_keys_find(segment, monkeypatch):
     opened, vectors = segment
     rng = np.random.default_rng(2)
-    assert votes.lists_tried(len(opened.lists)) <= len(opened.lists) / 4
+    assert lists_tried(len(opened.lists)) <= len(opened.lists) / 4
     found = []
     for small in (0, 1 << 30):  # lists, everything
         monkeypatch.setattr(votes, "SMALL", small)

@@ -1,0 +1,83 @@
+"""Products of probes with the coded keys of a segment, in the lists that are nearest to each probe.
+
+Two numbers of a code are four bits, one letter of a product quantiser with sixteen letters: so faiss's FastScan (André,
+Kermarrec, Le Scouarnec, "Cache locality is not enough", VLDB 2015) reads 32 keys at a time and never makes floats of
+them. The probe's numbers are rounded to eight bits, which moves a product by some .001; two bits a number move it by
+.37 / sqrt(numbers).
+"""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+
+from ndvr.operators.index import codes
+from ndvr.operators.index.lists import Coded, Lists
+
+TRIED = 2.5  # times the number of lists to the power of .4: of 256 lists 23, of 16,384 121
+_HIGH = 0.9  # share of the keys whose factors are not higher than what products are compared with before factors
+_MOST_HITS = 1 << 26  # of probes that are looked up at once, if all keys were like them
+_BLOCK = 32  # keys that are read at a time
+
+
+def lists_tried(n_lists: int) -> int:
+    """How many of a segment's lists a probe looks into: an edit moves a picture to another one."""
+    return min(n_lists, round(TRIED * n_lists**0.4))
+
+
+class Scan:
+    """Some keys of a segment, in memory: 24 bytes each."""
+
+    def __init__(self, coded: Coded, lists: Lists | None, wanted: np.ndarray):
+        """
+        lists   of which those nearest to a probe are looked into; None: all keys are
+        wanted  (K,) bool: which of the keys
+        """
+        width = 4 * coded.codes.shape[1]
+        self._factor = codes.factor_of(coded.factor, width)
+        lists = lists or Lists(centroids=np.zeros((1, width), np.float32), starts=np.array([0, len(coded)]))
+        self.n_keys = int(wanted.sum())
+        self._nearest = faiss.IndexFlatIP(width)
+        self._nearest.add(np.ascontiguousarray(lists.centroids))
+        plain = faiss.IndexIVFPQ(self._nearest, width, len(lists), width // 2, 4, faiss.METRIC_INNER_PRODUCT)
+        plain.by_residual = False
+        faiss.copy_array_to_vector(np.tile(codes.letters().ravel(), width // 2), plain.pq.centroids)
+        plain.is_trained = True
+        for number, (start, stop) in enumerate(zip(lists.starts, lists.starts[1:])):
+            keys = start + np.flatnonzero(wanted[start:stop])
+            if len(keys):
+                data = np.ascontiguousarray(coded.codes[keys])
+                plain.invlists.add_entries(number, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(data))
+        plain.ntotal = self.n_keys
+        self._index = faiss.IndexIVFPQFastScan(plain, _BLOCK)
+        self._index.nprobe = lists_tried(len(lists))
+        self._high = float(np.quantile(self._factor[wanted], _HIGH)) if self.n_keys else 1.0
+        compared = max(self.n_keys * self._index.nprobe // len(lists), 1)
+        self._at_once = min(max(_MOST_HITS // compared, 256), 4096)
+
+    def alike(
+        self, vectors: np.ndarray, least: np.ndarray, neighbours: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys, rising by probe: (H,) each.
+
+        least: above 0, or all 0: then only so many `neighbours` of a probe, the most alike.
+        """
+        faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
+        parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+        for start in range(0, len(vectors) if self.n_keys else 0, self._at_once):
+            part = slice(start, start + self._at_once)
+            probe, key, product = self._near(np.ascontiguousarray(vectors[part]), float(least[part].min()), neighbours)
+            likeness = product * self._factor[key]
+            above = likeness > least[part][probe]
+            parts.append((start + probe[above], key[above], likeness[above]))
+        probe, key, likeness = (np.concatenate(each) for each in zip(*parts))
+        return probe, key, likeness
+
+    def _near(self, vectors: np.ndarray, least: float, neighbours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probes, keys and products before factors, of those that can be above `least`."""
+        if least > 0:
+            ends, product, key = self._index.range_search(vectors, least / self._high)
+            return np.repeat(np.arange(len(vectors)), np.diff(ends.astype(np.int64))), key, product
+        product, key = self._index.search(vectors, min(neighbours, self.n_keys))
+        probe, rank = np.nonzero(key >= 0)
+        return probe, key[probe, rank], product[probe, rank]
