@@ -98,7 +98,8 @@ def contents(library: Path) -> dict[str, bytes]:
 def whole(opened: Opened) -> bool:
     """Whether what the index names can be opened and holds each of its videos once."""
     ids = [segment.videos[row].video_id for segment in opened.segments for row in segment.alive]
-    return len(ids) == len(set(ids)) and all(segment.scan.n_keys <= len(segment) for segment in opened.segments)
+    readable = all(segment.scan(lists=True).n_keys <= len(segment) for segment in opened.segments)
+    return readable and len(ids) == len(set(ids))
 
 
 def strike(

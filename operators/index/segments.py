@@ -77,6 +77,7 @@ class Segment:
 
     def __init__(self, store: Store, name: str, gone: Sequence[int] = ()):
         self.store, self.name, self.gone = store, name, frozenset(gone)
+        self._scans: dict[tuple[bool, bool], Scan] = {}
         with self.told():
             self.rows = pq.read_table(store.open(f"{SEGMENTS}/{name}.parquet"), schema=VIDEOS)
 
@@ -134,19 +135,14 @@ class Segment:
         column = {name: self.table[name].combine_chunks().to_numpy() for name in ("factor", "place", "box", "novelty")}
         return Coded(codes=_bytes_of(self.table["code"]), boxes=self.boxes, **column)
 
-    @cached_property
-    def scan(self) -> Scan:
-        """Its keys of videos that count, to be compared with probes list by list."""
-        return Scan(self.coded, self.lists, self._counts)
-
-    @cached_property
-    def scan_of_all(self) -> Scan:
-        """The same, to be compared with probes whole."""
-        return Scan(self.coded, None, self._counts)
-
-    @property
-    def _counts(self) -> np.ndarray:
-        return ~np.isin(self.where(np.arange(len(self)))[0], list(self.gone))
+    def scan(self, *, lists: bool, whole: bool = False) -> Scan:
+        """Its keys of videos that count, to be compared with probes: list by list, or all; of whole pictures only."""
+        if (lists, whole) not in self._scans:
+            wanted = ~np.isin(self.where(np.arange(len(self)))[0], list(self.gone))
+            if whole:
+                wanted &= (self.boxes == (0, 0, 1, 1)).all(1)[self.coded.box]
+            self._scans[lists, whole] = Scan(self.coded, self.lists if lists else None, wanted)
+        return self._scans[lists, whole]
 
     @cached_property
     def videos(self) -> list[IndexedVideo]:

@@ -10,7 +10,7 @@ placements (turn, sizes, centre), over two grids of which one is shifted by half
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ndvr.models.keys import Keys, Place
 from ndvr.operators.index import codes
+from ndvr.operators.index.scan import Scan
 from ndvr.operators.index.segments import Segment
 
 NEIGHBOURS = 64  # of a probe, that may vote
@@ -27,6 +28,7 @@ LEAST, _MOST = 0.5, 0.7  # correlation that counts as nothing: at least, at most
 _NATS = 25.0  # half the degrees of freedom of a vector
 SMALL = 1 << 15  # keys of an index that is compared whole
 _PLACES = 5  # of a candidate that are handed on
+_SAME_BOX = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +79,17 @@ def candidates(
     every: bool = False,
     common: bool = False,
     plain: bool = False,
+    mutual: bool = False,
 ) -> list[Candidate]:
     """The `top` videos with the most votes, highest first, equals by their place in the index.
 
-    every: compare probes with all keys, also of a large index. common, plain: see `elect`.
+    every: compare probes with all keys, also of a large index. common, plain: see `elect`; mutual: see `sight`.
     """
     if not len(probes):
         return []
     every = every or is_small(sum(map(len, segments)))
-    seen = sight(codes.turned(probes.vectors), segments, every=every, plain=top if plain else 0)
+    boxes = probes.boxes if mutual else None
+    seen = sight(codes.turned(probes.vectors), segments, every=every, plain=top if plain else 0, boxes=boxes)
     return elect(probes, [seen], top=top, common=common, plain=plain)
 
 
@@ -95,13 +99,21 @@ def is_small(n_keys: int) -> bool:
 
 
 def sight(
-    vectors: np.ndarray, segments: Sequence[Segment], *, every: bool, plain: int = 0, first: int = 0
+    vectors: np.ndarray,
+    segments: Sequence[Segment],
+    *,
+    every: bool,
+    plain: int = 0,
+    first: int = 0,
+    boxes: np.ndarray | None = None,
 ) -> Sightings:
     """What turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
 
     plain: of a method with one vector a video: so many videos, however little they are alike.
+    boxes: (P, 4) of the probes, where every video of the index is asked for in turn: see `look_up`.
     """
-    hits = look_up(vectors, segments, least=0.0 if plain else LEAST, every=every, neighbours=plain or NEIGHBOURS)
+    least, neighbours = 0.0 if plain else LEAST, plain or NEIGHBOURS
+    hits = look_up(vectors, segments, least=least, every=every, neighbours=neighbours, boxes=boxes)
     window, novelty = np.zeros(len(hits.key), np.int32), np.zeros(len(hits.key), np.uint8)
     box = np.zeros((len(hits.key), 4), np.float32)
     for number, segment in enumerate(segments):
@@ -138,22 +150,40 @@ def look_up(
     least: float = LEAST,
     every: bool | None = None,
     neighbours: int = NEIGHBOURS,
+    boxes: np.ndarray | None = None,
 ) -> Hits:
     """The most alike keys of every probe, so many `neighbours`, of videos that count and above `least`.
 
     vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
     are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
     likeness, equals by place in the index.
+
+    boxes (P, 4) of the probes: a part of a picture is compared with whole pictures only, unless that part of every
+    picture is in the index. Enough where two videos are asked for each in the other: of a picture in a picture, one of
+    the two shows the other whole.
     """
     every = is_small(sum(map(len, segments))) if every is None else every
     bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what so many better ones leave
     hits = _none()
     for number, segment in enumerate(segments):
-        scan = segment.scan_of_all if every else segment.scan
-        probe, key, likeness = scan.alike(vectors, bound, neighbours)
-        part = Hits(probe, np.full(len(probe), number), segment.where(key)[0], key, likeness)
-        hits = _best([hits, part], bound, neighbours)
+        parts = [hits]
+        for probes, scan in _scans(segment, len(vectors), every=every, boxes=boxes):
+            probe, key, likeness = scan.alike(vectors[probes], bound[probes], neighbours)
+            parts.append(Hits(probes[probe], np.full(len(probe), number), segment.where(key)[0], key, likeness))
+        hits = _best(parts, bound, neighbours)
     return hits
+
+
+def _scans(
+    segment: Segment, n_probes: int, *, every: bool, boxes: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, Scan]]:
+    """Probes, and the keys of a segment that they are compared with."""
+    in_all = np.ones(n_probes, bool)
+    if boxes is not None:
+        in_all = (np.abs(boxes[:, None] - segment.boxes).max(2) < _SAME_BOX).any(1)
+    for probes, whole in ((in_all, False), (~in_all, True)):
+        if probes.any():
+            yield np.flatnonzero(probes), segment.scan(lists=not every, whole=whole)
 
 
 def _none() -> Hits:

@@ -35,7 +35,7 @@ from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison.dedupe import LEFT_OUT
 from ndvr.pipeline.comparison.dedupe import PAIRS as PAIRS_FILE
 from ndvr.pipeline.search.opened import Opened
-from ndvr.pipeline.search.out_folder import read_answers
+from ndvr.pipeline.search.out_folder import ABOUT, read_answers
 from ndvr.pipeline.search.search import crew_of, open_updated, search_index
 from ndvr.pipeline.search.verify import LEAST_SCORE
 
@@ -134,13 +134,16 @@ def duplicates(
 
 def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers, *, strict: bool) -> Duplicates:
     """Search for every video, and write pairs and groups under the lease of PAIRS."""
-    wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "strict": strict}
-    result = search_index(
-        opened, str(opened.library), out=f"{store}/searches", workers=workers, progress=workers.progress, **wanted
-    )
     entries = opened.library.entries(opened.config)
     lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
-    every = read_pairs(Store(f"{store}/searches"), lengths, threshold)
+    searches = Store(f"{store}/searches")
+    # Not where some have answers and only new ones are searched for: a pair is met twice when both ends are.
+    mutual = not searches.exists(ABOUT) and opened.n_videos == len(lengths)
+    wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "strict": strict, "mutual": mutual}
+    result = search_index(
+        opened, str(opened.library), out=str(searches), workers=workers, progress=workers.progress, **wanted
+    )
+    every = read_pairs(searches, lengths, threshold)
     decisions = decisions_of(opened.library)
     rejected, same = (judged_pairs(decisions, entries.values(), verdict) for verdict in ("different", "same"))
     every = [row for row in every if row["kind"] != "decided" or _ends(row) in same]

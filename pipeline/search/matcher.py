@@ -43,6 +43,7 @@ class Wanted:
     exhaustive: bool = False  # compare all videos: the control
     common: bool = False  # what many videos show votes in full, and is told in its place by score, not last
     fast: bool = False  # look up whole pictures only: insets and strong crops are lost, one fortieth of the work
+    mutual: bool = False  # every indexed video is a query, so that each pair is met twice: a fourth of the work
 
 
 class Crew(Protocol):
@@ -50,8 +51,8 @@ class Crew(Protocol):
 
     ahead: int  # queries that may be on their way at once
 
-    def sight(self, vectors: np.ndarray, plain: int) -> Any:
-        """Begin to look turned vectors of probes up in the index; plain: see ndvr.operators.index.votes."""
+    def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> Any:
+        """Begin to look turned vectors of probes up in the index; plain, boxes: see ndvr.operators.index.votes."""
 
     def sighted(self, begun: Any) -> tuple[list[Sightings], list[int]]:
         """What they look like in each part, and the places of segments that could not be looked into."""
@@ -71,9 +72,9 @@ class Here:
     def __init__(self, opened: Opened, verifier: Verifier):
         self._opened, self._verifier = opened, verifier
 
-    def sight(self, vectors: np.ndarray, plain: int) -> list[Sightings]:
+    def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> list[Sightings]:
         segments = self._opened.segments
-        return [sight(vectors, segments, every=is_small(sum(map(len, segments))), plain=plain)]
+        return [sight(vectors, segments, every=is_small(sum(map(len, segments))), plain=plain, boxes=boxes)]
 
     def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
         return begun, []
@@ -184,7 +185,9 @@ class Matcher:
         under_way = replace(under_way, probes=probes, n_probes=len(probes))
         if self.wanted.exhaustive or not len(probes):
             return under_way
-        return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), self._top(query) * self.model.compact))
+        boxes = probes.boxes if self.wanted.mutual else None
+        plain = self._top(query) * self.model.compact
+        return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), plain, boxes))
 
     def _top(self, query: Query) -> int:
         """How many candidates a query has; a video of the library is one of its own."""

@@ -54,9 +54,9 @@ class Holder:
     def _verifier(self) -> Verifier:
         return Verifier(self._opened, **self._wanted)
 
-    def sight(self, vectors: np.ndarray, every: bool, plain: int) -> Sightings:
+    def sight(self, vectors: np.ndarray, every: bool, plain: int, boxes: np.ndarray | None) -> Sightings:
         """What turned vectors of probes look like in this part."""
-        return sight(vectors, self._segments, every=every, plain=plain, first=self._first)
+        return sight(vectors, self._segments, every=every, plain=plain, first=self._first, boxes=boxes)
 
     def verify(self, query: Query, proposed: Sequence[Proposed]) -> Verified:
         """Compare a query with proposed videos."""
@@ -108,11 +108,11 @@ class OnRay:
         reference = getattr(self._actors[number], question).remote(*arguments)
         return Asked(number, question, arguments, reference)
 
-    def sight(self, vectors: np.ndarray, plain: int) -> list[Asked]:
+    def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> list[Asked]:
         import ray
 
         sent = ray.put(vectors)
-        return [self._ask(number, "sight", sent, self._every, plain) for number in range(len(self._parts))]
+        return [self._ask(number, "sight", sent, self._every, plain, boxes) for number in range(len(self._parts))]
 
     def sighted(self, begun: list[Asked]) -> tuple[list[Sightings], list[int]]:
         parts: list[Sightings] = []

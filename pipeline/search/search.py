@@ -290,6 +290,7 @@ class Side:
         """What decides the answers, but for decisions."""
         opened, wanted = self.opened, asdict(self.matcher.wanted)
         wanted["common"] = wanted["common"] or None  # answers of earlier versions do not say
+        del wanted["mutual"]  # the same pairs, from either side
         return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | wanted
 
     def same(self, content: str) -> set[str]:

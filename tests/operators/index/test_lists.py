@@ -1,5 +1,7 @@
 """Keys in two bits a number and in lists: what is alike stays alike, and a probe needs few lists to find it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,20 @@ def test_parts_elect_whom_the_whole_index_does_and_break_ties_alike(segment):
     parts = [votes.sight(turned, [opened], every=False, first=first) for first in (0, 1)]
     assert votes.elect(probes, parts, top=9) == whole
     assert {(each.segment, each.row) for each in whole[:6]} == {(part, row) for part in (0, 1) for row in (10, 11, 12)}
+
+
+def test_where_all_videos_ask_a_part_is_looked_for_among_whole_pictures_and_the_same_parts(tmp_path):
+    rng, middle = np.random.default_rng(0), (0, 0, 0.5, 0.5)
+    vectors = unit(rng, 2)
+    keys = replace(keys_of(vectors), boxes=np.array([WHOLE[0], middle], np.float32))
+    files = IndexFiles(str(tmp_path))
+    videos = [IndexedVideo(video_id="v", content="v", windows=2, sha256="")]
+    opened = Segment(files.store, files.write_segment(videos, joined([coded(keys)], [2]), level=0))
+
+    def shown(number: int, box: tuple[float, ...], mutual: bool) -> bool:
+        probe = replace(keys_of(vectors[number : number + 1]), boxes=np.array([box], np.float32))
+        return bool(votes.candidates(probe, [opened], mutual=mutual))
+
+    left = (-0.5, 0, 0.5, 1)
+    assert [shown(n, box, False) for n in (0, 1) for box in (WHOLE[0], middle, left)] == [True] * 6
+    assert [shown(n, box, True) for n in (0, 1) for box in (WHOLE[0], middle, left)] == [True] * 5 + [False]
