@@ -8,6 +8,8 @@ them. The probe's numbers are rounded to eight bits, which moves a product by so
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 
@@ -34,7 +36,7 @@ class Scan:
         wanted  (K,) bool: which of the keys
         """
         width = 4 * coded.codes.shape[1]
-        self._factor = codes.factor_of(coded.factor, width)
+        self._factor, self._width = coded.factor, width
         lists = lists or Lists(centroids=np.zeros((1, width), np.float32), starts=np.array([0, len(coded)]))
         self.n_keys = int(wanted.sum())
         self._nearest = faiss.IndexFlatIP(width)
@@ -43,15 +45,17 @@ class Scan:
         plain.by_residual = False
         faiss.copy_array_to_vector(np.tile(codes.letters().ravel(), width // 2), plain.pq.centroids)
         plain.is_trained = True
+        kept: Any = plain.invlists
         for number, (start, stop) in enumerate(zip(lists.starts, lists.starts[1:])):
             keys = start + np.flatnonzero(wanted[start:stop])
             if len(keys):
                 data = np.ascontiguousarray(coded.codes[keys])
-                plain.invlists.add_entries(number, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(data))
+                kept.add_entries(number, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(data))
         plain.ntotal = self.n_keys
         self._index = faiss.IndexIVFPQFastScan(plain, _BLOCK)
         self._index.nprobe = lists_tried(len(lists))
-        self._high = float(np.quantile(self._factor[wanted], _HIGH)) if self.n_keys else 1.0
+        factors = codes.factor_of(coded.factor[wanted], width)
+        self._high = float(np.quantile(factors, _HIGH)) if self.n_keys else 1.0
         compared = max(self.n_keys * self._index.nprobe // len(lists), 1)
         self._at_once = min(max(_MOST_HITS // compared, 256), 4096)
 
@@ -67,7 +71,7 @@ class Scan:
         for start in range(0, len(vectors) if self.n_keys else 0, self._at_once):
             part = slice(start, start + self._at_once)
             probe, key, product = self._near(np.ascontiguousarray(vectors[part]), float(least[part].min()), neighbours)
-            likeness = product * self._factor[key]
+            likeness = product * codes.factor_of(self._factor[key], self._width)
             above = likeness > least[part][probe]
             parts.append((start + probe[above], key[above], likeness[above]))
         probe, key, likeness = (np.concatenate(each) for each in zip(*parts))
@@ -77,7 +81,8 @@ class Scan:
         """Probes, keys and products before factors, of those that can be above `least`."""
         if least > 0:
             ends, product, key = self._index.range_search(vectors, least / self._high)
-            return np.repeat(np.arange(len(vectors)), np.diff(ends.astype(np.int64))), key, product
+            counts: np.ndarray = np.diff(ends.astype(np.int64))
+            return np.repeat(np.arange(len(vectors)), counts), key, product
         product, key = self._index.search(vectors, min(neighbours, self.n_keys))
         probe, rank = np.nonzero(key >= 0)
         return probe, key[probe, rank], product[probe, rank]

@@ -78,9 +78,9 @@ def update(opened: Opened, *, progress: bool = True, again: bool = False, strict
         added = removed = merged = 0
         lost: list[str] = []
         if opened.snapshot.ledger != ledger:
+            check_library(opened)
             entries = opened.library.entries(opened.config)
             videos = videos_of(entries.values(), opened.config)
-            _check_library(opened, videos)
             opened, new, removed = _forget(opened, videos)
             of_new = {video.video_id: entries[video.video_id] for video in new}
             kept, lost = without_lost(opened.library, of_new, strict=strict)
@@ -118,11 +118,14 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
     return replace(opened, snapshot=snapshot)
 
 
-def _check_library(opened: Opened, videos: Sequence[Video]) -> None:
+def check_library(opened: Opened) -> None:
     """ValueError when the index is of another library: of this one under another name, as when it moved, it is not."""
-    of, known = opened.files.about()["library"], {(video.video_id, video.content) for video in videos}
     indexed = [video for segment in opened.segments for video in segment.videos]
-    if of != str(opened.library) and indexed and not any((each.video_id, each.content) in known for each in indexed):
+    if not indexed or (of := opened.files.about()["library"]) == str(opened.library):
+        return
+    videos = videos_of(opened.library.entries(opened.config).values(), opened.config)
+    known = {(video.video_id, video.content) for video in videos}
+    if not any((each.video_id, each.content) in known for each in indexed):
         raise ValueError(
             f"{opened.files.store} is the index of {of}, and {opened.library} has none of its videos; name another "
             "folder with --to, or make it anew with --again"

@@ -23,6 +23,7 @@ from ndvr.operators.library.decisions import decisions_of
 from ndvr.operators.library.feature_reader import LeavesOut, without_lost
 from ndvr.operators.library.lease import Locked
 from ndvr.operators.library.library import Library
+from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.progress import Progress
@@ -199,6 +200,7 @@ def open_updated(
         opened = opened.now()
     if not opened.files.exists:
         raise FileNotFoundError(f"{library} has no index; `ndvr index {library}` makes it")
+    build.check_library(opened)
     return opened
 
 
@@ -324,8 +326,13 @@ def _left_out(opened: Opened, *, strict: bool) -> dict[str, Any]:
     entries, new = library.entries(opened.config), 0
     unknown: list[str] = []
     if opened.snapshot.ledger != ledger_state(library):
-        indexed = {segment.videos[row].video_id for segment in opened.segments for row in segment.alive}
-        late = {name: entry for name, entry in entries.items() if entry.pieces and name not in indexed}
+        # By content too: an index of another library, or an old one, may have another video under this id.
+        rows = (segment.videos[row] for segment in opened.segments for row in segment.alive)
+        indexed = {(video.video_id, video.content) for video in rows}
+        videos = videos_of(entries.values(), opened.config)
+        late = {
+            each.video_id: entries[each.video_id] for each in videos if (each.video_id, each.content) not in indexed
+        }
         kept, unknown = without_lost(library, late, strict=strict, read=not opened.snapshot.ledger)
         entries, new = entries | kept, len(late) - len(unknown)
     return {"not_searched": without_features(entries.values()), "not_indexed": new, "unknown": unknown}

@@ -116,9 +116,20 @@ def test_an_index_of_another_library_is_refused_one_of_a_library_that_moved_is_n
     other = clips.extract(tmp_path / "other", {"a": clips.clip(tmp_path / "a.mp4", clips.scene(50, 3))})
     with pytest.raises(ValueError, match=r"is the index of .*library, and .*other has none of its videos; name anoth"):
         index(other, to=tmp_path / "indexes", progress=False)
+    with pytest.raises(ValueError, match="name another folder with --to"):
+        search(tmp_path / "a.mp4", other, to=tmp_path / "indexes", update=False, progress=False)
     moved = copied.rename(tmp_path / "moved")
     done = index(moved, to=tmp_path / "indexes", progress=False)
     assert (done.videos, done.added, done.removed) == (5, 0, 0)
+
+
+def test_a_video_that_the_index_knows_with_another_content_is_not_searched(copied, films, tmp_path):
+    index(copied, to=tmp_path / "indexes", progress=False)
+    new = clips.clip(tmp_path / "new.mp4", clips.scene(9, 8))
+    same = clips.clip(tmp_path / "same.mp4", films["film0"])
+    other = clips.extract(tmp_path / "other", {"film0": same, "film1": new})
+    result = search(new, other, to=tmp_path / "indexes", update=False, progress=False)
+    assert result.not_indexed == 1
 
 
 @pytest.fixture
