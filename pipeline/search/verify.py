@@ -22,6 +22,7 @@ from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Query
 
 LEAST_SCORE = 0.5  # of a match, as a share of the method's range
+_MOST_KNOWN = 1 << 20  # pairs that are known to be no matches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class Verifier:
         self.model, self.sureness = opened.model, opened.sureness
         self._false_per_million, self._strict = false_per_million, strict
         self._read = FeatureReader(opened.library.store)
+        self._features: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the candidates that were looked at last
+        self._unlike: set[tuple[str, str]] = set()  # videos of the library that were compared, and are no match
 
     @cached_property
     def least(self) -> float:
@@ -77,14 +80,25 @@ class Verifier:
         """Compare what the rough look leaves of some proposed videos."""
         assert query.features is not None
         lost: list[str] = []
+        proposed = [each for each in proposed if self._pair(query, each) not in self._unlike]
         chosen = self.spotted(query, proposed, lost)
         signature = self.model.signature(query.features) if chosen else None
         own_layer = self.layer(signature) if chosen else 1.0
         matches = []
         for each in chosen:
             with self._losing(each.video.video_id, lost):
-                matches.append(self.judge(query, signature, own_layer, each).match)
+                match = self.judge(query, signature, own_layer, each).match
+                matches.append(match)
+                if match.score < self.least and len(self._unlike) < _MOST_KNOWN and (pair := self._pair(query, each)):
+                    self._unlike.add(pair)
         return Verified(matches=matches, lost=lost)
+
+    def _pair(self, query: Query, proposed: Proposed) -> tuple[str, str] | None:
+        """Both ids, when the other one of the two may have been the query, with the same score; otherwise None."""
+        if not query.own or proposed.named or not self.model.card.symmetric:
+            return None
+        first, second = sorted((query.query_id, proposed.video.video_id))
+        return first, second
 
     @contextlib.contextmanager
     def _losing(self, video_id: str, lost: list[str]) -> Iterator[None]:
@@ -102,15 +116,15 @@ class Verifier:
         Those whose features are missing or damaged are added to `lost`.
         """
         assert query.features is not None
-        features: dict[str, np.ndarray] = {}
-        for each in (each for each in proposed if each.places):
+        self._features = {}
+        for each in sorted((each for each in proposed if each.places), key=lambda each: each.video.pieces[0][:2]):
             with self._losing(each.video.video_id, lost):
-                features[each.video.video_id] = self._read.read(each.video.pieces)
+                self._features[each.video.video_id] = self._read.timed(each.video.pieces)
         chosen = [each for each in proposed if each.video.video_id not in lost]
         by_votes = [each for each in chosen if each.places]
         worth = self.model.spot(
             query.features,
-            [features[each.video.video_id] for each in by_votes],
+            [self._features[each.video.video_id][1] for each in by_votes],
             [each.places for each in by_votes],
         )
         dropped = {each.video.video_id for each, keep in zip(by_votes, worth) if not keep}
@@ -118,7 +132,8 @@ class Verifier:
 
     def judge(self, query: Query, signature: Any, own_layer: float, proposed: Proposed) -> Compared:
         """The closer look at one video."""
-        start_s, features = self._read.timed(proposed.video.pieces)
+        kept = self._features.get(proposed.video.video_id)
+        start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
         target = self.model.signature(features)
         judged = self.model.judge(signature, target)
         lines: list[Line] = []

@@ -181,3 +181,12 @@ def test_every_gate_is_explained(index, films, tmp_path):
     assert {gate.name: gate.passed for gate in other.gates}["score"] is False
     with pytest.raises(ValueError, match="no features of a video 'film9'"):
         index.explain("film0", "film9")
+
+
+def test_two_videos_of_a_library_that_are_no_match_are_compared_once(index, monkeypatch):
+    judged = []
+    original = type(index.opened.model).judge
+    monkeypatch.setattr(type(index.opened.model), "judge", lambda *pair: judged.append(pair) or original(*pair))
+    result = index.search(str(index.opened.library), exhaustive=True)
+    assert [answer.matches for answer in result.answers] == [[]] * 5
+    assert len(judged) == 5 * 4 / 2
