@@ -70,7 +70,8 @@ class Trained(LeavesOut):
                 f"left out, {len(self.unreadable):,} videos without frames: {unreadable_text(self.unreadable)}"
             )
         if self.pca:
-            lines.append(f"its features: `ndvr extract --method {self.method}` with --option pca={self.pca}")
+            options = f"--option backbone=lite0 --option pca={self.pca}"
+            lines.append(f"features for it: `ndvr extract VIDEOS LIBRARY --method {self.method} {options}`")
         return "\n".join(lines)
 
 
