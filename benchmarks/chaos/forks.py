@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import importlib
 import io
+import itertools
 import json
 import os
 import resource
@@ -26,8 +27,9 @@ from typing import Any, Literal
 
 from ndvr.benchmarks.chaos.flaky_relay import FlakyRelay
 from ndvr.operators.errors import RunStopped
-from ndvr.operators.library import lease, runs
+from ndvr.operators.library import fencing, lease, runs
 from ndvr.operators.storage import object_store
+from ndvr.operators.storage.store import Store
 from ndvr.pipeline import cli
 
 HANGS_S = 300.0
@@ -49,16 +51,18 @@ class Told(Exception):
 class Host:
     """Where work is done: on this machine, or on one whose process ids mean nothing here and whose clock is wrong.
 
-    name     "": this machine
-    clock_s  its clock less the right one
-    store    the address of the object store that it uses
-    failing  the share of requests to it that go wrong
+    name       "": this machine
+    clock_s    its clock less the right one
+    store      the address of the object store that it uses
+    failing    the share of requests to it that go wrong
+    sleeps_at  it stops itself when it has found so many times that nobody has taken over its lease; None: never
     """
 
     name: str = ""
     clock_s: float = 0.0
     store: str = ""
     failing: float = 0.0
+    sleeps_at: int | None = None
 
 
 HERE = Host()
@@ -140,6 +144,17 @@ def _ended(pid: int) -> bool:
     return True
 
 
+def wait_until_asleep(pid: int) -> bool:
+    """Wait until a fork has stopped itself; tell whether it has, and did not come to its end instead."""
+    deadline = time.monotonic() + HANGS_S
+    while time.monotonic() < deadline:
+        changed = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        if changed:
+            return changed.si_code == os.CLD_STOPPED
+        time.sleep(0.005)
+    return False
+
+
 def _end(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -157,6 +172,8 @@ def _child(work: Callable[[], Any], out: Path, host: Host, parent: int) -> None:
         if host.name:
             _be(host)
         faults = _use_store(host)
+        if host.sleeps_at is not None:
+            _sleep_at(host.sleeps_at)
         outcome = Outcome(how="done", answer=work())
     except Told as told:
         outcome = Outcome(how="told", answer=told.sentence, code=told.code)
@@ -196,6 +213,23 @@ def _be(host: Host) -> None:
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return super().now(tz) + shift
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith("ndvr.") and getattr(module, "datetime", None) is datetime:
-            module.datetime = Shifted  # type: ignore[attr-defined]
+    _replace("datetime", datetime, Shifted)
+
+
+def _sleep_at(look: int) -> None:
+    """Stop this process at the worst moment: between a look at its lease that went well and what it does then."""
+    check, looks = fencing.check, itertools.count()
+
+    def check_and_sleep(store: Store) -> None:
+        check(store)
+        if store.lease is not None and next(looks) == look:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    _replace("check", check, check_and_sleep)
+
+
+def _replace(name: str, old: object, new: object) -> None:
+    """Put something in the place of what modules of the project have imported under a name."""
+    for each, module in list(sys.modules.items()):
+        if each.startswith("ndvr.") and getattr(module, name, None) is old:
+            setattr(module, name, new)

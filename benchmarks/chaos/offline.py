@@ -7,7 +7,8 @@ one to three times:
 
 killed       SIGKILL
 disk full    no byte more fits on the disk
-asleep       it is stopped, a second host with another clock takes over and does the same, or `ndvr gc`, and it wakes up
+asleep       it is stopped, at any time or right after it has looked whether it still has its lease; a second host with
+             another clock takes over and does the same, or `ndvr gc`; it wakes up
 store fails  a tenth to a third of the requests to the store go wrong: errors, hang-ups, half answers, silence
 
 After every strike what is there is read: a library must be sound, and hold of every video what it ought to or nothing;
@@ -28,7 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from typing import Any
 import click
 
 from ndvr.benchmarks.chaos.commands import COMMANDS, Place, held, make_features
-from ndvr.benchmarks.chaos.forks import Host, Outcome, forked, import_commands
+from ndvr.benchmarks.chaos.forks import Host, Outcome, forked, import_commands, wait_until_asleep
 from ndvr.benchmarks.chaos.s3_server import KEYS, S3Server, running_server
 from ndvr.benchmarks.record import record
 from ndvr.operators.storage.store import Store
@@ -47,6 +48,7 @@ _MOST_ROUNDS = 20  # for each strike
 _DAY_S = 86400.0
 _TAKEN_OVER = "has taken over"
 _TRY_AGAIN = 75
+_LOOKS = 6  # at its lease, within which a writer goes to sleep: all commands look as often
 
 
 @dataclass
@@ -171,6 +173,8 @@ class Striker:
             self.chance.sample([-_DAY_S, 0, _DAY_S], 2),
         )
         sleeper, other = (Host(f"host {letter}", clock, self.store.url) for letter, clock in zip("AB", clocks))
+        if self.chance.random() < 0.5:
+            sleeper = replace(sleeper, sleeps_at=self.chance.randrange(_LOOKS))
         doing = self.chance.choice([name, name, "gc"])
         there: list[dict[str, str] | None] = []
 
@@ -178,12 +182,10 @@ class Striker:
             return self._in_peace("looking", place.taken_over)
 
         def strike(pid: int) -> None:
-            # In a store, looking would slow down what is looked at.
-            until = time.monotonic() + self._seconds[name, where] * (where == "folder")
-            while time.monotonic() < until and not place.being_written():
-                time.sleep(0.002)
-            time.sleep(after_s if where == "store" else self.chance.choice((0.0, 0.02, 0.1, 0.5)) * after_s)
-            os.kill(pid, signal.SIGSTOP)
+            if sleeper.sleeps_at is None:
+                stop(pid)
+            elif not wait_until_asleep(pid):
+                return
             before = taken_over()
             done = self._fork(lambda: COMMANDS[doing].run(place), host=other, answer="other")
             if done.how != "done" and not (doing == "gc" and done.how == "told"):  # there is no library yet
@@ -192,6 +194,14 @@ class Striker:
                 there.append(self._read(name, "before the sleeper woke up", place))
             os.kill(pid, signal.SIGCONT)
 
+        def stop(pid: int) -> None:
+            # In a store, looking would slow down what is looked at.
+            until = time.monotonic() + self._seconds[name, where] * (where == "folder")
+            while time.monotonic() < until and not place.being_written():
+                time.sleep(0.002)
+            time.sleep(after_s if where == "store" else self.chance.choice((0.0, 0.02, 0.1, 0.5)) * after_s)
+            os.kill(pid, signal.SIGSTOP)
+
         outcome = self._fork(lambda: COMMANDS[name].run(place), host=sleeper, strike=strike, answer="sleeper")
         hit = bool(there) and outcome.how != "done"
         self.counts.strikes[name, "asleep"] += hit
@@ -199,7 +209,7 @@ class Striker:
         self.counts.told["asleep"] += outcome.how == "told"
         if outcome.how == "failed" or (hit and not _may_tell("asleep", outcome)):
             self._wrong(name, f"asleep, it {outcome.how} ({outcome.code}): {outcome.answer}")
-        if hit and self._read(name, "after the sleeper woke up", place) != there[0]:
+        if there and self._read(name, "after the sleeper woke up", place) != there[0]:
             self._wrong(name, "the sleeper changed what was there")
         return outcome.how == "done"
 
