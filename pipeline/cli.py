@@ -6,10 +6,12 @@ A string is not an import: `ndvr --help` answers at once, and layers above this 
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import threading
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
@@ -55,8 +57,26 @@ TRY_AGAIN = 75  # EX_TEMPFAIL, which schedulers repeat: a store did not answer, 
 _WHERE = {name: where for group in COMMANDS.values() for name, where in group.items()}
 
 
+def open_closed_streams() -> None:
+    """Open what is closed of input, output and errors on nothing, as a daemon's may be.
+
+    The next file that is opened would take its number, and what a library writes to errors would be written into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            assert os.open(os.devnull, os.O_RDWR) == number  # the lowest that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+
+
 class Commands(click.Group):
     """Find commands in the table, and turn wrong settings into one sentence and exit code 2."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        open_closed_streams()
+        return super().main(*args, **settings)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_WHERE)
