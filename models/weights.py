@@ -215,10 +215,16 @@ def trained_on(weights: Any) -> dict[str, Any] | None:
         written = read(in_folder(weights), lazily=True).get("training")
     except WeightsError:  # of old, or no torch file: the method, whose file it may be, says what is wrong with it
         return None
+    if not isinstance(written, str):
+        return None
     try:
-        return json.loads(written) if isinstance(written, str) else None
-    except json.JSONDecodeError as error:
+        training = json.loads(written)
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{in_folder(weights)} is damaged: what it was trained on is no JSON") from error
+    says = isinstance(training, dict) and isinstance(training.get("method"), str)
+    if not says or not isinstance(training.get("needs"), dict):
+        raise WeightsError(f"{in_folder(weights)} is damaged: it does not say what method it was trained for")
+    return training
 
 
 def check_trained(training: Mapping[str, Any], method: str, options: Mapping[str, Any], *, source: str) -> None:
@@ -226,8 +232,9 @@ def check_trained(training: Mapping[str, Any], method: str, options: Mapping[str
     if training["method"] != method:
         raise WeightsError(f"{source} was trained for {training['method']}, not for {method}")
     for key, value in training["needs"].items():
-        if str(options[key]) != str(value):
-            raise WeightsError(f"{source} was trained with option {key}={value}, not {options[key]}; give that option")
+        if str(options.get(key)) != str(value):
+            now = options.get(key)
+            raise WeightsError(f"{source} was trained with option {key}={value}, not {now}; give that option")
 
 
 def state_of(content: Mapping[str, Any]) -> State:

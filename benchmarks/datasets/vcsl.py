@@ -20,6 +20,7 @@ import numpy as np
 
 from ndvr.benchmarks.record import PlainCommand
 from ndvr.operators.metrics.segments import Boxes, SegmentOverlap, segment_overlap
+from ndvr.operators.storage.store import parse_json
 from ndvr.operators.storage.text_files import read_table
 
 _FILES = (("label_file_test.json", "pair_file_test.csv"), ("label_file.json", "pair_file.csv"))
@@ -108,7 +109,7 @@ def read_truth(folder: Path) -> Boxes:
     for name in files:
         if not (folder / name).exists():
             raise FileNotFoundError(f"no {name} in {folder}: download it from github.com/alipay/VCSL (data)")
-    labels = json.loads((folder / files[0]).read_text(encoding="utf-8"))
+    labels = _object(folder / files[0])
     _, rows = read_table(folder / files[1], needs=("query_id", "reference_id"), purpose="pair file")
     pairs = [(row["query_id"], row["reference_id"]) for _, row in rows]
     truth = {(query, other): _boxes(f"{query}-{other}", labels.get(f"{query}-{other}", ())) for query, other in pairs}
@@ -122,8 +123,13 @@ def read_found(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no found segments at {path}: give a JSON file {{'query-reference': boxes}}")
+    return _object(path)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Read {'query-reference': boxes}."""
     try:
-        segments = json.loads(path.read_text(encoding="utf-8"))
+        segments = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(segments, dict):

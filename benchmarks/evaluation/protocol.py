@@ -140,7 +140,13 @@ def load_protocol(name: str, annotations: str | Path, *, convention: str | None 
         raise ValueError(f"{name} has no hard variant: leave --hard out")
     published = conventions[convention]
     switches = Convention(says=published) if isinstance(published, str) else published
-    protocol: Protocol = module.protocol(name, folder, convention=convention, hard=hard)
+    try:
+        protocol: Protocol = module.protocol(name, folder, convention=convention, hard=hard)
+    except (LookupError, TypeError, AttributeError) as error:  # of files that are none of that benchmark
+        raise ValueError(
+            f"the files of {name} in {folder} do not say what they should ({type(error).__name__}: {error}); "
+            "take them from its page again"
+        ) from error
     if not protocol.queries:
         raise ValueError(f"the annotation of {name} in {folder} asks about no query at all: check its files")
     return replace(protocol, convention=f"{convention}: {switches.says}", switches=switches)

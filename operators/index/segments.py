@@ -29,14 +29,17 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.index.lists import Coded, Lists, into_lists
 from ndvr.operators.index.scan import Scan
+from ndvr.operators.index.sureness import Sureness
 from ndvr.operators.library.fencing import check, ignored, write_fenced
 from ndvr.operators.storage.object_store import Unreachable
 from ndvr.operators.storage.sealed import Damaged, read_sealed_json, seal_json
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store, file_name
 
 FORMAT = "ndvr-index/2"
 ABOUT, SEGMENTS, SNAPSHOTS = "index.json", "segments", "snapshots"
 _REMEDY = "`ndvr index LIBRARY --again` makes a new index"
+_ABOUT = {"format": str, "config": str, "method": str, "library": str}
 VIDEOS = pa.schema(
     [("video_id", pa.string()), ("content", pa.string()), ("windows", pa.int32()), ("sha256", pa.string())]
 )
@@ -60,7 +63,7 @@ class Snapshot:
     segments: list[str] = field(default_factory=list)  # names, oldest first
     gone: dict[str, list[int]] = field(default_factory=dict)  # by segment: rows of videos that count no more
     ledger: str = ""  # of the library, when all of it had been indexed; "" before
-    sureness: dict[str, Any] | None = None  # see ndvr.operators.index.sureness
+    sureness: dict[str, Any] | None = None  # as ndvr.operators.index.sureness has it
 
     @property
     def stem(self) -> str:
@@ -239,7 +242,7 @@ class IndexFiles:
                 f"the index {self.store} has format {written!r}, this version reads {FORMAT!r}; "
                 "use the version of ndvr that made it, or `ndvr index LIBRARY --again`"
             )
-        return about
+        return shaped(about, _ABOUT, f"{self.store}/{ABOUT}", remedy=_REMEDY)
 
     def create(self, about: dict[str, Any]) -> None:
         self.store.write_json(ABOUT, seal_json(about | {"format": FORMAT}))
@@ -251,12 +254,15 @@ class IndexFiles:
 
     def _opened(self, name: str) -> Snapshot:
         source = f"{self.store}/{name}"
+        values = read_sealed_json(self.store, name, remedy=_REMEDY)
+        shaped(values, Snapshot, source, optional={"sureness": Sureness | None}, remedy=_REMEDY)
         try:
-            snapshot = Snapshot(**read_sealed_json(self.store, name, remedy=_REMEDY))
-            for segment in snapshot.segments:
-                file_name(segment, source, suffix="")
-        except TypeError as error:
-            raise Damaged(source, "it does not say what it should", _REMEDY) from error
+            snapshot = Snapshot(**values)
+            Sureness.from_json(snapshot.sureness)
+        except (TypeError, ValueError) as error:
+            raise Damaged(source, f"this version cannot use it: {error}", _REMEDY) from error
+        for segment in snapshot.segments:
+            file_name(segment, source, suffix="")
         return snapshot
 
     def _snapshots(self) -> list[str]:

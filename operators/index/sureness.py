@@ -39,6 +39,10 @@ class Sureness:
     videos: int  # in the library then
     fitted: bool  # False: too few pairs, the law is assumed
 
+    def __post_init__(self) -> None:
+        if min(self.scale, self.shape) <= 0:
+            raise ValueError(f"a tail of scale {self.scale:g} and shape {self.shape:g} is none")
+
     @classmethod
     def from_json(cls, value: dict[str, Any] | None) -> Sureness | None:
         """Read what `to_json` made; None stands for nothing measured."""

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ndvr.operators.storage.sealed import Damaged
+from ndvr.operators.storage.shapes import shaped
+
 # What tells features of one configuration from those of another. Paths and labels may change without the features
 # changing: of the weights the digest counts, of the options their effect on the view, the shape and the digest.
 _DECISIVE = (
@@ -25,6 +28,10 @@ _DECISIVE = (
     "decoder",
     "features_version",
 )
+
+
+_DTYPES = ("float16", "float32", "float64", "uint8")  # that features are stored in
+_MOST_NUMBERS = 1 << 28  # of one window; more is no feature that somebody computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +75,17 @@ class Config:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Config:
-        """Read what a file in configs/ holds. ValueError when it does not say enough."""
+        """Read what a file in configs/ holds. ValueError when it does not say enough, or what cannot be."""
         known = {each.name for each in fields(cls)} - {"newer"}
+        place = f"the configuration {values.get('name', 'without a name')}"
         if missing := known - {"like"} - set(values):
             raise ValueError(
-                f"the configuration {values.get('name', 'without a name')} does not say its {sorted(missing)[0]}; "
-                "it was not written by ndvr, or is damaged"
+                f"{place} does not say its {sorted(missing)[0]}; it was not written by ndvr, or is damaged"
             )
+        shaped(values, cls, place)
+        shape, dtype = values["feature_shape"], values["feature_dtype"]
+        if dtype not in _DTYPES or not shape or min(shape) < 1 or math.prod(shape) > _MOST_NUMBERS:
+            raise Damaged(place, f"features of shape {shape} and dtype {dtype!r} cannot be")
         newer = {key: value for key, value in values.items() if key not in known}
         given = {key: value for key, value in values.items() if key in known}
         return cls(**given | {"feature_shape": tuple(values["feature_shape"]), "newer": newer})

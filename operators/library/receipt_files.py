@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from ndvr.operators.library.fencing import ignored, write_fenced
 from ndvr.operators.rows import LEDGER
 from ndvr.operators.storage.sealed import Damaged, SealedTable, read_sealed_json, seal_json, seal_table
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store, file_name
 
 COMMITS, FOLDED, SNAPSHOTS = "commits", "ledger", "snapshots"
@@ -37,6 +38,16 @@ T = TypeVar("T")
 def remedy(store: object) -> str:
     """Say what to do about a damaged file of a library."""
     return f"`ndvr fsck {store} --repair` mends what can be mended"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a snapshot says of one file of ledger/; earlier versions say less."""
+
+    name: str
+    rows: int
+    sha256: str = ""
+    latest_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,16 @@ class Snapshot:
         return f"{SNAPSHOTS}/{self.number:08d}"
 
 
+_SNAPSHOT = {"number": int, "ledger": list[_Part], "folded": list[str], "retired": list[str]}
+
+
 def open_snapshot(store: Store, name: str) -> Snapshot:
     """Read a snapshot, which must name files of the ledger only: they are read, and the retired ones removed."""
     source = f"{store}/{name}"
     values = read_sealed_json(store, name, remedy=remedy(store))
+    shaped(values, _SNAPSHOT, source, optional={"before": str}, remedy=remedy(store))
     known = {each.name for each in fields(Snapshot)}
     snapshot = Snapshot(**{key: value for key, value in values.items() if key in known})
-    if not {"number", "ledger", "folded", "retired"} <= values.keys():
-        raise Damaged(source, "it does not say what it should", remedy(store))
     for part in snapshot.ledger:
         file_name(part["name"], source)
     for commit in snapshot.folded:

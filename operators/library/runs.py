@@ -19,6 +19,7 @@ from ndvr.operators.library.cleanup import tidy
 from ndvr.operators.library.library import RUNS, Library
 from ndvr.operators.library.receipt_files import COMMITS, commit, fold, time_for_receipts
 from ndvr.operators.rows import EVERY_CONFIG, LEDGER, table
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store
 
 WORK = "work"
@@ -54,7 +55,7 @@ def recover(library: Library, *, patient: bool = False) -> list[str]:
         run = name.removesuffix(OPEN)
         if run == name:
             continue
-        if store.read_json(f"{RUNS}/{name}")["clustered"]:
+        if _was_clustered(store, name):
             if _youngest_s(store, run) < LINGER_S and not patient:
                 continue
             over = time.monotonic() + LINGER_S
@@ -64,6 +65,14 @@ def recover(library: Library, *, patient: bool = False) -> list[str]:
         close_run(library, run)
         killed.append(run)
     return killed
+
+
+def _was_clustered(store: Store, name: str) -> bool:
+    """Tell whether workers of a run may outlive it; what does not say so is taken for such a run."""
+    try:
+        return shaped(store.read_json(f"{RUNS}/{name}"), {"clustered": bool}, name)["clustered"]
+    except ValueError:
+        return True
 
 
 def _youngest_s(store: Store, run: str) -> float:
@@ -102,7 +111,7 @@ def _record_lost(store: Store, run: str) -> None:
     rows, notes = [], store.names(WORK, run)
     for name in notes:
         try:
-            video_id = store.read_json(f"{WORK}/{name}")["video_id"]
+            video_id = shaped(store.read_json(f"{WORK}/{name}"), {"video_id": str}, name)["video_id"]
         except ValueError:
             continue  # killed while it wrote the note: it had not begun
         message = "the worker was gone while it had this video at hand"

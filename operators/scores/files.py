@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from ndvr.operators.library.fencing import unstamped, written_late
 from ndvr.operators.storage.sealed import Damaged, SealedTable, open_json
 from ndvr.operators.storage.sealed import read_table as read_sealed
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store, file_name, write_whole
 from ndvr.operators.storage.text_files import read_table, table_layout
 
@@ -48,6 +49,8 @@ def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, d
             try:
                 query, key_end = decoder.raw_decode(text, at)
                 row, at = decoder.raw_decode(text, _end(_COLON, text, key_end))
+            except RecursionError:
+                raise ValueError(f"{path} is nested too deep to be {{query: {{video: score}}}}") from None
             except json.JSONDecodeError as error:  # cut by the block, or broken
                 if ended:
                     raise ValueError(f"{path} is not a whole JSON file: {error}") from None
@@ -77,6 +80,7 @@ COLUMNS = ("query_id", "video_id", "score")
 BATCH_ROWS = 1 << 20  # 12 MB of indices and scores; larger ones are not faster
 FORMAT = "ndvr-scores/1"
 ABOUT, PARTS = "scores.json", "parts"
+_SAID = {"parts": list[str] | None, "ids": dict[str, str], "method": str, "trained": bool, "symmetric": bool}
 _REMEDY = "run the same `ndvr similarity` again, which computes what is damaged"
 
 
@@ -164,7 +168,7 @@ def read_manifest(path: Path, *, remedy: str) -> dict[str, Any]:
     data = path.read_bytes()
     if written_late(Store(path.parent), path.name, data):
         raise ValueError(f"{path} was written by a run that another one had taken over; {remedy}")
-    return open_json(data, path, remedy=remedy)
+    return shaped(open_json(data, path, remedy=remedy), {}, path, optional=_SAID, remedy=remedy)
 
 
 def file_hash(path: Path) -> str:
@@ -347,8 +351,8 @@ def _unspaced(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _of_rows(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[ScoreBatch]:
     for query, row in rows:
-        if not all(isinstance(score, (int, float, np.number)) for score in row.values()):
-            video, score = next(item for item in row.items() if not isinstance(item[1], (int, float, np.number)))
+        if strange := [item for item in row.items() if not _is_number(item[1])]:
+            video, score = strange[0]
             raise ValueError(f"the score of query {query!r} and video {video!r} is {score!r}, not a number")
         yield ScoreBatch(
             queries=pa.array([query], pa.string()),
@@ -357,6 +361,10 @@ def _of_rows(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[ScoreB
             video=np.arange(len(row), dtype=np.int32),
             score=np.fromiter(row.values(), np.float64, len(row)),
         )
+
+
+def _is_number(score: Any) -> bool:
+    return isinstance(score, (float, np.number)) or isinstance(score, int) and abs(score) < 1 << 1000
 
 
 def _read_json(path: Path) -> Iterator[ScoreBatch]:

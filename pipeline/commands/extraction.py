@@ -71,21 +71,20 @@ def extract(videos: str, library: str, **settings: Any) -> None:
 
     from ndvr.operators.sandbox.walls import missing_text
     from ndvr.operators.video.decode import Limits
-    from ndvr.pipeline.estimate.result import compare
+    from ndvr.pipeline.estimate.result import compare, read_estimate
     from ndvr.pipeline.extraction import extract as run
     from ndvr.pipeline.extraction.pools import Pools
     from ndvr.pipeline.runs.record import summary_text
 
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
-    estimate = settings.pop("estimate")
+    estimate = read_estimate(path) if (path := settings.pop("estimate")) else None
     limits = Limits(**given(stall_s=settings.pop("stall_s"), memory_gb=settings.pop("decode_memory_gb")))
     settings |= {"limits": limits, "pools": Pools(**{name: settings.pop(name) for name in POOLS})}
     summary = run.extract(videos, library, **given(**settings), progress=not quiet)
     warn_of_unlisted(summary.unlisted)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary_text(summary))
     if estimate and not as_json:
-        with open(estimate, encoding="utf-8") as file:
-            click.echo(compare(json.load(file), summary.to_json()))
+        click.echo(compare(estimate, summary.to_json()))
     if summary.record and (text := missing_text(summary.record.walls)):
         click.echo(f"WARNING: {text}", err=True)
     if summary.failed or summary.unlisted:

@@ -28,7 +28,7 @@ from ndvr.operators.library.fencing import LOCKS, REVOKED, check, stamped, unsta
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.library.library import Entry
 from ndvr.operators.scores.cells import keep_rows
-from ndvr.operators.scores.files import ABOUT, PARTS, file_hash, ids_named
+from ndvr.operators.scores.files import ABOUT, PARTS, file_hash, ids_named, read_manifest
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.sealed import is_intact, open_json, write_sealed_json, write_table
@@ -224,7 +224,7 @@ def _remove(folder: Path, kept: set[str], prefix: str = "") -> None:
 
 def copy_ids(source: Path, out: Path) -> dict[str, str]:
     """Copy the files of `ScoreFolder.write_ids` from one finished folder to another; returns their names by side."""
-    names = ids_named(open_json((source / ABOUT).read_bytes(), source / ABOUT), source / ABOUT)
+    names = ids_named(read_manifest(source / ABOUT, remedy="compute its scores again"), source / ABOUT)
     for name in names.values():
         write_whole(out / name, partial(shutil.copyfile, source / name))
     return names

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from ndvr.operators.storage.sealed import Damaged, open_json
+from ndvr.operators.storage.shapes import shaped
 from ndvr.pipeline.estimate._extrapolate import Projection
 from ndvr.pipeline.estimate._header_sample import HeaderFacts
 from ndvr.pipeline.estimate.trial import Trial, TrialFacts
@@ -160,6 +163,19 @@ def _cpu_work(machines: Machines, projection: Projection) -> dict[str, float]:
     """Select the busy seconds of stages on CPUs; the driver's are part of those of "ray"."""
     elsewhere = {"driver", "embed"} if machines.gpus else {"driver"}
     return {stage: seconds for stage, seconds in projection.busy_s.items() if stage not in elsewhere}
+
+
+_COMPARED = {"seconds": float, "bytes": float, "windows": dict[str, float], "frames": float, "failures": float}
+
+
+def read_estimate(path: str | Path) -> dict[str, Any]:
+    """Read what `ndvr plan --save` wrote, for `compare`. ValueError, naming it, when it is none."""
+    remedy = "`ndvr plan ... --save FILE` writes such a file"
+    shape = _COMPARED | {"interval": dict[str, list[float]]}
+    values = shaped(open_json(Path(path).read_bytes(), path, remedy=remedy), shape, path, remedy=remedy)
+    if any(len(each) != 2 for each in values["interval"].values()):
+        raise Damaged(path, "its 'interval': not two numbers each", remedy)
+    return values
 
 
 def compare(estimate: dict[str, Any], measured: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ Pairs that people judged to be no match are left out and counted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.scores.files import ABOUT as SCORES_ABOUT
 from ndvr.operators.scores.files import file_hash, open_scores, read_manifest
 from ndvr.operators.storage.sealed import read_sealed_json, read_table, stored_table
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.comparison.dedupe import LEFT_OUT, PAIRS
 from ndvr.pipeline.review.pairs import (
@@ -44,6 +45,14 @@ from ndvr.pipeline.search.verdict import VERDICTS, Verdict
 
 PAIRS_ABOUT, GROUPS_ABOUT, SEARCHES = "pairs.json", "groups.json", "searches"
 _REMEDY = "run `ndvr dedupe` again"
+_COMPARED = {"database_library": str, "query_library": str, "config": str, "weights": str, "options": dict[str, Any]}
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What is read of the counts that PAIRS says."""
+
+    rejected: int = 0
 
 
 def read_found(source: str | Path, library: str | Path | None = None, *, most: int | None = None) -> Found:
@@ -168,7 +177,8 @@ def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
         rows += stored_table(store, LEFT_OUT, INDEX_PAIRS, remedy=_REMEDY).to_pylist()
         rows.sort(key=_order)
     else:  # of an older version
-        before = read_sealed_json(store, GROUPS_ABOUT, remedy=_REMEDY).get("rejected", 0)
+        said = read_sealed_json(store, GROUPS_ABOUT, remedy=_REMEDY)
+        before = shaped(said, {"rejected": int}, f"{store}/{GROUPS_ABOUT}", remedy=_REMEDY)["rejected"]
     videos = videos_of_library(there, {row[side] for row in rows for side in ("video_id_a", "video_id_b")})
     matches = {(each.query_id, match.video_id): match for each in answers for match in (*each.matches, *each.left_out)}
     every = []
@@ -215,7 +225,9 @@ def _turned(stretch: Stretch) -> Stretch:
 
 
 def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
-    about = read_manifest(store.folder / PAIRS_ABOUT, remedy=_REMEDY)
+    path = store.folder / PAIRS_ABOUT
+    optional = {"files": dict[str, str] | None, "found": _Counted | None}
+    about = shaped(read_manifest(path, remedy=_REMEDY), _COMPARED, path, optional=optional, remedy=_REMEDY)
     files = about.get("files") or {}
     rows, before = _of_all(store, PAIRS, files), 0
     if LEFT_OUT in files:
@@ -248,7 +260,7 @@ def _of_all(store: Store, name: str, files: Mapping[str, str]) -> list[dict[str,
 def _of_scores(folder: Path, library: str | Path | None, most: int) -> Found:
     """The best scores of SCORES, a pair once where both directions are there, and no video with itself."""
     scores = open_scores(folder)
-    about = dict(scores.meta)
+    about = shaped(dict(scores.meta), _COMPARED, folder / SCORES_ABOUT, remedy="run `ndvr similarity` again")
     place, query_place = str(library or about["database_library"]), about["query_library"]
     there = opened(place)
     queries_there = there if query_place == place else opened(query_place)
@@ -278,7 +290,7 @@ def _of_comparison(source: str, what: What, place: str, about: Mapping[str, Any]
         "source": source,
         "what": what,
         "library": place,
-        "query_library": str(about["query_library"]),
+        "query_library": about["query_library"],
         "config": about["config"],
         "weights": about["weights"],
         "options": about["options"],

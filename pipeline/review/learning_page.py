@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ndvr.operators.storage.store import write_text
+from ndvr.operators.storage.store import parse_json, write_text
 from ndvr.pipeline.review.page import render
 
 DESCRIPTION, CURVE = "training.json", "curve.jsonl"  # of a folder of `ndvr train`
@@ -29,13 +29,11 @@ def write_learning_page(folder: str | Path, out: str | Path) -> Path:
     """Write the page of the training in `folder`; return its path. ValueError when its files are damaged."""
     place = Path(folder)
     try:
-        described = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))
+        described = parse_json((place / DESCRIPTION).read_bytes())
         written = place / CURVE
-        points = (
-            [json.loads(line) for line in written.read_text(encoding="utf-8").splitlines()] if written.is_file() else []
-        )
+        points = [parse_json(line) for line in written.read_bytes().splitlines()] if written.is_file() else []
         page = _page(str(folder), described, points)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{place} holds no whole training ({error!r}): {DESCRIPTION} or {CURVE} is damaged") from error
     write_text(Path(out), page)
     return Path(out)

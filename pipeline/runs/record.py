@@ -23,7 +23,8 @@ from typing import Any, Protocol
 from ndvr.operators.library.library import RUNS, Library
 from ndvr.operators.library.receipt_files import remedy
 from ndvr.operators.library.runs import recover
-from ndvr.operators.storage.sealed import Damaged, open_json, seal_json
+from ndvr.operators.storage.sealed import open_json, seal_json
+from ndvr.operators.storage.shapes import shaped
 from ndvr.pipeline.notebook import as_html
 from ndvr.pipeline.runs._bottleneck import RunSeconds, StageUse, bounded_by, core_seconds, stage_table, uses
 from ndvr.pipeline.runs.status import Status
@@ -198,6 +199,18 @@ def import_text(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """What is read again of the counts in a record, as far as it was there when that was written."""
+
+    videos: int = 0
+    done: int = 0
+    open: int = 0
+    windows: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+
 RUNNING, FINISHED, KILLED = "running", "finished", "killed"
 _PACKAGES = ("ndvr", "ray", "torch", "av", "decord", "numpy", "pyarrow")
 
@@ -230,7 +243,7 @@ class RunRecord:
     )  # around decoders, as operators.sandbox.walls has them: of a cluster those that stand on every host that decoded
     walls_by_host: dict[str, list[str] | None] = field(default_factory=dict)  # of a cluster; None: not known
     cluster: dict[str, int] = field(default_factory=dict)  # cpus, gpus, nodes
-    counts: dict[str, Any] = field(default_factory=dict)  # videos, done, skipped, failed, open; partial, windows ...
+    counts: dict[str, Any] = field(default_factory=dict)  # as `_counts` makes them
     seconds: RunSeconds = field(default_factory=RunSeconds)
     stages: list[StageUse] = field(default_factory=list)
     bounded_by: str = ""
@@ -322,10 +335,8 @@ def runs(files: Files) -> list[RunRecord]:
 def _open(files: Files, name: str) -> RunRecord:
     """Read a record. Damaged when it is none."""
     place = f"{files}/{RUNS}/{name}"
-    try:
-        return RunRecord.from_json(open_json(files.read(f"{RUNS}/{name}"), place, remedy=remedy(files)))
-    except (TypeError, AttributeError) as error:
-        raise Damaged(place, "it does not say what it should", remedy(files)) from error
+    values = open_json(files.read(f"{RUNS}/{name}"), place, remedy=remedy(files))
+    return RunRecord.from_json(shaped(values, RunRecord, place, optional={"counts": _Counted}, remedy=remedy(files)))
 
 
 def close_killed(files: Files, run: str) -> None:

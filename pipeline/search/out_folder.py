@@ -27,11 +27,13 @@ import pyarrow as pa
 from ndvr.operators.index.kinds import Stretch
 from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.storage.sealed import SealedTable, read_sealed_json, seal_json, store_table, stored_table
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search.answers import LEFT_OUT, MATCHES, QUERIES, SEGMENTS, Answer, Match, in_order
 
 ABOUT = "search.json"
 _REMEDY = "name a new folder for OUT"
+_SAID = {"config": str, "weights": str, "top": int | None}  # of later versions than the first
 SOUND, VERDICTS_FOLDER = "sound", "verdicts"  # of a search by pictures and by sound: see ndvr.pipeline.search.both
 _KINDS = ("queries", "matches", "segments", "left_out", VERDICTS_FOLDER)
 
@@ -145,7 +147,8 @@ def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]
 
 def about_answers(store: Store) -> dict[str, Any]:
     """Read what decided the answers in OUT."""
-    return read_sealed_json(store, ABOUT, remedy=_REMEDY)
+    values = read_sealed_json(store, ABOUT, remedy=_REMEDY)
+    return shaped(values, {"library": str}, f"{store}/{ABOUT}", optional=_SAID, remedy=_REMEDY)
 
 
 def respect(

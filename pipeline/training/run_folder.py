@@ -22,6 +22,8 @@ import torch
 from ndvr.models import weights as files
 from ndvr.operators.library.fencing import check
 from ndvr.operators.storage.object_store import is_remote
+from ndvr.operators.storage.sealed import open_json
+from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store, write_json, write_text, write_whole
 
 CHECKPOINT, CURVE, DESCRIPTION = "checkpoint.pth", "curve.jsonl", "training.json"
@@ -90,7 +92,8 @@ class RunFolder:
     def curve(self) -> list[Point]:
         """Read the learning curve; no points before there is one."""
         path = self.path / CURVE
-        return [Point(**json.loads(line)) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        return [Point(**shaped(open_json(line, path), Point, path)) for line in lines]
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a file whole. RunStopped when another process has taken over."""
@@ -103,13 +106,7 @@ class RunFolder:
         write_whole(self.path / name, write)
 
     def _described(self, there: Path) -> dict[str, Any]:
-        try:
-            described = json.loads(there.read_text(encoding="utf-8"))
-        except ValueError:
-            described = None
-        if not isinstance(described, dict):
-            raise ValueError(f"{there} is damaged; take it from a backup, or name a new folder for OUT")
-        return described
+        return open_json(there.read_bytes(), there, remedy="take it from a backup, or name a new folder for OUT")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(self.description))
