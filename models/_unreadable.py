@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import zipfile
@@ -49,22 +50,28 @@ def _code_in(path: Path) -> str | None:
 
 
 def _function_in(pickled: bytes) -> str | None:
-    """Name the first function or class in a pickle that no tensor needs; it is read, not run."""
-    if not pickled.startswith(b"\x80"):  # protocol 2 and later
-        return None
-    texts: list[str] = []
+    """Name the first function or class that no tensor needs in pickles one after the other; they are read, not run.
+
+    Text that is no pickle may begin like one of the first protocols: of these only a whole one counts.
+    """
+    source, texts, named = io.BytesIO(pickled), list[str](), None
     try:
-        for code, argument, _ in pickletools.genops(pickled):
-            if code.name in _TEXTS:
-                texts.append(str(argument))
-            if code.name == "GLOBAL":
-                module, name = str(argument).split(" ", 1)
-            elif code.name == "STACK_GLOBAL" and len(texts) >= 2:
-                module, name = texts[-2:]
-            else:
-                continue
-            if module.split(".")[0] not in _HARMLESS:
-                return f"{module}.{name}"
+        while source.tell() < len(pickled):
+            whole_only = pickled[source.tell()] != 0x80  # protocol 2 and later
+            for code, argument, _ in pickletools.genops(source):
+                if code.name in _TEXTS:
+                    texts.append(str(argument))
+                module, name = "torch", ""
+                if code.name in ("GLOBAL", "INST"):
+                    module, name = str(argument).split(" ", 1)
+                elif code.name == "STACK_GLOBAL" and len(texts) >= 2:
+                    module, name = texts[-2:]
+                if module.split(".")[0] not in _HARMLESS:
+                    named = named or f"{module}.{name}"
+                    if not whole_only:
+                        return named
+            if named:
+                return named
     except (ValueError, IndexError, UnicodeDecodeError):  # cut short, or noise
         pass
     return None

@@ -8,11 +8,13 @@ import hashlib
 import json
 import os
 import pickle
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -157,6 +159,14 @@ def _matches(digest: str, expected: str | None) -> bool:
     return expected is None or digest.startswith(expected.lower())
 
 
+# What a torch file can raise whose bytes were changed or made up: its pickle is a program, if one that calls little.
+_BROKEN = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError),
+    *(LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError),
+)
+UNREADABLE = (*_BROKEN, OSError, SyntaxError, TokenError)  # and what NumPy raises of its files
+
+
 def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -> dict[str, Any]:
     """Read the dictionary in a torch file. Only tensors, plain containers and argparse.Namespace are accepted.
 
@@ -178,7 +188,9 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
         # The authors' training scripts store their command line beside the weights, as a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=lazily or None)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except WeightsError:
+        raise
+    except _BROKEN as error:
         raise WeightsError(f"{path} {why_unreadable(path, error)}") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
@@ -193,6 +205,8 @@ def _check_sums(path: Path, *, only_text: bool) -> None:
     if not zipfile.is_zipfile(path):  # of torch before 1.6, which has none
         return
     with zipfile.ZipFile(path) as file:
+        if sum(each.file_size for each in file.infolist()) > path.stat().st_size:  # torch does not compress
+            raise WeightsError(f"{path} unpacks to more than it holds, as no weight file of torch does; refused")
         for each in file.infolist():
             if only_text and not each.filename.endswith(".pkl"):
                 continue

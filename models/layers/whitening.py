@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,7 +59,7 @@ def read_pca(path: str | Path) -> dict[str, np.ndarray]:
             if isinstance(content, np.ndarray):
                 raise ValueError("a single array")
             return {key: content[key] for key in (*_WANTED, "Utmu") if key in content.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except files.UNREADABLE as error:
         raise files.WeightsError(f"{path} is not a PCA file of `ndvr fit-pca` or TCA's authors: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +144,7 @@ def _background(path: str) -> np.ndarray:
     try:
         content = np.load(Path(path).expanduser(), allow_pickle=False)
         vectors = content if isinstance(content, np.ndarray) else content["features"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except files.UNREADABLE as error:
         raise ValueError(f"option background={path} is no .npy, nor .npz with `features`: {error}") from error
     if vectors.ndim != 2 or vectors.shape[1] != DIMS or not len(vectors) or vectors.dtype.kind != "f":
         raise ValueError(

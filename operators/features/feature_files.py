@@ -17,6 +17,7 @@ from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import h5py
@@ -78,6 +79,13 @@ class StoredArray:
                 raise DecodeError("corrupt", f"it holds more than its shape {self.shape} says")
 
 
+# What h5py, zipfile and numpy say of damaged files; NumPy reads the head of an array as a Python expression.
+_DAMAGED = (
+    *(OSError, RuntimeError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(TypeError, SyntaxError, TokenError, AttributeError, ArithmeticError),
+)
+
+
 @contextmanager
 def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
     """The array of a .npy or .npz, or a dataset of an HDF5 file.
@@ -102,9 +110,9 @@ def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
         raise DecodeError("io", os.strerror(error.errno) if error.errno else str(error)) from None
     except MemoryError:
         raise DecodeError("oom", "not enough memory to read it") from None
-    # What h5py, zipfile and numpy say of damaged files.
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DecodeError("corrupt", f"it cannot be read: {error}") from None
+    except _DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DecodeError("corrupt", f"it cannot be read: {reason}") from None
 
 
 def _dataset(file: h5py.File, name: str) -> StoredArray:

@@ -1,6 +1,7 @@
 """Weight files are found, fetched, checked and read without running what they hold."""
 
 import argparse
+import contextlib
 import hashlib
 import http.server
 import json
@@ -8,6 +9,7 @@ import os
 import pickle
 import re
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -254,6 +256,35 @@ def test_no_changed_byte_of_a_file_counts(tmp_path):
     assert files.trained_on(path) is None, "what it was trained on is not known either"
 
 
+def test_no_changed_byte_of_what_says_which_tensors_there_are_is_a_traceback(tmp_path):
+    """Made by hand, with the right checksums: its bytes are a program for a small machine."""
+    path, rng = tmp_path / "w.pth", np.random.default_rng(0)
+    torch.save({"model": head_state()}, path)
+    with zipfile.ZipFile(path) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    (said,) = (name for name in whole if name.endswith("data.pkl"))
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole[said])
+        for at in rng.integers(2, len(data), 2):
+            data[at] = rng.integers(256)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (whole | {said: bytes(data)}).items():
+                archive.writestr(name, content)
+        with contextlib.suppress(files.WeightsError):
+            files.read(path)
+            continue
+        refused += 1
+    assert refused > 50
+
+
+def test_what_unpacks_to_more_than_it_holds_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * (1 << 20))
+    with pytest.raises(files.WeightsError, match="w.pth unpacks to more than it holds"):
+        load(str(tmp_path / "w.pth"))
+
+
 def test_files_of_something_else_say_so(tmp_path):
     page = tmp_path / "page.pth"
     page.write_text("<!DOCTYPE html><title>404</title>")
@@ -287,7 +318,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path, save):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("command", [os.system, eval])
 def test_a_plain_pickle_that_calls_something_is_named_for_what_it_calls(tmp_path, protocol, command):
     class Call:

@@ -144,6 +144,8 @@ def test_damaged_and_missing_numpy_files_are_failures_with_a_class(tmp_path):
     whole, packed = ((tmp_path / "out" / name).read_bytes() for name in ("good.npy", "good2.npz"))
     (tmp_path / "out" / "cut.npy").write_bytes(whole[:-100])
     (tmp_path / "out" / "long.npy").write_bytes(whole + b"x")
+    (tmp_path / "out" / "head.npy").write_bytes(whole.replace(b"}", b"(", 1))  # which NumPy reads as Python
+    (tmp_path / "out" / "key.npy").write_bytes(whole.replace(b" 'shape'", b"b'shape'", 1))
     (tmp_path / "out" / "cut.npz").write_bytes(packed[:-100])
     (tmp_path / "out" / "flipped.npz").write_bytes(packed[:5000] + bytes([packed[5000] ^ 1]) + packed[5001:])
     (tmp_path / "out" / "page.npy").write_bytes(b"<html>not found</html>" * 9)
@@ -153,8 +155,8 @@ def test_damaged_and_missing_numpy_files_are_failures_with_a_class(tmp_path):
     names = [file.name for file in sorted((tmp_path / "out").iterdir())]
     (tmp_path / "list.txt").write_text("".join(f"{name} out/{name}\n" for name in [*names, "gone.npy"]))
     summary = imported(tmp_path / "list.txt", tmp_path / "lib")
-    assert (summary.videos, summary.done) == (11, 2)
-    assert summary.failed == {"io": 1, "corrupt": 6, "empty": 1, "unsupported": 1}
+    assert (summary.videos, summary.done) == (13, 2)
+    assert summary.failed == {"io": 1, "corrupt": 8, "empty": 1, "unsupported": 1}
     said = {video_id: end["message"] for video_id, end in ledger(tmp_path / "lib").items()}
     assert "cut.npy: it is cut short: 100 bytes are missing" in said["cut.npy"]
     assert "it holds more than its shape (3, 9, 512) says" in said["long.npy"]
