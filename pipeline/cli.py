@@ -68,7 +68,7 @@ def open_closed_streams() -> None:
         except OSError:
             assert os.open(os.devnull, os.O_RDWR) == number  # the lowest that is free
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 class Commands(click.Group):

@@ -127,10 +127,12 @@ class Library:
 
     def _config(self, name: str, *, sealed: bool) -> Config:
         data, place = self.store.read(f"{CONFIGS}/{name}.json"), f"{self}/{CONFIGS}/{name}.json"
+        values = open_json(data, place, remedy=remedy(self.store))
         try:
-            config = Config.from_json(open_json(data, place, remedy=remedy(self.store)))
-        except Damaged as error:
-            raise Damaged(place, error.why, remedy(self.store)) from error
+            config = Config.from_json(values)
+        except ValueError as error:
+            why = error.why if isinstance(error, Damaged) else str(error)
+            raise Damaged(place, why, remedy(self.store)) from error
         written = self.store.read(f"{CONFIGS}/{name}{SEAL}").decode(errors="replace").strip() if sealed else None
         if written not in (None, hashlib.sha256(data).hexdigest()):
             raise Damaged(place, "its content has changed", remedy(self.store))

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from ndvr.operators.library.fencing import ignored, write_fenced
 from ndvr.operators.rows import LEDGER
-from ndvr.operators.storage.sealed import Damaged, SealedTable, read_sealed_json, seal_json, seal_table
+from ndvr.operators.storage.sealed import Damaged, SealedTable, in_columns, read_sealed_json, seal_json, seal_table
 from ndvr.operators.storage.shapes import shaped
 from ndvr.operators.storage.store import Store, file_name
 
@@ -187,16 +187,17 @@ def _receipts(store: Store, files: LedgerFiles, ids: list[str] | None) -> pa.Tab
 def _folded(store: Store, ids: list[str] | None, name: str) -> pa.Table:
     with store.open(name) as source:
         file = SealedTable(source, f"{store}/{name}", remedy=remedy(store))
+        place = f"{store}/{name}"
         if ids is None:
-            return _as_ledger(file.read())
+            return _as_ledger(file.read(), place, store)
         metadata = file.metadata
         groups = [number for number in range(metadata.num_row_groups) if _may_hold(metadata, number, ids)]
-        return _only(_as_ledger(file.read(groups)), ids) if groups else LEDGER.empty_table()
+        return _only(_as_ledger(file.read(groups), place, store), ids) if groups else LEDGER.empty_table()
 
 
 def _commit(store: Store, ids: list[str] | None, name: str) -> pa.Table:
-    source = pa.BufferReader(store.read(f"{COMMITS}/{name}"))
-    receipts = _as_ledger(SealedTable(source, f"{store}/{COMMITS}/{name}", remedy=remedy(store)).read())
+    source, place = pa.BufferReader(store.read(f"{COMMITS}/{name}")), f"{store}/{COMMITS}/{name}"
+    receipts = _as_ledger(SealedTable(source, place, remedy=remedy(store)).read(), place, store)
     return receipts if ids is None else _only(receipts, ids)
 
 
@@ -213,16 +214,9 @@ def _only(rows: pa.Table, ids: list[str]) -> pa.Table:
     return rows.filter(pc.is_in(rows["video_id"], pa.array(ids, pa.string())))
 
 
-def _as_ledger(receipts: pa.Table) -> pa.Table:
+def _as_ledger(receipts: pa.Table, place: str, store: Store) -> pa.Table:
     """Bring receipts into the columns of today: one that came later is null."""
-    names = set(receipts.column_names)
-    if receipts.schema.equals(LEDGER):
-        return receipts.replace_schema_metadata()
-    columns = [
-        receipts[field.name].cast(field.type) if field.name in names else pa.nulls(len(receipts), field.type)
-        for field in LEDGER
-    ]
-    return pa.Table.from_arrays(columns, schema=LEDGER)
+    return in_columns(receipts, LEDGER, place, needs=("video_id", "kind"), remedy=remedy(store))
 
 
 def _joined(parts: Sequence[pa.Table]) -> pa.Table:

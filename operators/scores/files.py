@@ -212,6 +212,8 @@ def _attempted(path: Path) -> dict[str, str] | None:
     if not path.exists():
         return None
     rows = read_sealed(path, remedy=_REMEDY).to_pydict()
+    if "video_id" not in rows:
+        raise Damaged(path, "it has no column video_id", _REMEDY)
     reasons = rows.get("reason") or [""] * len(rows["video_id"])
     statuses = rows.get("status") or ["done"] * len(rows["video_id"])
     return {

@@ -198,14 +198,35 @@ def store_table(store: Store, name: str, table: pa.Table) -> None:
     store.write(name, seal_table(table, compression="zstd"))
 
 
-def stored_table(store: Store, name: str, schema: pa.Schema, *, remedy: str = "") -> pa.Table:
-    """Read a table of a store in these columns, null where it was written before there was such a column."""
+def stored_table(
+    store: Store, name: str, schema: pa.Schema, *, needs: Iterable[str] = (), remedy: str = ""
+) -> pa.Table:
+    """Read a table of a store in these columns, null where it was written before there was such a column.
+
+    Damaged when one of the columns `needs` is missing or has an empty cell.
+    """
     with store.open(name) as source:
         table = SealedTable(source, f"{store}/{name}", remedy=remedy).read()
+    return in_columns(table, schema, f"{store}/{name}", needs=needs, remedy=remedy)
+
+
+def in_columns(
+    table: pa.Table, schema: pa.Schema, place: object, *, needs: Iterable[str] = (), remedy: str = ""
+) -> pa.Table:
+    """Bring what was read from `place` into these columns, null where there is none of that name; see `stored_table`.
+
+    Damaged also where a column cannot be of its type.
+    """
     there = set(table.column_names)
-    columns = [
-        table[each.name].cast(each.type) if each.name in there else pa.nulls(len(table), each.type) for each in schema
-    ]
+    if empty := [each for each in needs if each not in there or table[each].null_count]:
+        raise Damaged(place, f"it lacks {empty[0]} in some rows", remedy)
+    try:
+        columns = [
+            table[each.name].cast(each.type) if each.name in there else pa.nulls(len(table), each.type)
+            for each in schema
+        ]
+    except pa.ArrowException as error:
+        raise Damaged(place, f"a column of another type: {str(error).splitlines()[0]}", remedy) from error
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -281,7 +302,7 @@ def load_array(path: Path) -> np.ndarray:
     source = io.BytesIO(body if mark == _MARK else data)
     try:
         array = np.load(source, allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError, TypeError) as error:
         raise Damaged(path, str(error).splitlines()[0]) from error
     if source.read(1):
         raise Damaged(path, "it holds more than its header says")

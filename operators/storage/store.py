@@ -176,9 +176,10 @@ class Store:
         return self._patiently(lambda: self._fs[0].get_file_info(self._at(name))).type == pafs.FileType.File
 
     def empty(self) -> bool:
-        """Tell whether nothing lies under the root, or it does not exist."""
+        """Tell whether nothing but what a killed writer left lies under the root, or it does not exist."""
         selector = pafs.FileSelector(self._at(""), allow_not_found=True)
-        return not self._patiently(lambda: self._fs[0].get_file_info(selector))
+        infos = self._patiently(lambda: self._fs[0].get_file_info(selector))
+        return all(is_unfinished(info.base_name) for info in infos)
 
     def walk(self, folder: str) -> list[str]:
         """List the files at any depth below `folder`, by their names relative to the root, sorted."""
@@ -255,6 +256,11 @@ def parse_json(data: bytes) -> Any:
 
 def _as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def is_unfinished(name: str) -> bool:
+    """Tell by its name whether a file is the temporary one of a writer, who may have been killed."""
+    return name.startswith(".") and name.endswith(TEMPORARY)
 
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:

@@ -32,7 +32,7 @@ from ndvr.operators.scores.files import ABOUT, PARTS, file_hash, ids_named, read
 from ndvr.operators.scores.groups import Group, Side, read_groups, write_groups
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.sealed import is_intact, open_json, write_sealed_json, write_table
-from ndvr.operators.storage.store import Store, write_whole
+from ndvr.operators.storage.store import Store, is_unfinished, write_whole
 
 GROUPS, SIGNATURES, SIMILARITIES = "groups.parquet", "signatures", "similarities.json"
 PAIRS_ABOUT = "pairs.json"  # what ABOUT is for pairs
@@ -57,6 +57,7 @@ def one_writer(place: str | Path, command: str) -> Iterator[Store | None]:
     made, store = not out.exists(), Store(out)
     try:
         with Lease(store, command):
+            store.remove(*filter(is_unfinished, store.unfinished(".")))
             yield store
     finally:
         if made and not _own_files(out, fewest=1):  # refused before anything was made
@@ -65,11 +66,16 @@ def one_writer(place: str | Path, command: str) -> Iterator[Store | None]:
                     folder.rmdir()
 
 
+def _names(out: Path) -> set[str]:
+    """List what lies in a folder but for locks and what killed writers left."""
+    return {name for name in os.listdir(out) if name != LOCKS and not is_unfinished(name)}
+
+
 def _own_files(out: Path, *, fewest: int = 0) -> bool:
     """Tell whether a folder holds what ScoreFolder makes, or, with `fewest` 0, nothing yet."""
     if not out.is_dir():
         return False
-    names = set(os.listdir(out)) - {LOCKS}
+    names = _names(out)
     return bool(names & {ABOUT, PAIRS_ABOUT}) or (not names and not fewest)
 
 
@@ -104,7 +110,7 @@ class ScoreFolder:
             differs = [key for key in decisive if before.get(key) != decisive[key] and not key.endswith("library")]
             if differs:
                 raise self._other_comparison(f"other {', '.join(differs)}")
-        elif out.exists() and set(os.listdir(out)) - {LOCKS}:
+        elif out.exists() and _names(out):
             raise ValueError(f"{out} exists and holds no {holds}; name a new folder for {holds.upper()}")
         else:
             self.check()

@@ -274,9 +274,9 @@ class RunRecord:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunRecord:
         """Read a record of this or a later version of ndvr, whose further fields are left out."""
-        given = {key: values[key] for key in (each.name for each in fields(cls)) if key in values}
-        given["seconds"] = RunSeconds(**given.get("seconds", {}))
-        given["stages"] = [StageUse(**stage) for stage in given.get("stages", [])]
+        given = _known(cls, values)
+        given["seconds"] = RunSeconds(**_known(RunSeconds, given.get("seconds", {})))
+        given["stages"] = [StageUse(**_known(StageUse, stage)) for stage in given.get("stages", [])]
         return cls(**given)
 
     def text(self) -> str:
@@ -423,6 +423,10 @@ def _reason(error: BaseException) -> str:
         return "interrupted"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].removeprefix("extraction stopped: ").partition(". What was committed")[0]  # as RunStopped has it
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in (each.name for each in fields(kind)) if key in values}
 
 
 def _now() -> str:

@@ -35,6 +35,11 @@ ABOUT = "search.json"
 _REMEDY = "name a new folder for OUT"
 _SAID = {"config": str, "weights": str, "top": int | None}  # of later versions than the first
 SOUND, VERDICTS_FOLDER = "sound", "verdicts"  # of a search by pictures and by sound: see ndvr.pipeline.search.both
+_NEEDED = {
+    "queries": ("query_id", "status", "message", "videos", "seconds"),
+    "matches": ("query_id", "video_id", "kind", "score", "query_covered", "video_covered", "placement"),
+    "segments": ("query_id", "video_id", *SEGMENTS.names[2:]),
+}  # columns that were there from the first version on
 _KINDS = ("queries", "matches", "segments", "left_out", VERDICTS_FOLDER)
 
 
@@ -175,7 +180,10 @@ def respect(
 
 def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
     names = [name for name in store.names(kind) if name.endswith(".parquet")]
-    return [row for name in names for row in stored_table(store, f"{kind}/{name}", schema, remedy=_REMEDY).to_pylist()]
+    tables = (
+        stored_table(store, f"{kind}/{name}", schema, needs=_NEEDED.get(kind, ()), remedy=_REMEDY) for name in names
+    )
+    return [row for table in tables for row in table.to_pylist()]
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:

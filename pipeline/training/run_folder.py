@@ -24,7 +24,7 @@ from ndvr.operators.library.fencing import check
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.sealed import open_json
 from ndvr.operators.storage.shapes import shaped
-from ndvr.operators.storage.store import Store, write_json, write_text, write_whole
+from ndvr.operators.storage.store import Store, is_unfinished, write_json, write_text, write_whole
 
 CHECKPOINT, CURVE, DESCRIPTION = "checkpoint.pth", "curve.jsonl", "training.json"
 FRAMES, OWN_PCA = "frames", "pca.npz"
@@ -64,7 +64,8 @@ class RunFolder:
             if not resume:
                 raise ValueError(f"{self.path} holds a training; give --resume to go on with it, or name a new folder")
             return True
-        if self.path.is_dir() and any(each.name not in _BEFORE for each in self.path.iterdir()):
+        names = [each.name for each in self.path.iterdir()] if self.path.is_dir() else []
+        if any(name not in _BEFORE and not is_unfinished(name) for name in names):
             raise ValueError(f"{self.path} exists and holds no training; name a new folder for OUT")
         return False
 

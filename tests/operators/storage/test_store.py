@@ -61,6 +61,13 @@ def test_nothing_lies_in_a_folder_that_does_not_exist(store):
     assert store.names("runs") == []
 
 
+def test_what_a_writer_that_was_killed_left_does_not_fill_a_folder(tmp_path):
+    (tmp_path / ".library.json.0123abcd.tmp").write_bytes(b"half")
+    assert Store(tmp_path).empty()
+    (tmp_path / "thesis.tmp").write_bytes(b"whole")
+    assert not Store(tmp_path).empty()
+
+
 def test_a_writer_that_is_killed_leaves_the_old_file_and_a_temporary_one_that_is_found(store):
     store.write("commits/a.bin", b"old")
     path = store.folder / "commits" / "a.bin"

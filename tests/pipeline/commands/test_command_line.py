@@ -144,6 +144,23 @@ def test_traceback_is_accepted_anywhere_but_behind_two_dashes(tmp_path):
 # --- ids -----------------------------------------------------------------------------------------------------------
 
 
+def test_closed_streams_do_no_harm(tmp_path):
+    """A file that took the place of stderr would hold what a library prints there."""
+    np.save(tmp_path / "a.npy", np.zeros((4, 512), np.uint8))
+    command = [sys.executable, "-m", "ndvr.pipeline.cli", "import", "a.npy", "lib", "--method", "thumbprint"]
+    closed = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command]
+    assert subprocess.run(closed, cwd=tmp_path, timeout=300).returncode == 0
+    assert CliRunner().invoke(main, ["fsck", str(tmp_path / "lib"), "--quiet"]).exit_code == 0
+    listed = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *command[:3], "remove", "lib", "--ids", "-"],
+        cwd=tmp_path,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+    assert listed.returncode == 2 and "Traceback" not in listed.stderr, listed.stderr
+
+
 def test_an_id_that_begins_with_a_dash_is_given_behind_two_dashes(tmp_path):
     dashed = library(tmp_path / "lib", {"-abc1": 3})
     assert run("explain", dashed, "--", "-abc1").startswith("-abc1 in ")

@@ -1,4 +1,4 @@
-"""JSON that is damaged, made by hand or of another program ends in a sentence that names its file, never a traceback."""
+"""JSON that is damaged or made by hand ends in a sentence that names its file, never in a traceback."""
 
 import json
 

@@ -314,6 +314,10 @@ def test_leftovers_of_killed_writers_are_removed_by_the_next_run(sides, tmp_path
     (tmp_path / "s" / "parts" / ".x.parquet.0123.tmp").write_bytes(b"half")
     compared(*sides, tmp_path / "s")
     assert not list((tmp_path / "s" / "parts").glob(".*"))
+    (tmp_path / "new").mkdir()  # killed while it wrote the first file
+    (tmp_path / "new" / ".scores.json.0123abcd.tmp").write_bytes(b"half")
+    compared(*sides, tmp_path / "new")
+    assert scores_in(tmp_path / "new") == scores_in(tmp_path / "s") and not list((tmp_path / "new").glob(".*"))
     assert pq.read_table(next((tmp_path / "s").glob("queries-*.parquet"))).num_rows == 3
 
 
