@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from pathlib import Path
 from typing import Any, NoReturn
-
-from ndvr.operators.storage.store import parse_json
 
 # What a broken pickle can raise, as Python's documentation has it, and what it raised here.
 _BROKEN = (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
@@ -28,8 +27,8 @@ def read_annotation(folder: Path, *names: str, source: str) -> Any:
     if path.suffix != ".json":
         return read_plain_pickle(path)
     try:
-        return parse_json(path.read_bytes())
-    except ValueError as error:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole JSON file: {error}") from None
 
 
