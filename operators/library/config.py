@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ndvr.operators.storage.sealed import Damaged
-from ndvr.operators.storage.shapes import shaped
+from ndvr.operators.storage.shapes import Damaged, shaped
 
 # What tells features of one configuration from those of another. Paths and labels may change without the features
 # changing: of the weights the digest counts, of the options their effect on the view, the shape and the digest.

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.object_store import Unreachable
+from ndvr.operators.storage.shapes import Damaged as Damaged
 from ndvr.operators.storage.store import Store, parse_json, write_json, write_whole
 
 _KEY = "ndvr-seal"
@@ -38,17 +39,6 @@ _ALIKE = re.compile(
 )
 _GROUP_ROWS = 1 << 20  # as pyarrow cuts by default
 CHECKSUM = "sha256"  # the key of a JSON object's seal
-
-
-class Damaged(ValueError):
-    """A file is not as it was written. `name` is that of the file."""
-
-    def __init__(self, name: object, why: str, remedy: str = ""):
-        super().__init__(f"{name} is damaged ({why})" + (f"; {remedy}" if remedy else ""))
-        self.name, self.why, self.remedy = str(name), why, remedy
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.why, self.remedy)
 
 
 # --- Parquet ---------------------------------------------------------------------------------------------------------

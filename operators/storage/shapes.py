@@ -16,10 +16,19 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ndvr.operators.storage.sealed import Damaged
-
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 _LARGEST = {int: 2.0**63, float: 1e300}
+
+
+class Damaged(ValueError):
+    """A file is not as it was written. `name` is that of the file."""
+
+    def __init__(self, name: object, why: str, remedy: str = ""):
+        super().__init__(f"{name} is damaged ({why})" + (f"; {remedy}" if remedy else ""))
+        self.name, self.why, self.remedy = str(name), why, remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.why, self.remedy)
 
 
 def shaped(
