@@ -25,6 +25,7 @@ from ndvr.models.methods.thumbprint._evidence import (
     see,
 )
 from ndvr.models.methods.thumbprint._search import Prepared
+from ndvr.models.methods.thumbprint._setting import LEFT, without_setting
 
 # --- Refinement: an affine window is moved until what it shows fits a template (Gauss-Newton on local contrast)
 
@@ -266,6 +267,11 @@ def best(a: Prepared, b: Prepared) -> Verified:
         fy = local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
         away = _away(p, theta)
         score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
+        if score > LEFT:
+            if scale:
+                fx = local_contrast(seen[0], 0, inside[0])
+                fy = local_contrast(search.turn(y.grid, p.turn) * p.sign, 0)
+            score = without_setting(score, fx, fy, wa=x.weight, wb=y.weight)
         nats = score - PRIOR * away
         verified.append(Verified(torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix, p, theta))
     return max(verified, key=lambda each: float(each.nats))
