@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,10 +47,15 @@ class FrameFile:
     uri: str  # of the video
     sha256: str | None  # of the video; None where it could not be read
     count: int
-    failed: str | None = None  # why there are no frames
+    failed: str | None = None  # why there are no frames: the class of the failure, and a sentence
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def may_come_back(self) -> bool:
+        """Tell whether there are no frames because the file could not be reached, which may be over."""
+        return (self.failed or "").startswith("io: ")
 
     def __getitem__(self, which: np.ndarray) -> np.ndarray:
         """Read frames by number: (T,) -> (T, height, width, 3) uint8 RGB. ValueError when the zip is damaged."""
@@ -82,34 +88,39 @@ def sandboxes(count: int) -> Sandboxes:
 
 def keep_frames(uri: str, path: Path, *, sandbox: Sandbox, fetcher: Fetcher) -> FrameFile:
     """Decode a video and write its frames, or why there are none; never an exception for the video."""
-    kept: list[FrameFile] = []
 
     def write(place: str) -> None:
-        facts, count, failed = FileFacts(), 0, None
         with zipfile.ZipFile(place, "w") as file:
-            try:
-                with fetcher.fetch(uri) as (here, known):
-                    for item in _stream(here, known, sandbox):
-                        if isinstance(item, File):
-                            facts = item.facts
-                        elif isinstance(item, Piece):
-                            for number, picture in enumerate(item.windows, count):
-                                file.writestr(_name(number), _jpeg(picture))
-                            count += len(item.windows)
-                        elif isinstance(item, Verdict) and item.outcome.status != "done":
-                            failed = f"{item.outcome.error_class or 'skipped'}: {item.outcome.message}"
-            except DecodeError as error:
-                failed = str(error)
-            if failed is None and count == 0:
-                failed = "empty: no frames"
-            frames = FrameFile(
-                path=str(path), uri=uri, sha256=facts.sha256, count=0 if failed else count, failed=failed
-            )
-            file.writestr(_FACTS, json.dumps({key: value for key, value in asdict(frames).items() if key != "path"}))
-        kept.append(frames)
+            facts = {"uri": uri, **_decode(uri, file, sandbox=sandbox, fetcher=fetcher)}
+            file.writestr(_FACTS, json.dumps(facts))
 
     write_whole(path, write)
-    return kept[-1]
+    kept = open_frames(path)
+    assert kept is not None
+    return kept
+
+
+def _decode(uri: str, file: zipfile.ZipFile, *, sandbox: Sandbox, fetcher: Fetcher) -> dict[str, Any]:
+    """Put the frames of a video into a zip; return what is known of them, as FrameFile has it."""
+    sha256, count, failed = None, 0, None
+    try:
+        with fetcher.fetch(uri) as (path, facts):
+            for item in _stream(path, facts, sandbox):
+                if isinstance(item, File):
+                    sha256 = item.facts.sha256
+                elif isinstance(item, Piece):
+                    for number, picture in enumerate(item.windows, count):
+                        file.writestr(_name(number), _jpeg(picture))
+                    count += len(item.windows)
+                elif isinstance(item, Verdict) and item.outcome.status != "done":
+                    failed = f"{item.outcome.error_class or 'skipped'}: {item.outcome.message}"
+    except DecodeError as error:
+        failed = str(error)
+    return {
+        "sha256": sha256,
+        "count": 0 if failed else count,
+        "failed": failed if failed or count else "empty: no frames",
+    }
 
 
 def _stream(path: str, facts: FileFacts, sandbox: Sandbox) -> Iterator[File | Seen | Piece | Verdict]:

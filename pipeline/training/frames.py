@@ -127,7 +127,7 @@ def keep_all(videos: str, folder: str | Path, *, progress: bool = False) -> dict
     stats = manifest.stats or stat_files(manifest.uris)
     paths = {video_id: Path(folder) / f"{_hash(uri, stats[video_id])}.zip" for video_id, uri in manifest.uris.items()}
     every = {video_id: open_frames(path) for video_id, path in paths.items()}
-    missing = [video_id for video_id, frames in every.items() if frames is None]
+    missing = [video_id for video_id, frames in every.items() if frames is None or frames.may_come_back]
     access, fetchers = Access.here(), dict[int, Fetcher]()  # one for each decoder, which has one video at a time
 
     def decode(video_id: str, sandbox: Sandbox) -> FrameFile:
