@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
+from av.stream import Disposition
 
 from ndvr.operators.media.encode import tone, write_video
 
@@ -132,4 +134,23 @@ def numbered_clip(
         times_s=times_s,
         start_s=start_s,
     )
+    return path
+
+
+def clip_with_cover(path: Path, *, n_frames: int, codec: str, cover_first: bool) -> Path:
+    """A numbered clip, 25 frames a second, beside a larger still picture whose track is marked as the default one."""
+    with av.open(str(path), "w") as file:
+        tracks = {}
+        for name in ("cover", "clip") if cover_first else ("clip", "cover"):
+            tracks[name] = track = file.add_stream(codec if name == "cover" else "libx264", rate=25)
+            track.width, track.height = (256, 192) if name == "cover" else (64, 48)
+            track.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}[codec] if name == "cover" else "yuv420p"
+            track.disposition = Disposition.default if name == "cover" else Disposition(0)
+        shown = {"cover": [np.full((192, 256, 3), 200, np.uint8)], "clip": map(numbered_frame, range(n_frames))}
+        for name, pictures in shown.items():
+            for number, picture in enumerate(pictures):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts = number
+                file.mux(tracks[name].encode(frame))
+            file.mux(tracks[name].encode(None))
     return path

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pyarrow as pa
 import pytest
-from clips import numbered_clip, read_number
+from clips import clip_with_cover, numbered_clip, read_number
 from places import GOLDEN_FOLDER, ROOT
 
 from ndvr.models.card import Frames
@@ -42,6 +42,17 @@ def test_a_video_becomes_pieces_and_an_end_row_that_says_how(decode, tmp_path):
     assert (end["status"], end["frames"], end["piece"], end["windows_count"]) == ("done", 80, 1, 3)
     assert end["decoder"].startswith("pyav ") and not end["partial"] and end["duration_s"] == pytest.approx(3.2)
     assert end["bytes"] == os.path.getsize(tmp_path / "a.mp4") and len(end["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "cover_first"), [("a.mkv", "mjpeg", True), ("a.mp4", "png", False), ("b.mp4", "mjpeg", True)]
+)
+def test_a_cover_marked_as_the_default_track_is_not_the_video(decode, tmp_path, name, codec, cover_first):
+    path = clip_with_cover(tmp_path / name, n_frames=80, codec=codec, cover_first=cover_first)
+    piece, end = rows_of(decode, path)
+    windows = np.frombuffer(piece["data"], np.uint8).reshape(-1, 96, 96, 3)
+    assert [read_number(window) for window in windows] == [12, 37, 62]
+    assert (end["status"], end["frames"], end["windows_count"]) == ("done", 80, 3)
 
 
 @pytest.mark.parametrize(
