@@ -172,6 +172,7 @@ class Card:
     feature_shape: tuple[int, ...]  # of one window
     feature_dtype: Literal["float16", "float32", "uint8"] = "float16"  # as stored in shards
     min_windows: int = 1
+    compares_on_cpu: bool = False  # also where there is a GPU: step by step, or by counting bits
     symmetric: bool = False  # similarity(a, b) == similarity(b, a), whatever the options
     symmetric_if: tuple[dict[str, Any], ...] = ()  # or under one of these combinations of options
     range: tuple[float, float] = (-1.0, 1.0)

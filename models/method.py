@@ -194,6 +194,13 @@ class Model:
             for part, network in networks.items()
         }
 
+    def to(self, device: str) -> None:
+        """Compute on another device from now on; signatures stay where they were made."""
+        self.device = torch.device(device)
+        for network in self._networks.values():
+            if not isinstance(network, Exception):
+                network.to(self.device)
+
     def network(self, part: Part) -> Network:
         """Return the network behind `part`. Raises what kept it from being loaded, when nothing of it was given."""
         network = self._networks.get(part)

@@ -3,7 +3,7 @@
     python -m ndvr.benchmarks.speed.extraction --videos demo/videos [--repeat 8] [--method thumbprint]
 
 Decode alone: as many decoders as cores over the same files, windows thrown away. Embed alone: the model over the
-same windows from memory, all cores. End to end: `extract` on a Ray that is already running, shards written.
+same windows from memory, all cores or a GPU. End to end: `extract` on a Ray that is already running, shards written.
 """
 
 from __future__ import annotations
@@ -56,11 +56,13 @@ def decode_alone(videos: list[str], setting) -> dict[str, float]:
 
 
 def embed_alone(setting, windows: int) -> float:
-    """Windows/s of the model on all cores, in the batches extraction uses."""
+    """Windows/s of the model on all cores, or on a GPU where there is one, in the batches extraction uses."""
+    import torch
+
     from ndvr.operators.features.embed import Embed
     from ndvr.operators.rows import table
 
-    model = setting.load("cpu", "embed")
+    model = setting.load("cuda" if torch.cuda.is_available() else "cpu", "embed")
     embed = Embed({setting.method: model})
     count = min(windows, 256)
     noise = np.random.default_rng(0).integers(0, 256, (count, *model.view.window_shape), np.uint8)

@@ -149,5 +149,5 @@ class SimilarityHead(nn.Module):
 
 
 def exact_convolutions():
-    """Keep CUDA convolutions in float32 inside `with`; by default they drop to TF32's ten bits, about 1e-3."""
+    """Keep CUDA convolutions and recurrent layers in float32 inside `with`; else they drop to TF32's ten bits."""
     return cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)

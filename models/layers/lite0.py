@@ -93,7 +93,7 @@ class Lite0(nn.Module):
         return maps[1:]
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        x = self.stages(frames)[-1]
+        x = self.stages(frames)[-1].float()
         return x.clamp(min=1e-6).pow(POWER).mean((2, 3)).pow(1 / POWER)
 
 

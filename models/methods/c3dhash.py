@@ -147,6 +147,7 @@ CARD = Card(
     view=Overview(count=32, resize=(128, 171), crop=112, kernel="pillow"),
     feature_shape=(512,),
     feature_dtype="float32",  # 2 KB a video; rounding could turn bits of activations near zero
+    compares_on_cpu=True,
     symmetric=True,
     range=(0.0, 1.0),
     # The authors published no trained weights. This is where their training starts: features without a hash layer.

@@ -69,6 +69,7 @@ def score(head: SimilarityHead, matrix: torch.Tensor, mask: torch.Tensor) -> tup
     """Scores (B,) and cells (B, 1, T // 4, U // 4) of frame similarities (B, 1, T, U) and their mask."""
     with exact_convolutions():
         cells, kept = masked_cells(head.visil_head, matrix, mask)
+    cells = cells.float()  # what comes after the network is added up in float32, also where training is mixed
     scores = _chamfer(cells.clamp(-1, 1), kept)
     if head.symmetric:
         scores = (scores + _chamfer(cells.clamp(-1, 1).mT, kept.mT)) / 2

@@ -117,16 +117,18 @@ class DnSStudent(Recipe):
 
     def loss(self, batch: Triplets) -> tuple[torch.Tensor, None]:
         if self.coarse:
-            anchors, *targets = (self.network.vectors(each) for each in (batch.anchors, *batch.targets))
+            with self.reduced():
+                anchors, *targets = (self.network.vectors(each).float() for each in (batch.anchors, *batch.targets))
             scores = torch.stack([(anchors * each).sum(1) for each in targets])
             return losses.distillation(scores, batch.teacher / 2 + 0.5), None
-        anchors = [batches.prepare(self.network, each) for each in batch.anchors]
-        matrices = [  # recomputed one by one for gradients: all products of a batch would take gigabytes
-            checkpoint(batches.frame_similarities, self.network, anchor, target, use_reentrant=False)
-            for targets in batch.targets
-            for anchor, target in zip(anchors, (batches.prepare(self.network, each) for each in targets))
-        ]
-        scores, cells = batches.score(self.network, *batches.padded(matrices))
+        with self.reduced():
+            anchors = [batches.prepare(self.network, each) for each in batch.anchors]
+            matrices = [  # recomputed one by one for gradients: all products of a batch would take gigabytes
+                checkpoint(batches.frame_similarities, self.network, anchor, target, use_reentrant=False)
+                for targets in batch.targets
+                for anchor, target in zip(anchors, (batches.prepare(self.network, each) for each in targets))
+            ]
+            scores, cells = batches.score(self.network, *batches.padded(matrices))
         teacher, weight = batch.teacher.flatten(), self.settings.range_weight
         return losses.distillation(scores, teacher, cells, range_weight=weight), None
 
@@ -225,7 +227,8 @@ class DnSSelector(Recipe):
         )
 
     def loss(self, batch: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
-        queries, targets = own_similarities(self.network, batch.videos).chunk(2)
+        with self.reduced():
+            queries, targets = own_similarities(self.network, batch.videos).chunk(2)
         x, seen = torch.stack([queries, targets, batch.coarse], -1), []
         for layer in self.network.mlp["model"]:
             if isinstance(layer, nn.BatchNorm1d):
@@ -260,4 +263,4 @@ def own_similarities(network: Any, videos: Sequence[torch.Tensor]) -> torch.Tens
     frames = [network.attention(features).mean(1) for features in videos]
     matrix, mask = batches.padded([each @ each.t() for each in frames])
     cells, kept = batches.masked_cells(network.visil_head, matrix, mask)
-    return cells.sum((1, 2, 3)) / kept.sum((1, 2, 3))
+    return cells.float().sum((1, 2, 3)) / kept.sum((1, 2, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -50,9 +50,20 @@ class Recipe(ABC):
     prefix: ClassVar[str] = ""  # before the names of tensors in a file of weights
     needs: ClassVar[tuple[str, ...]] = ()  # options under which weights mean what they were trained for
     skips_lossless_steps: ClassVar[bool] = False  # a loss of exactly 0 changes nothing, not even by weight decay
+    device = torch.device("cpu")
+    mixed = False
 
     def __init__(self, network: Any, settings: Any):
         self.network, self.settings = network, settings
+
+    def to(self, device: str | torch.device, *, mixed: bool = False) -> None:
+        """Learn on this device, before `settle`; `mixed`: what networks multiply is bfloat16, losses are float32."""
+        self.device, self.mixed = torch.device(device), mixed
+        self.network.to(self.device)
+
+    def reduced(self) -> torch.autocast:
+        """Let networks inside `with` multiply in bfloat16 where training is mixed."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     @abstractmethod
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
@@ -133,6 +144,19 @@ def set_dropout(network: Any, share: float) -> None:
 def tensor(features: np.ndarray) -> torch.Tensor:
     """Copy features into a float32 tensor, unless they are float32 already."""
     return torch.from_numpy(np.ascontiguousarray(features, np.float32))
+
+
+def moved(content: Any, device: torch.device) -> Any:
+    """Bring tensors to a device, those in lists, tuples, dictionaries and records as well."""
+    if isinstance(content, torch.Tensor):
+        return content.to(device)
+    if isinstance(content, dict):
+        return {key: moved(value, device) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(moved(each, device) for each in content)
+    if is_dataclass(content) and not isinstance(content, type):
+        return replace(content, **{each.name: moved(getattr(content, each.name), device) for each in fields(content)})
+    return content
 
 
 def some(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:

@@ -82,6 +82,11 @@ class TCA(Recipe):
         for name, parameter in self.encoder.named_parameters():
             start_attention(name, parameter)
 
+    def to(self, device: str | torch.device, *, mixed: bool = False) -> None:
+        super().to(device, mixed=mixed)
+        self.keys.to(self.device)
+        self._queue_groups = self._queue_groups.to(self.device)
+
     def settle(self, videos: Videos, *, parts: int, seed: int) -> None:
         if len(set(videos.groups.values())) < 2:
             raise ValueError("TCA needs videos that have nothing to do with each other: all of these are related")
@@ -94,8 +99,9 @@ class TCA(Recipe):
         with torch.random.fork_rng(devices=()), torch.no_grad():
             torch.manual_seed(seed)
             first = torch.from_numpy(next(iter(videos.features.values()))[:1].astype(np.float32))
-            dims = len(self.encoder.video(first))
-            self.bank = losses.MemoryBank(dims, self.settings.queue, temperature=self.settings.temperature)
+            dims = len(self.encoder.video(first.to(self.device)))
+            bank = losses.MemoryBank(dims, self.settings.queue, temperature=self.settings.temperature)
+        self.bank = bank.to(self.device)
 
     def draw(self, videos: Videos, rng: np.random.Generator) -> _Pairs:
         ids, size = videos.ids, self.settings.pairs
@@ -125,9 +131,10 @@ class TCA(Recipe):
         losses.follow(self.keys, self.encoder, momentum=self.settings.momentum)
 
     def loss(self, batch: _Pairs) -> tuple[torch.Tensor, torch.Tensor]:
-        anchors = _videos(self.encoder, batch.anchors)
-        with torch.no_grad():
-            positives, negatives = (_videos(self.keys, each) for each in (batch.positives, batch.negatives))
+        with self.reduced():
+            anchors = self._vectors(self.encoder, batch.anchors)
+            with torch.no_grad():
+                positives, negatives = (self._vectors(self.keys, each) for each in (batch.positives, batch.negatives))
         logits = self.bank(anchors, positives)
         known = batch.groups[:, None] == self._queue_groups[None]
         logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(known, -1.0)], 1)
@@ -135,6 +142,13 @@ class TCA(Recipe):
         loss = losses.circle(logits, margin=settings.margin, gamma=settings.gamma, authors_code=settings.authors_code)
         # Their groups travel with them, as one more number: whole numbers below 2^24 are exact.
         return loss, torch.cat([negatives, batch.other_groups[:, None].float()], 1)
+
+    def _vectors(self, encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
+        """One vector for each of N videos of any lengths: (N, D)."""
+        lengths = torch.tensor([len(features) for features in batch])
+        padded = nn.utils.rnn.pad_sequence([tensor(features) for features in batch], batch_first=True)
+        mask = torch.arange(padded.shape[1]) < lengths[:, None]
+        return encoder.videos(padded.to(self.device), mask.to(self.device)).float()
 
     def learnt(self, keys: torch.Tensor) -> None:
         at = self.bank.position
@@ -156,7 +170,7 @@ class TCA(Recipe):
     def load(self, state: State) -> None:
         self.keys.load_state_dict(state["keys"])
         self.bank.queue.copy_(state["queue"])
-        self.bank.position, self._queue_groups = state["position"], state["groups"]
+        self.bank.position, self._queue_groups = state["position"], state["groups"].to(self.device)
 
     def _saved(self) -> nn.Module:
         """The authors save the encoder alone, under bare names."""
@@ -206,8 +220,9 @@ class C3DHash(Recipe):
             )
         means = tensor(np.stack([array.astype(np.float32).mean(0) for array in videos.features.values()]))
         self._means = dict(zip(videos.features, means))  # of the frames of each video
-        self._mean, self._deviation = means.mean(0), means.std(0)
-        self._deviation[self._deviation < 1e-6 * self._deviation.max()] = 1.0  # numbers that are always the same
+        deviation = means.std(0)
+        deviation[deviation < 1e-6 * deviation.max()] = 1.0  # numbers that are always the same
+        self._mean, self._deviation = means.mean(0).to(self.device), deviation.to(self.device)
         layer = self.network.hashcoder[0]
         self._learner = copy.deepcopy(layer)
         if self._seed is None:
@@ -348,8 +363,9 @@ class S2VS(Recipe):
 
     def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, None]:
         made, labels = batch
-        prepared = batches.prepare(self.network, made)
-        scores, cells = batches.compare(self.network, prepared[:, None], prepared[None])
+        with self.reduced():
+            prepared = batches.prepare(self.network, made)
+            scores, cells = batches.compare(self.network, prepared[:, None], prepared[None])
         return losses.s2vs(scores / 2 + 0.5, labels, cells), None
 
     def optimiser(self) -> torch.optim.Optimizer:
@@ -360,13 +376,6 @@ class S2VS(Recipe):
         """The authors' rise over a thirtieth of the steps, then their cosine."""
         peak = self.settings.rate
         return losses.s2vs_learning_rate(step, peak=peak, n_steps=n_steps, n_warmup=n_steps // 30)
-
-
-def _videos(encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
-    """One vector for each of N videos of any lengths: (N, D)."""
-    lengths = torch.tensor([len(features) for features in batch])
-    padded = nn.utils.rnn.pad_sequence([tensor(features) for features in batch], batch_first=True)
-    return encoder.videos(padded, torch.arange(padded.shape[1]) < lengths[:, None])
 
 
 RECIPES: dict[str, type[Recipe]] = {

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ndvr.models.training.recipe import Recipe, Videos
+from ndvr.models.layers.head import exact_convolutions
+from ndvr.models.training.recipe import Recipe, Videos, moved
 
 
 class Others(Protocol):
@@ -34,6 +35,7 @@ class Trainer:
     parts   batches of a step: their losses are averaged
     share   the numbers of those that this worker computes; default: all. With `others`, workers do equal shares, in
             the order of workers
+    device  where it learns; `mixed`: see Recipe.to. What is drawn does not depend on it, but for dropout
     """
 
     def __init__(
@@ -46,9 +48,12 @@ class Trainer:
         parts: int = 1,
         share: range | None = None,
         others: Others | None = None,
+        device: str = "cpu",
+        mixed: bool = False,
     ):
         self.recipe, self.videos, self.n_steps, self.seed, self.parts = recipe, videos, n_steps, seed, parts
         self._share, self._others = share or range(parts), others
+        recipe.to(device, mixed=mixed)
         recipe.network.requires_grad_(True)
         recipe.settle(videos, parts=parts, seed=seed)
         self._optimiser = recipe.optimiser()
@@ -60,16 +65,10 @@ class Trainer:
         recipe.network.train()
         recipe.before_step()
         self._optimiser.zero_grad(set_to_none=True)
-        total, keys = torch.zeros(()), []
+        total, keys = torch.zeros((), device=recipe.device), []
         for part in self._share:
-            seeds = np.random.SeedSequence([self.seed, self.done, part])
-            batch = recipe.draw(self.videos, np.random.default_rng(seeds))
-            with torch.random.fork_rng(devices=()):  # of dropout
-                torch.manual_seed(int(seeds.generate_state(1)[0]))
-                loss, learnt = recipe.loss(batch)
-            if loss.requires_grad:  # a batch without a triplet teaches nothing
-                (loss / self.parts).backward()
-            total += loss.detach() / self.parts
+            loss, learnt = self._learn(part)
+            total += loss / self.parts
             keys += [] if learnt is None else [learnt]
         parameters = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
         if self._others is not None:
@@ -89,14 +88,29 @@ class Trainer:
         self.done += 1
         return total.item()
 
+    def _learn(self, part: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Add the gradients of one batch to those there are; return its loss, and what the recipe is to be given."""
+        recipe = self.recipe
+        seeds = np.random.SeedSequence([self.seed, self.done, part])
+        batch = moved(recipe.draw(self.videos, np.random.default_rng(seeds)), recipe.device)
+        generators = [] if recipe.device.type == "cpu" else [recipe.device]
+        with exact_convolutions():
+            with torch.random.fork_rng(devices=generators):  # of dropout
+                torch.manual_seed(int(seeds.generate_state(1)[0]))
+                loss, learnt = recipe.loss(batch)
+            if loss.requires_grad:  # a batch without a triplet teaches nothing
+                (loss / self.parts).backward()
+        return loss.detach(), learnt
+
     def state(self) -> dict[str, Any]:
-        """All that continues the training."""
-        return {
+        """All that continues the training, on any device."""
+        state = {
             "done": self.done,
             "network": self.recipe.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "recipe": self.recipe.state(),
         }
+        return state if self.recipe.device.type == "cpu" else moved(state, torch.device("cpu"))
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
@@ -104,6 +118,11 @@ class Trainer:
         self.recipe.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.recipe.load(state["recipe"])
+
+
+def can_mix(device: str) -> bool:
+    """Say whether the device multiplies bfloat16 itself: GPUs since 2020."""
+    return device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor:

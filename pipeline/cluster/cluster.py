@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import signal
@@ -61,6 +62,11 @@ class Resources:
     def gpus(self) -> int:
         """Count the GPUs that are there now."""
         return int(sum(node.gpus for node in self.nodes))
+
+    def gpus_each(self, workers: int) -> float:
+        """Return how much of a GPU each of so many workers can have, so that all find a place; at most a whole one."""
+        # Rounded down to the ten-thousandths that Ray counts in.
+        return math.floor(10_000 / math.ceil(workers / self.gpus)) / 10_000 if self.gpus else 0.0
 
     def __str__(self) -> str:
         grows = f" and an autoscaler that may add {_listed(self.more)}" if self.more else " and no autoscaler"

@@ -30,6 +30,7 @@ class Workers:
     memory_gb: float = 2.0  # what each keeps and compares at a time, beside the model
     address: str | None = None  # of the Ray cluster; None: this machine
     progress: bool = True
+    on_cpu: bool = False  # what they compute gains nothing from a GPU: one per CPU, whatever else the cluster has
     lease: Store | None = None  # under which they write into a folder of scores; RunStopped once it was taken over
 
 
@@ -41,17 +42,17 @@ def work_in(folder: str) -> None:
 
 def worker_pool(make: Make, workers: Workers, *, n_tasks: int) -> InProcess | OnRay:
     """Start as many workers as asked for, but no more than tasks."""
-    return InProcess(make) if workers.workers == 0 else OnRay(make, workers, n_tasks=n_tasks)
+    return InProcess(make, workers) if workers.workers == 0 else OnRay(make, workers, n_tasks=n_tasks)
 
 
 class InProcess:
     """One worker in this process: for a few pairs, before Ray would have started."""
 
-    def __init__(self, make: Make):
+    def __init__(self, make: Make, workers: Workers):
         import torch
 
         self._threads = torch.get_num_threads()
-        self._work = _one_thread(make)
+        self._work = _one_thread(make, on_cpu=workers.on_cpu)
 
     def __enter__(self) -> InProcess:
         return self
@@ -85,14 +86,15 @@ class OnRay:
         from ndvr.pipeline.cluster import cluster
 
         resources = cluster.join(workers.address, show=workers.progress)
-        wanted = workers.workers or resources.gpus or resources.cpus
+        gpus, on_cpu = 0 if workers.on_cpu else resources.gpus, workers.on_cpu
+        wanted = workers.workers or gpus or resources.cpus
         count = max(1, min(n_tasks, wanted))
         folder = os.getcwd()
 
         class Worker:
             def __init__(self) -> None:
                 work_in(folder)
-                self._work = _one_thread(make)
+                self._work = _one_thread(make, on_cpu=on_cpu)
 
             def ready(self) -> None:
                 pass
@@ -102,7 +104,7 @@ class OnRay:
 
         actor: Any = ray.remote(
             num_cpus=0.9 * resources.cpus / max(wanted, resources.cpus),
-            num_gpus=min(1.0, resources.gpus / count),
+            num_gpus=resources.gpus_each(count) if gpus else 0,
             max_restarts=-1,
             max_task_retries=TRIES - 1,
         )(Worker)
@@ -152,14 +154,14 @@ class OnRay:
         return total
 
 
-def _one_thread(make: Make) -> Any:
+def _one_thread(make: Make, *, on_cpu: bool) -> Any:
     """Make what works, on one CPU core or a GPU.
 
     Sums of several threads would differ in their last bits with their number, and a core each is the fastest anyway.
     """
     import torch
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not on_cpu:
         return make("cuda")
     torch.set_num_threads(1)
     return make("cpu")

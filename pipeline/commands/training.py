@@ -47,6 +47,8 @@ from ndvr.pipeline.commands.options import (
 @click.option("--workers", type=click.IntRange(0), metavar="N", help="On Ray, sharing each step. Default: 0, no Ray.")
 @click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: one for each worker.")
 @address_option
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Default: auto, a GPU where there is one.")
+@click.option("--precision", type=click.Choice(("mixed", "float32")), help="On a GPU. Default: mixed with bfloat16.")
 @click.option("--memory-gb", type=float, help="Of features, all of which are kept in memory. Default: 4.")
 @click.option("--resume", is_flag=True, help="Go on with the training that OUT holds, as if it had never stopped.")
 @strict_option

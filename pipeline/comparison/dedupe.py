@@ -191,7 +191,8 @@ def _compare(triangle: _Triangle, limits: dict[str, Any], workers: Workers) -> l
             memory_gb=workers.memory_gb,
             **limits,
         )
-        grid.compute(make, missing, folder, workers, compact=inputs.model.compact)
+        crew = replace(workers, on_cpu=inputs.setting.card.compares_on_cpu)
+        grid.compute(make, missing, folder, crew, compact=inputs.model.compact)
     return missing
 
 

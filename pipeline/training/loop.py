@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from ndvr.models.method import one_thread
-from ndvr.models.training.trainer import Others, Trainer
+from ndvr.models.training.trainer import Others, Trainer, can_mix
 from ndvr.pipeline.training.evaluation import mean_ap
 from ndvr.pipeline.training.plan import Order, Plan
 from ndvr.pipeline.training.run_folder import Point, RunFolder
@@ -31,8 +32,11 @@ class Team(Others, Protocol):
 class Loop:
     """Steps, looks and saves, until all steps are done or patience is over."""
 
-    def __init__(self, order: Order, plan: Plan, folder: RunFolder, *, team: Team | None = None):
+    def __init__(self, order: Order, plan: Plan, folder: RunFolder, *, team: Team | None = None, device: str = "cpu"):
         self._order, self._plan, self._folder, self._team = order, plan, folder, team
+        plan.model.to(device)
+        if plan.videos.backbone is not None:
+            plan.videos.backbone.to(device)
         number, size = (team.number, team.size) if team else (0, 1)
         each = order.parts // size
         with one_thread():  # so that what is fitted to the videos is the same wherever it is
@@ -44,6 +48,8 @@ class Loop:
                 parts=order.parts,
                 share=range(number * each, (number + 1) * each),
                 others=team,
+                device=device,
+                mixed=order.precision == "mixed" and can_mix(device),
             )
         self._first = number == 0
         self.points: list[Point] = []
@@ -111,6 +117,14 @@ class Loop:
     def _stops_early(self) -> bool:
         since = len(self.points) - 1 - self.points.index(self.best)
         return self._order.patience is not None and since >= self._order.patience
+
+
+def device_of(asked: str) -> str:
+    """Say where this process trains. ValueError when there is no GPU where one was asked for."""
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise ValueError("device=cuda: torch finds no GPU here; choose auto or cpu")
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def best_of(points: list[Point]) -> Point:

@@ -62,11 +62,17 @@ class Order:
     strict: bool = False
     frames: str | None = None  # where frames are kept: `library` and `test` are videos
     own_pca: str | None = None  # where the PCA of these videos is kept, or will be: none is given and one is needed
+    device: str = "auto"  # "cpu", "cuda", or "auto": a GPU where there is one
+    precision: str = "mixed"  # on a GPU that can; "float32": in everything
 
     def __post_init__(self) -> None:
         numbers = {key: getattr(self, key) for key in ("steps", "every", "parts", "patience")}
         if bad := [f"{key}={number}" for key, number in numbers.items() if number is not None and number < 1]:
             raise ValueError(f"{', '.join(bad)}: give a whole number above zero")
+        choices = {"device": ("auto", "cpu", "cuda"), "precision": ("mixed", "float32")}
+        for key, known in choices.items():
+            if getattr(self, key) not in known:
+                raise ValueError(f"{key}={getattr(self, key)}: choose one of {', '.join(known)}")
         if self.method not in RECIPES:
             methods = ", ".join(name for name in RECIPES if not name.endswith(SELECTOR))
             raise ValueError(f"{self.method} cannot be trained here; choose one of {methods}")

@@ -19,7 +19,7 @@ from ndvr.operators.library.feature_reader import LeavesOut
 from ndvr.operators.library.lease import Lease
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.training.frames import names_videos, unreadable_text
-from ndvr.pipeline.training.loop import Loop, best_of
+from ndvr.pipeline.training.loop import Loop, best_of, device_of
 from ndvr.pipeline.training.plan import Order, Plan, make_plan, parse_settings
 from ndvr.pipeline.training.run_folder import FRAMES, OWN_PCA, Point, RunFolder
 
@@ -100,6 +100,8 @@ def train(
     address: str | None = None,
     memory_gb: float = 4.0,
     strict: bool = False,
+    device: str = "auto",
+    precision: str = "mixed",
     resume: bool = False,
     progress: bool = True,
 ) -> Trained:
@@ -122,6 +124,8 @@ def train(
     weights   to start from; default: the authors' start, drawn with `seed`
     workers   on Ray, at `address`, which share the `parts` batches of every step; 0: this process. What comes out
               depends on `parts` (default: one for each worker), not on `workers`. All must see LIBRARY and OUT
+    device    "cpu", "cuda", or "auto": a GPU where there is one; of workers on Ray each has its own, or a part of one
+    precision of a GPU: "mixed", networks multiply in bfloat16 and losses are float32, or "float32"
     resume    go on with the training that OUT holds. What comes out is that of one that was never stopped
     ValueError or FileNotFoundError before the first step, when something does not fit.
     """
@@ -145,6 +149,8 @@ def train(
         parts=parts or max(1, workers),
         memory_gb=memory_gb,
         strict=strict,
+        device=device,
+        precision=precision,
     )
     if names_videos(order.library):
         order = _on_videos(order, RunFolder(out, {}), frames=_text(frames), resume=resume)
@@ -153,7 +159,7 @@ def train(
     with interruptible("run the same command again: what was decoded is kept"):
         plan = make_plan(order, progress=progress)
     folder = RunFolder(out, plan.description)
-    loop = Loop(order, plan, folder)
+    loop = Loop(order, plan, folder, device="cpu" if workers else device_of(order.device))
     folder.check_free(resume=resume)
     with interruptible("--resume goes on from the last checkpoint"), Lease(folder.store, "ndvr train"):
         folder.check_free(resume=resume)  # somebody else may have begun meanwhile

@@ -20,7 +20,7 @@ from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.cluster import cluster
 from ndvr.pipeline.cluster.workers import work_in
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.training.loop import Loop
+from ndvr.pipeline.training.loop import Loop, device_of
 from ndvr.pipeline.training.plan import Order, make_plan
 from ndvr.pipeline.training.run_folder import RunFolder
 
@@ -35,15 +35,16 @@ class Gloo:
         self.number, self.size = distributed.get_rank(), distributed.get_world_size()
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu()  # Gloo's sums are made on the host
         distributed.all_reduce(flat)
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
             tensor.copy_(part.view_as(tensor))
 
     def in_order(self, tensor: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        distributed.all_gather(parts, tensor.contiguous())
-        return torch.cat(parts)
+        own = tensor.cpu().contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(parts, own)
+        return torch.cat(parts).to(tensor.device)
 
     def same(self, value: float) -> float:
         sent = torch.tensor(value, dtype=torch.float64)
@@ -53,13 +54,20 @@ class Gloo:
 
 def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | None, bar: Progress) -> None:
     """Do the steps that are left on `workers` workers. RunStopped when they are lost again and again."""
-    cluster.join(address)
+    resources = cluster.join(address)
+    gpus = 0.0 if order.device == "cpu" else resources.gpus_each(workers)
+    if order.device == "cuda" and not gpus:
+        raise ValueError("device=cuda: the cluster has no GPU; choose auto or cpu")
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="ndvr-train-") as scratch, _following(folder, bar):
         trainer = TorchTrainer(
             _work,
             train_loop_config={"order": asdict(order), "out": folder.store, "here": os.getcwd()},
-            scaling_config=train.ScalingConfig(num_workers=workers),
+            scaling_config=train.ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": 1, "GPU": gpus} if gpus else None,  # or several share one
+            ),
             torch_config=TorchConfig(backend="gloo"),
             run_config=train.RunConfig(
                 name="train", storage_path=scratch, failure_config=train.FailureConfig(max_failures=TRIES)
@@ -77,7 +85,7 @@ def _work(job: dict[str, Any]) -> None:
     order = Order(**job["order"])
     plan = make_plan(order)
     folder = RunFolder(job["out"], plan.description)
-    loop = Loop(order, plan, folder, team=Gloo())
+    loop = Loop(order, plan, folder, team=Gloo(), device=device_of(order.device))
     folder.check_free(resume=True)
     loop.load(folder.checkpoint())
     loop.run()

@@ -50,7 +50,9 @@ class Glance(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chunk = lite0.CHUNK_FRAMES.get(frames.device.type, lite0.CHUNK_FRAMES["cuda"])
-        pooled = torch.cat([self.lite0(part) for part in frames.split(chunk)])
+        # On a GPU in half floats, at twice the speed: what is stored has seven bits.
+        with torch.autocast(frames.device.type, torch.float16, enabled=frames.is_cuda):
+            pooled = torch.cat([self.lite0(part) for part in frames.split(chunk)])
         vectors = (functional.normalize(pooled, dim=1) - self.mean) @ self.whitening
         return functional.normalize(vectors, dim=1), content(frames)
 

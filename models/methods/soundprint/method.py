@@ -20,6 +20,7 @@ CARD = Card(
     view=Mel(rate_hz=8000, n_fft=512, hop=125, bands=30, rows=16, step=16, block=16, tail="drop"),
     feature_shape=(120,),  # 480 bytes per second of sound
     feature_dtype="uint8",
+    compares_on_cpu=True,
     symmetric=True,
     range=(0.0, 1.0),
 )

@@ -30,9 +30,10 @@ class Comparison(nn.Module):
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
         """(T, C) -> (T, D) frames, repeated until there are 4 where the CNN needs them; (D,) for "cosine"."""
-        if self.similarity == "cosine":
-            return self.encoder.video(features)
-        frames = self.encoder.frames(features)
+        with exact_convolutions():  # of VLAD, and what is recurrent
+            if self.similarity == "cosine":
+                return self.encoder.video(features)
+            frames = self.encoder.frames(features)
         while hasattr(self, "comparator") and len(frames) < CELL:
             frames = torch.cat([frames, frames])
         return frames

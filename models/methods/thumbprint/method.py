@@ -22,6 +22,7 @@ CARD = Card(
     view=Frames(fps=2.0, rule="ffmpeg", resize=(128, 128), crop=128, kernel="area", grey=True),
     feature_shape=(512,),  # 1024 bytes per second of video
     feature_dtype="uint8",
+    compares_on_cpu=True,
     symmetric=True,
     range=(0.0, 1.0),
 )
