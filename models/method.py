@@ -256,7 +256,9 @@ class Model:
             return np.zeros((0, *self.feature_shape), dtype)
         # A copy: torch wants memory it may write to, and products may depend on where in a cache line it begins.
         copied = torch.tensor(windows, device=self.device)
-        features = self.method.embed(self.network("embed"), copied).cpu().numpy()
+        if self.device.type != "cpu":
+            copied = _filled_up(copied)
+        features = self.method.embed(self.network("embed"), copied)[: len(windows)].cpu().numpy()
         if features.dtype.kind == "f" and not np.isfinite(features).all():
             raise ValueError(f"{self.name} produced features that are not finite; are the weights damaged?")
         return features.astype(dtype, copy=False)
@@ -384,6 +386,20 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"
+
+
+MOST_FILLED_UP = 256  # windows of a batch on a GPU, and fewer in the pipeline where they are large
+
+
+def _filled_up(windows: torch.Tensor) -> torch.Tensor:
+    """Repeat the last window until there are 1, 2, 4 ... 256 (N, ...); more are left as they are.
+
+    A GPU spends a second or more on getting ready for a number of windows that it has not seen (cuDNN plans every
+    convolution anew), and videos of all lengths come.
+    """
+    count = len(windows)
+    missing = (1 << (count - 1).bit_length()) - count if count < MOST_FILLED_UP else 0
+    return torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])]) if missing else windows
 
 
 def use_one_thread() -> None:

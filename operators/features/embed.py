@@ -21,7 +21,9 @@ BATCH_BYTES = {"cpu": 8 * 224 * 224 * 3, "cuda": 256 * 224 * 224 * 3}
 def windows_per_batch(model: Model) -> int:
     """Count the windows of a piece that are embedded together; the last bits of features change with it."""
     each = math.prod(model.view.window_shape) * np.dtype(model.view.window_dtype).itemsize
-    return max(1, BATCH_BYTES.get(model.device.type, BATCH_BYTES["cuda"]) // each)
+    if model.device.type == "cpu":
+        return max(1, BATCH_BYTES["cpu"] // each)
+    return 1 << max(0, (BATCH_BYTES["cuda"] // each).bit_length() - 1)  # what a GPU is ready for: see Model.embed
 
 
 class Embed:
