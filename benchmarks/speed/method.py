@@ -35,13 +35,16 @@ def rates(device: str, *, seconds: float) -> dict[str, float]:
     kinds = ("float32", "tf32", "bfloat16") if device == "cuda" else ("float32",)
     for kind in kinds:
         torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
-        one = matrix.bfloat16() if kind == "bfloat16" else matrix
-        found[kind] = 2 * side**3 * _rate(lambda one=one: (one @ one)[0, 0].item(), seconds)
+        found[kind] = 2 * side**3 * _products_per_s(matrix.bfloat16() if kind == "bfloat16" else matrix, seconds)
     torch.backends.cuda.matmul.allow_tf32 = allows_tf32
     source = torch.randn(1 << (30 if device == "cuda" else 26), device=device)
     target = torch.empty_like(source)
     found["copied_bytes"] = 2 * source.nbytes * _rate(lambda: target.copy_(source)[0].item(), seconds)
     return found
+
+
+def _products_per_s(matrix: Any, seconds: float) -> float:
+    return _rate(lambda: (matrix @ matrix)[0, 0].item(), seconds)
 
 
 def measure(
