@@ -388,17 +388,17 @@ class Model:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"
 
 
-MOST_FILLED_UP = 256  # windows of a batch on a GPU, and fewer in the pipeline where they are large
+FILLED_UP_BYTES = 4 << 20  # at least, of windows on a GPU: as many as a decoder hands over at once
 
 
 def _filled_up(windows: torch.Tensor) -> torch.Tensor:
-    """Repeat the last window until there are 1, 2, 4 ... 256 (N, ...); more are left as they are.
+    """Repeat the last of windows (N, ...) until there are 4 MB of them, and a power of two.
 
-    A GPU spends a second or more on getting ready for a number of windows that it has not seen (cuDNN plans every
-    convolution anew), and videos of all lengths come.
+    A GPU takes seconds to get ready for a number of windows that it has not seen (cuDNN plans every convolution
+    anew: 2 to 4 s for Lite0), and videos of all lengths come.
     """
-    count = len(windows)
-    missing = (1 << (count - 1).bit_length()) - count if count < MOST_FILLED_UP else 0
+    least = -(-FILLED_UP_BYTES // max(1, windows[0].nbytes))
+    missing = (1 << (max(len(windows), least) - 1).bit_length()) - len(windows)
     return torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])]) if missing else windows
 
 

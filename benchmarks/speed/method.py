@@ -75,7 +75,8 @@ def measure(
     # A heavy method's batch takes longer than the time given; one of its windows is enough.
     began = time.perf_counter()
     model.embed(windows[:1])
-    batch = windows if time.perf_counter() - began < seconds / len(windows) else windows[:4]
+    fast = device == "cuda" or time.perf_counter() - began < seconds / len(windows)
+    batch = windows if fast else windows[:4]
     windows_per_s = len(batch) * _rate(lambda: model.embed(batch), seconds)
     pairs_per_s = len(targets) * _rate(lambda: model.similarities(query, targets), seconds)
     networks = {id(model.network(part)): model.network(part) for part in ("embed", "similarity")}

@@ -48,7 +48,9 @@ from ndvr.pipeline.commands.options import (
 @click.option("--parts", type=click.IntRange(1), help="Batches of a step. Default: one for each worker.")
 @address_option
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Default: auto, a GPU where there is one.")
-@click.option("--precision", type=click.Choice(("mixed", "float32")), help="On a GPU. Default: mixed with bfloat16.")
+@click.option(
+    "--precision", type=click.Choice(("float32", "mixed")), help="mixed: bfloat16, on a GPU. Default: float32."
+)
 @click.option("--memory-gb", type=float, help="Of features, all of which are kept in memory. Default: 4.")
 @click.option("--resume", is_flag=True, help="Go on with the training that OUT holds, as if it had never stopped.")
 @strict_option

@@ -63,7 +63,7 @@ class Order:
     frames: str | None = None  # where frames are kept: `library` and `test` are videos
     own_pca: str | None = None  # where the PCA of these videos is kept, or will be: none is given and one is needed
     device: str = "auto"  # "cpu", "cuda", or "auto": a GPU where there is one
-    precision: str = "mixed"  # on a GPU that can; "float32": in everything
+    precision: str = "float32"  # "mixed": networks multiply in bfloat16, on a GPU that can
 
     def __post_init__(self) -> None:
         numbers = {key: getattr(self, key) for key in ("steps", "every", "parts", "patience")}

@@ -101,7 +101,7 @@ def train(
     memory_gb: float = 4.0,
     strict: bool = False,
     device: str = "auto",
-    precision: str = "mixed",
+    precision: str = "float32",
     resume: bool = False,
     progress: bool = True,
 ) -> Trained:
@@ -125,7 +125,7 @@ def train(
     workers   on Ray, at `address`, which share the `parts` batches of every step; 0: this process. What comes out
               depends on `parts` (default: one for each worker), not on `workers`. All must see LIBRARY and OUT
     device    "cpu", "cuda", or "auto": a GPU where there is one; of workers on Ray each has its own, or a part of one
-    precision of a GPU: "mixed", networks multiply in bfloat16 and losses are float32, or "float32"
+    precision "float32", or of a GPU "mixed": networks multiply in bfloat16, losses are float32
     resume    go on with the training that OUT holds. What comes out is that of one that was never stopped
     ValueError or FileNotFoundError before the first step, when something does not fit.
     """

@@ -23,8 +23,10 @@ from small_trainings import SETTINGS, trainer
 from ndvr import models
 from ndvr.models.card import Overview
 from ndvr.models.keys import Keys, Place
+from ndvr.models.layers.head import exact_convolutions
 from ndvr.models.training import batches, losses
 from ndvr.models.training.recipes import RECIPES
+from ndvr.models.training.trainer import Trainer
 
 # Two ways to add up float32: relative to the largest number of a feature, and of scores in [-1, 1].
 FEATURE_RTOL, SCORE_ATOL = 2e-5, 2e-5
@@ -249,36 +251,46 @@ def test_scores_of_ausil_are_the_authors():
 @pytest.mark.parametrize("method", RECIPES)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_training_learns_what_it_learns_on_the_cpu(method, mixed):
-    """Without dropout, which is drawn on the device; in half floats roughly."""
-    settings = {"dropout": 0.0} if hasattr(SETTINGS[method], "dropout") else {}
+    """The first loss; then Adam divides by the size of gradients, also of the smallest. In half floats roughly."""
     learnt = []
     for device in ("cpu", "cuda"):
-        trained = trainer(method, settings=settings, device=device, mixed=mixed and device == "cuda")
+        trained = undropped(method, device=device, mixed=mixed and device == "cuda")
         learnt.append([trained.step() for _ in range(4)])
-    np.testing.assert_allclose(learnt[1], learnt[0], rtol=0.1 if mixed else 2e-3)
+    np.testing.assert_allclose(learnt[1][0], learnt[0][0], rtol=0.1 if mixed else 1e-4)
+    np.testing.assert_allclose(learnt[1], learnt[0], rtol=0.1 if mixed else 2e-2)
+
+
+def undropped(method: str, **how) -> Trainer:
+    """A training without dropout, which is drawn on the device."""
+    settings = {"dropout": 0.0} if hasattr(SETTINGS[method], "dropout") else {}
+    made = trainer(method, settings=settings, **how)
+    for module in made.recipe.network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return made
 
 
 @pytest.mark.parametrize("method", RECIPES)
 def test_a_training_goes_on_from_a_file_on_the_other_device(method):
-    settings = {"dropout": 0.0} if hasattr(SETTINGS[method], "dropout") else {}
-    whole = trainer(method, settings=settings)
+    whole = undropped(method)
     losses_of_whole = [whole.step() for _ in range(4)]
     for first, then in (("cpu", "cuda"), ("cuda", "cpu")):
-        begun, kept = trainer(method, settings=settings, device=first), io.BytesIO()
+        begun, kept = undropped(method, device=first), io.BytesIO()
         begun.step(), begun.step()
         torch.save(begun.state(), kept)
         kept.seek(0)
-        going_on = trainer(method, settings=settings, device=then)
+        going_on = undropped(method, device=then)
         going_on.load(torch.load(kept, weights_only=True))
-        np.testing.assert_allclose([going_on.step() for _ in range(2)], losses_of_whole[2:], rtol=2e-3)
+        np.testing.assert_allclose([going_on.step() for _ in range(2)], losses_of_whole[2:], rtol=2e-2)
 
 
 def test_a_training_step_of_s2vs_is_the_authors_from_features_to_gradients():
     head = golden_losses.network("attention", 101).cuda().requires_grad_(True)
-    prepared = batches.prepare(head, golden_losses.training_batch().cuda())
-    scores, cells = batches.compare(head, prepared[:, None], prepared[None])
-    total = losses.s2vs(scores / 2 + 0.5, golden_losses.golden("s2vs_training/labels").cuda(), cells)
+    with exact_convolutions():  # backward, too, as `Trainer` does
+        prepared = batches.prepare(head, golden_losses.training_batch().cuda())
+        scores, cells = batches.compare(head, prepared[:, None], prepared[None])
+        total = losses.s2vs(scores / 2 + 0.5, golden_losses.golden("s2vs_training/labels").cuda(), cells)
+        total.backward()
     golden_losses.close(total.cpu(), "s2vs_training/total", rtol=1e-5)
-    total.backward()
     for name, parameter in head.named_parameters():
         golden_losses.close(parameter.grad.norm().cpu(), f"s2vs_training/gradnorm/{name}", rtol=1e-4)

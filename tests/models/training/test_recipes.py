@@ -12,7 +12,7 @@ from small_trainings import load, trainer
 from ndvr import models
 from ndvr.models.training.distillation import rotation
 from ndvr.models.training.recipe import Videos
-from ndvr.models.training.recipes import RECIPES
+from ndvr.models.training.recipes import RECIPES, S2VSSettings
 from ndvr.models.training.trainer import Trainer
 
 
