@@ -388,7 +388,7 @@ class Model:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"
 
 
-FILLED_UP_BYTES = 4 << 20  # at least, of windows on a GPU: as many as a decoder hands over at once
+FILLED_UP_BYTES = 4 << 20  # at least, of windows on a GPU: half of what a decoder hands over at once, so two sizes
 
 
 def _filled_up(windows: torch.Tensor) -> torch.Tensor:
