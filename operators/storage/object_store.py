@@ -342,6 +342,8 @@ def _reason(message: str, uri: str, access: Access) -> tuple[str, bool]:
         return f"there is no bucket {path_of(bucket_of(uri))!r} at {where}; check its name, or make it", False
     if "NETWORK_CONNECTION" in what:
         return f"{where} does not answer ({short}); check the address and the network", True
+    if "SKEW" in message.upper():
+        return f"the clock of this machine is too far off for {where} ({short}); set it", False
     if re.search(_REFUSED, what or message):
         return f"{where} refuses access ({short}); check the credentials: {keys}", False
     if "301" in what or "PERMANENT" in what.upper():

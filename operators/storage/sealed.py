@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndvr.operators.storage.object_store import Unreachable
-from ndvr.operators.storage.shapes import Damaged as Damaged
+from ndvr.operators.storage.shapes import Damaged as Damaged  # its readers raise it
 from ndvr.operators.storage.store import Store, parse_json, write_json, write_whole
 
 _KEY = "ndvr-seal"

@@ -141,7 +141,7 @@ class Store:
             pq.write_table(table, sink, **options)
             self.write(name, sink.getvalue())
         else:
-            write_whole(self.folder / inside_name(name, self.root), lambda path: pq.write_table(table, path, **options))
+            write_whole(self.folder / inside_name(name, self.root), lambda path: _write_parquet(path, table, options))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """List the files directly in `folder` that begin with `prefix`, sorted; none when it is not there."""
@@ -221,6 +221,11 @@ class Store:
         if self.remote or not (self.folder / folder).is_dir():
             return []
         return sorted(path.name for path in (self.folder / folder).iterdir() if path.name.endswith(TEMPORARY))
+
+
+def _write_parquet(path: str, table: pa.Table, options: dict[str, Any]) -> None:
+    with pa.OSFile(path, "wb") as sink:  # of a name with a colon in it pyarrow would make an address
+        pq.write_table(table, sink, **options)
 
 
 # --- Names that stand in files are names, never paths: whoever may write to a library must not reach out of it -------

@@ -21,7 +21,7 @@ from ndvr.operators.errors import DecodeError
 from ndvr.operators.library.library import Library
 from ndvr.operators.storage.fetch import Fetcher, content_of
 from ndvr.operators.storage.manifest import read_manifest
-from ndvr.operators.storage.object_store import Access, Unreachable, filesystem
+from ndvr.operators.storage.object_store import Access, Unreachable, errors_explained, filesystem
 from ndvr.operators.storage.store import Store
 
 BIG = 25 << 20  # in three parts
@@ -200,6 +200,14 @@ def test_keys_that_the_server_does_not_know_and_no_keys_at_all_are_told(tmp_path
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         with pytest.raises(Unreachable, match="no AWS_ACCESS_KEY_ID is set here"):  # moto answers 500, Amazon 403
             Store("s3://bucket/library").names("commits")
+
+
+def test_a_clock_that_is_wrong_is_told_and_not_tried_again():
+    skewed = "AWS Error REQUEST_TIME_TOO_SKEWED during PutObject operation: The difference is too large."
+    with pytest.raises(Unreachable, match="the clock of this machine is too far off .*; set it") as error:
+        with errors_explained("s3://bucket"):
+            raise OSError(skewed)
+    assert not error.value.passing
 
 
 @pytest.mark.parametrize("place", ["ftp://host/library", "http://host/a.mp4", "s3://", "file:///tmp/library"])

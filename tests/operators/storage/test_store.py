@@ -61,6 +61,16 @@ def test_nothing_lies_in_a_folder_that_does_not_exist(store):
     assert store.names("runs") == []
 
 
+@pytest.mark.parametrize("name", ["2026:11", "s3:x", "a b'\"%2e#?", "line\nbreak"])
+def test_a_folder_may_be_called_anything(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    store = Store(name)
+    store.write_parquet("t/a.parquet", pa.table({"n": [1]}))
+    store.write_json("a.json", 1)
+    assert pq.read_table(store.open("t/a.parquet"))["n"].to_pylist() == [1]
+    assert (tmp_path / name / "t" / "a.parquet").exists() and store.read_json("a.json") == 1
+
+
 def test_what_a_writer_that_was_killed_left_does_not_fill_a_folder(tmp_path):
     (tmp_path / ".library.json.0123abcd.tmp").write_bytes(b"half")
     assert Store(tmp_path).empty()
