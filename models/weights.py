@@ -197,6 +197,18 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
     return content
 
 
+def refuse_bomb(path: str | Path, *, times: int = 20) -> None:
+    """WeightsError for a zip archive that unpacks to so many times of what it holds, as no file of numbers does."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        unpacked, packed = sum(each.file_size for each in file.infolist()), Path(path).stat().st_size
+    if unpacked > times * packed:
+        raise WeightsError(
+            f"{path} has {packed:,} bytes and unpacks to {unpacked:,}, as no file of numbers does; refused"
+        )
+
+
 def _check_sums(path: Path, *, only_text: bool) -> None:
     """Compare what is in a torch file with the checksums beside it, which torch itself does not look at.
 
@@ -204,9 +216,8 @@ def _check_sums(path: Path, *, only_text: bool) -> None:
     """
     if not zipfile.is_zipfile(path):  # of torch before 1.6, which has none
         return
+    refuse_bomb(path, times=1)  # torch does not compress
     with zipfile.ZipFile(path) as file:
-        if sum(each.file_size for each in file.infolist()) > path.stat().st_size:  # torch does not compress
-            raise WeightsError(f"{path} unpacks to more than it holds, as no weight file of torch does; refused")
         for each in file.infolist():
             if only_text and not each.filename.endswith(".pkl"):
                 continue

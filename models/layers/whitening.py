@@ -55,6 +55,7 @@ def read_pca(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise files.WeightsError(f"no PCA file at {path}; `ndvr fit-pca` makes one")
     try:
+        files.refuse_bomb(path)
         with np.load(path, allow_pickle=False) as content:
             if isinstance(content, np.ndarray):
                 raise ValueError("a single array")

@@ -142,6 +142,7 @@ class Comparison(nn.Module):
 def _background(path: str) -> np.ndarray:
     """Read the descriptors of a background, (N, 512) float32; nothing in the file is run."""
     try:
+        files.refuse_bomb(Path(path).expanduser())
         content = np.load(Path(path).expanduser(), allow_pickle=False)
         vectors = content if isinstance(content, np.ndarray) else content["features"]
     except files.UNREADABLE as error:

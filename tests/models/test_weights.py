@@ -18,6 +18,7 @@ import torch
 from ndvr import models
 from ndvr.models import weights as files
 from ndvr.models.card import File
+from ndvr.models.layers.whitening import read_pca
 
 PAYLOAD = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(PAYLOAD).hexdigest()
@@ -281,8 +282,11 @@ def test_no_changed_byte_of_what_says_which_tensors_there_are_is_a_traceback(tmp
 def test_what_unpacks_to_more_than_it_holds_is_refused_before_it_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (1 << 20))
-    with pytest.raises(files.WeightsError, match="w.pth unpacks to more than it holds"):
+    with pytest.raises(files.WeightsError, match="w.pth has .* bytes and unpacks to 1,048,576, .*refused"):
         load(str(tmp_path / "w.pth"))
+    np.savez_compressed(tmp_path / "pca.npz", U=np.zeros((512, 512)), lams=np.zeros(512), mu=np.zeros(512))
+    with pytest.raises(files.WeightsError, match="pca.npz has .* bytes and unpacks to .*refused"):
+        read_pca(tmp_path / "pca.npz")
 
 
 def test_files_of_something_else_say_so(tmp_path):
