@@ -315,6 +315,7 @@ class S2VS(Recipe):
         kinds = kinds_of(self.settings.augmentations)
         if videos.frames:
             assert videos.backbone is not None
+            videos.backbone.to(str(self.device))
             self._views = PictureViews(videos.backbone, kinds, threads=os.cpu_count() or 1)
         elif pictured := sorted(kinds - {"TT"}):
             raise ValueError(
