@@ -53,36 +53,41 @@ class Scan:
                 kept.add_entries(number, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(data))
         plain.ntotal = self.n_keys
         self._index = faiss.IndexIVFPQFastScan(plain, _BLOCK)
-        self._index.nprobe = lists_tried(len(lists))
+        self._tried = lists_tried(len(lists))
         factors = codes.factor_of(coded.factor[wanted], width)
         self._high = float(np.quantile(factors, _HIGH)) if self.n_keys else 1.0
-        compared = max(self.n_keys * self._index.nprobe // len(lists), 1)
+        compared = max(self.n_keys * self._tried // len(lists), 1)
         self._at_once = min(max(_MOST_HITS // compared, 256), 4096)
 
     def alike(
-        self, vectors: np.ndarray, least: np.ndarray, neighbours: int
+        self, vectors: np.ndarray, least: np.ndarray, neighbours: int, *, few: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys, rising by probe: (H,) each.
 
         least: above 0, or all 0: then only so many `neighbours` of a probe, the most alike.
+        few: look into half as many lists.
         """
         faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
+        tried = faiss.SearchParametersIVF(nprobe=-(-self._tried // 2) if few else self._tried)
         parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
         for start in range(0, len(vectors) if self.n_keys else 0, self._at_once):
             part = slice(start, start + self._at_once)
-            probe, key, product = self._near(np.ascontiguousarray(vectors[part]), float(least[part].min()), neighbours)
+            near = self._near(np.ascontiguousarray(vectors[part]), float(least[part].min()), neighbours, tried)
+            probe, key, product = near
             likeness = product * codes.factor_of(self._factor[key], self._width)
             above = likeness > least[part][probe]
             parts.append((start + probe[above], key[above], likeness[above]))
         probe, key, likeness = (np.concatenate(each) for each in zip(*parts))
         return probe, key, likeness
 
-    def _near(self, vectors: np.ndarray, least: float, neighbours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _near(
+        self, vectors: np.ndarray, least: float, neighbours: int, tried: faiss.SearchParametersIVF
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probes, keys and products before factors, of those that can be above `least`."""
         if least > 0:
-            ends, product, key = self._index.range_search(vectors, least / self._high)
+            ends, product, key = self._index.range_search(vectors, least / self._high, params=tried)
             counts: np.ndarray = np.diff(ends.astype(np.int64))
             return np.repeat(np.arange(len(vectors)), counts), key, product
-        product, key = self._index.search(vectors, min(neighbours, self.n_keys))
+        product, key = self._index.search(vectors, min(neighbours, self.n_keys), params=tried)
         probe, rank = np.nonzero(key >= 0)
         return probe, key[probe, rank], product[probe, rank]

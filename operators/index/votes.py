@@ -159,8 +159,8 @@ def look_up(
     likeness, equals by place in the index.
 
     boxes (P, 4) of the probes: a part of a picture is compared with whole pictures only, unless that part of every
-    picture is in the index. Enough where two videos are asked for each in the other: of a picture in a picture, one of
-    the two shows the other whole.
+    picture is in the index, and in half as many lists. Enough where two videos are asked for each in the other: of a
+    picture in a picture, one of the two shows the other whole.
     """
     every = is_small(sum(map(len, segments))) if every is None else every
     bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what so many better ones leave
@@ -168,7 +168,7 @@ def look_up(
     for number, segment in enumerate(segments):
         parts = [hits]
         for probes, scan in _scans(segment, len(vectors), every=every, boxes=boxes):
-            probe, key, likeness = scan.alike(vectors[probes], bound[probes], neighbours)
+            probe, key, likeness = scan.alike(vectors[probes], bound[probes], neighbours, few=boxes is not None)
             parts.append(Hits(probes[probe], np.full(len(probe), number), segment.where(key)[0], key, likeness))
         hits = _best(parts, bound, neighbours)
     return hits

@@ -190,8 +190,9 @@ class Matcher:
         return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), plain, boxes))
 
     def _top(self, query: Query) -> int:
-        """How many candidates a query has; a video of the library is one of its own."""
-        return self.wanted.n_candidates + query.own
+        """How many candidates a query has, a video of the library one of its own; fewer where pairs are met twice."""
+        wanted = self.wanted.n_candidates
+        return (-(-wanted * 3 // 5) if self.wanted.mutual else wanted) + query.own
 
     def _compare(self, under_way: _UnderWay, crew: Crew) -> _UnderWay:
         """Choose candidates and begin to compare them."""
