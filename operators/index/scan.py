@@ -68,7 +68,8 @@ class Scan:
         few: look into half as many lists.
         """
         faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
-        tried = faiss.SearchParametersIVF(nprobe=-(-self._tried // 2) if few else self._tried)
+        tried: Any = faiss.SearchParametersIVF()  # its stub knows no field
+        tried.nprobe = -(-self._tried // 2) if few else self._tried
         parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
         for start in range(0, len(vectors) if self.n_keys else 0, self._at_once):
             part = slice(start, start + self._at_once)
@@ -81,7 +82,7 @@ class Scan:
         return probe, key, likeness
 
     def _near(
-        self, vectors: np.ndarray, least: float, neighbours: int, tried: faiss.SearchParametersIVF
+        self, vectors: np.ndarray, least: float, neighbours: int, tried: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probes, keys and products before factors, of those that can be above `least`."""
         if least > 0:
