@@ -14,7 +14,8 @@ store fails  a tenth to a third of the requests to the store go wrong: errors, h
 After every strike what is there is read: a library must be sound, and hold of every video what it ought to or nothing;
 scores, pairs, directions and the index must be those of an undisturbed run, or not be there. Who slept and was taken
 over must say so, with exit code 1, and what is there must be what was there before it woke up; scores and pairs may be
-refused until the next run, where it put its list of parts in the place of the other's. Then the command runs in peace, and all must be as after an undisturbed run, to the last bit.
+refused until the next run, where it put its list of parts in the place of the other's. Then the
+command runs in peace, and all must be as after an undisturbed run, to the last bit.
 """
 
 from __future__ import annotations
