@@ -29,7 +29,7 @@ from ndvr.operators.sandbox.sandbox import Sandbox
 from ndvr.operators.storage.fetch import Fetcher
 from ndvr.operators.storage.manifest import read_manifest, stat_files
 from ndvr.operators.storage.object_store import Access, is_remote
-from ndvr.operators.storage.store import write_whole
+from ndvr.operators.storage.sealed import is_intact, load_array, save_array
 from ndvr.operators.video.frame_files import VIEW, FrameFile, keep_frames, open_frames, sandboxes
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.settings import choose_one, config_of
@@ -149,10 +149,9 @@ def features_of(frames: Mapping[str, FrameFile], backbone: Model, *, progress: b
 
     def features(file: FrameFile) -> np.ndarray:
         path = Path(file.path).with_suffix(f".{kind}.npy")
-        if not path.is_file():
-            made = np.concatenate([_embed(backbone, file, numbers) for numbers in _blocks(np.arange(len(file)))])
-            write_whole(path, lambda name: _save(name, made))
-        return np.load(path, allow_pickle=False)
+        if not is_intact(path):
+            save_array(path, np.concatenate([_embed(backbone, file, each) for each in _blocks(np.arange(len(file)))]))
+        return load_array(path)
 
     return dict(zip(frames, _map(features, list(frames.values()), title="features", progress=progress)))
 
@@ -195,11 +194,6 @@ def _embed(backbone: Model, file: FrameFile, numbers: np.ndarray) -> np.ndarray:
 
 def _blocks(numbers: np.ndarray) -> list[np.ndarray]:
     return [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
-
-
-def _save(name: str, features: np.ndarray) -> None:
-    with open(name, "wb") as file:  # given a name, numpy would add a suffix to it
-        np.save(file, features)
 
 
 def _hash(uri: str, stat: tuple[int, int] | None) -> str:
