@@ -159,10 +159,6 @@ def _by_one(methods: tuple[str, ...], settings: dict[str, Any]) -> Callable[...,
 def _by_both(methods: tuple[str, ...], settings: dict[str, Any]) -> Callable[..., BothResult]:
     from ndvr.pipeline.search.both import in_turn, search_both
 
-    if any(settings.pop(name) is not None for name in ("workers", "address")):
-        raise click.UsageError("--workers and --address search by one method; leave them out where two are given")
-    if settings.pop("config"):
-        raise click.UsageError("--config names the features of one method; leave it out where two are given")
     weights = check_methods(in_turn(methods), settings["weights"], settings["options"])
     return partial(search_both, **given(**settings | {"methods": methods, "weights": weights}))
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,11 @@ from ndvr.models.card import Mel
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, Status, status_of_both
 from ndvr.pipeline.search.explain import Explanation, explain
-from ndvr.pipeline.search.matcher import Matcher, Wanted
+from ndvr.pipeline.search.matcher import Crew, Matcher, Wanted
 from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, OutFolder
 from ndvr.pipeline.search.queries import Queries, Query, read_each, read_queries
-from ndvr.pipeline.search.search import SearchResult, Side, collected, open_updated
+from ndvr.pipeline.search.search import SearchResult, Side, collected, crew_of, open_updated
 from ndvr.pipeline.search.verdict import VERDICTS, Judgeable, Verdict, verdict_of
 
 
@@ -137,9 +138,12 @@ def search_both(
     methods: Sequence[str] = ("thumbprint", "soundprint"),
     weights: dict[str, str] | None = None,
     options: dict[str, Any] | None = None,
+    config: str | None = None,
     to: str | Path | None = None,
     out: str | Path | None = None,
     update: bool = True,
+    workers: int | None = None,
+    address: str | None = None,
     strict: bool = False,
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
@@ -147,25 +151,39 @@ def search_both(
 ) -> BothResult:
     """Search by a method that looks and by one that listens, in any order; settings as of `ndvr.search`.
 
+    config   of either of them
+    workers  as many for each of the two; one query after the other is searched for by all
     ValueError unless one of the methods looks and the other one listens.
     """
+    crew = crew_of(workers, address, progress=progress)
     opened = []
-    for method in in_turn(methods):
+    for method, chosen in zip(in_turn(methods), _configs(config, in_turn(methods))):
         mine = {key: value for key, value in (options or {}).items() if key in models.card(method).options}
-        known = {"method": method, "weights": (weights or {}).get(method), "options": mine, "to": to}
-        opened.append(open_updated(library, update=update, strict=strict, say=say, progress=progress, **known))
+        known = {"method": method, "weights": (weights or {}).get(method), "options": mine, "config": chosen, "to": to}
+        each = open_updated(library, update=update, strict=strict, say=say, progress=progress, **known)
+        opened.append(each if crew.workers == 0 else replace(each, keys=False))
     began = time.monotonic()
     queries = [read_queries(videos, each) for each in opened]
     sides = [Side.of(each, Wanted(**wanted), strict=strict) for each in opened]
     folders = _folders(out, opened, sides)
     ids = _waiting(queries, folders, sides)
-    eyes, ears = (side.matcher for side in sides)
-    with Progress("search", len(ids), "query", show=progress and len(ids) > 1) as bar:
+    with ExitStack() as stack:
+        eyes, ears = (
+            _Finder(side.matcher, stack.enter_context(side.crew(crew, strict=strict, crews=2))) for side in sides
+        )
+        bar = stack.enter_context(Progress("search", len(ids), "query", show=progress and len(ids) > 1))
         found = (_answer(eyes, ears, *read) for read in read_each(queries, ids, opened, strict=strict))
         answers = collected(found, bar, write=partial(_write, folders) if folders else None)
     repeated = len(_ids(queries)) - len(ids)
     seen, heard = (side.result([], out=out, repeated=repeated, began=began) for side in sides)
     return BothResult(by_picture=seen, by_sound=heard, answers=answers)
+
+
+def _configs(config: str | None, methods: Sequence[str]) -> list[str | None]:
+    """The configuration asked for, in the place of its method. ValueError when it is of neither."""
+    if config is not None and config.rpartition("-")[0] not in methods:
+        raise ValueError(f"--config {config} is of neither {methods[0]} nor {methods[1]}")
+    return [config if config is not None and config.rpartition("-")[0] == method else None for method in methods]
 
 
 def in_turn(methods: Sequence[str]) -> tuple[str, str]:
@@ -208,7 +226,18 @@ def explain_both(library: str | Path, a: str, b: str, *, methods: Sequence[str])
     return BothExplained(verdict=verdict, by_picture=seen, by_sound=heard)
 
 
-def _answer(eyes: Matcher, ears: Matcher, picture: Query, sound: Query) -> BothAnswer:
+@dataclass(frozen=True)
+class _Finder:
+    """What finds queries in one index, and who does the work."""
+
+    matcher: Matcher
+    crew: Crew
+
+    def answer(self, query: Query, also: Collection[str] = ()) -> Answer:
+        return self.matcher.answer(query, also, self.crew)
+
+
+def _answer(eyes: _Finder, ears: _Finder, picture: Query, sound: Query) -> BothAnswer:
     """What both say of one query, each of what the other found as well."""
     heard = ears.answer(sound)
     known = _found(heard)
@@ -220,8 +249,8 @@ def _answer(eyes: Matcher, ears: Matcher, picture: Query, sound: Query) -> BothA
         query_id=picture.query_id,
         by_picture=seen,
         by_sound=heard,
-        verdicts=list(_verdicts(eyes, ears, *both, "matches")),
-        left_out=list(_verdicts(eyes, ears, *both, "left_out")),
+        verdicts=list(_verdicts(eyes.matcher, ears.matcher, *both, "matches")),
+        left_out=list(_verdicts(eyes.matcher, ears.matcher, *both, "left_out")),
     )
 
 

@@ -172,9 +172,9 @@ class Matcher:
         for each in compared:
             yield self._answer(each, crew)
 
-    def answer(self, query: Query, also: Collection[str] = ()) -> Answer:
-        """What is known of a query, by this process; `also` are compared with it, whatever the index proposes."""
-        crew = Here(self.opened, self.verifier)
+    def answer(self, query: Query, also: Collection[str] = (), crew: Crew | None = None) -> Answer:
+        """What is known of a query; `also` are compared with it, whatever the index proposes. No crew: this process."""
+        crew = crew or Here(self.opened, self.verifier)
         return self._answer(self._compare(self._look_up(query, crew, also), crew), crew)
 
     def _look_up(self, query: Query, crew: Crew, also: Collection[str] = ()) -> _UnderWay:

@@ -74,9 +74,12 @@ class Asked:
 
 
 class OnRay:
-    """A crew of Holders, one a CPU; see ndvr.pipeline.search.matcher.Crew."""
+    """A crew of Holders, one a CPU; see ndvr.pipeline.search.matcher.Crew.
 
-    def __init__(self, opened: Opened, workers: Workers, **wanted: Any):
+    crews  that share the CPUs
+    """
+
+    def __init__(self, opened: Opened, workers: Workers, *, crews: int = 1, **wanted: Any):
         import ray
 
         from ndvr.pipeline.cluster import cluster
@@ -88,7 +91,9 @@ class OnRay:
         self._every = is_small(sum(map(len, opened.segments)))
         self._reopen = ray.put(Reopen.of(opened))  # kept: an actor that is started again asks for it again
         actor: Any = ray.remote(
-            num_cpus=0.9 * resources.cpus / max(count, resources.cpus), max_restarts=-1, max_task_retries=TRIES - 1
+            num_cpus=0.9 * resources.cpus / max(count, resources.cpus) / crews,
+            max_restarts=-1,
+            max_task_retries=TRIES - 1,
         )(Holder)
         parts = itertools.zip_longest(self._parts, self._firsts[:-1], range(count), fillvalue=())
         self._actors = [actor.remote(self._reopen, part, first or 0, wanted) for part, first, _ in parts]

@@ -280,13 +280,14 @@ class Side:
         matcher = Matcher(opened, wanted, decisions_of(opened.library), unknown=unknown, strict=strict)
         return cls(opened, matcher, left_out)
 
-    def crew(self, workers: Workers, *, strict: bool) -> AbstractContextManager[Crew]:
-        """Who holds the index and compares."""
+    def crew(self, workers: Workers, *, strict: bool, crews: int = 1) -> AbstractContextManager[Crew]:
+        """Who holds the index and compares; on Ray `crews` share the CPUs."""
         if workers.workers == 0:
             return nullcontext(Here(self.opened, self.matcher.verifier))
         from ndvr.pipeline.search.on_ray import OnRay
 
-        return OnRay(self.opened, workers, false_per_million=self.matcher.wanted.false_per_million, strict=strict)
+        wanted = {"false_per_million": self.matcher.wanted.false_per_million, "strict": strict}
+        return OnRay(self.opened, workers, crews=crews, **wanted)
 
     def about(self) -> dict[str, Any]:
         """What decides the answers, but for decisions."""

@@ -128,6 +128,22 @@ def test_edits_of_picture_and_sound_are_told_apart_and_kept(made, tmp_path):
 
 
 @pytest.mark.slow
+def test_processes_on_ray_give_the_verdicts_of_one(made, ray_cluster):
+    alone, together = (search_both(made / "edits", made / "library", workers=n, progress=False) for n in (0, 2))
+    assert [each.verdicts for each in together.answers] == [each.verdicts for each in alone.answers]
+    assert sum(len(each.verdicts) for each in together.answers) == len(WORDS)
+
+
+@pytest.mark.slow
+def test_the_configuration_of_either_can_be_named(made):
+    library, copy = made / "library", made / "edits" / "copy.mp4"
+    configs = [Library(library).config_of(method) for method in ("thumbprint", "soundprint")]
+    assert len({search_both(copy, library, config=config, progress=False).seen for config in configs}) == 1
+    said = ndvr("search", copy, library, *BOTH, "--config", "glance-12345678", code=2)
+    assert "--config glance-12345678 is of neither thumbprint nor soundprint" in said
+
+
+@pytest.mark.slow
 def test_a_verdict_judged_no_match_is_left_out_and_comes_back(made, tmp_path):
     search = ["search", made / "edits" / "radio.mp4", made / "library", *BOTH, "--out", tmp_path / "out", "--quiet"]
     ndvr("decide", made / "library", made / "edits" / "radio.mp4", "first", "different")
