@@ -79,12 +79,12 @@ class Card:
 
 
 def _line(edit: str, strength: str, tried: Sequence[Tried]) -> str:
-    first, found = sum(t.rank == 1 for t in tried), sum(t.rank > 0 for t in tried)
+    first, listed = sum(t.rank == 1 for t in tried), sum(t.rank > 0 for t in tried)
     errors = [t.time_error_s for t in tried if t.time_error_s is not None]
     sure = [t.false_per_million for t in tried if t.false_per_million is not None]
     off = f"{statistics.median(errors):.1f} s" if errors else ""
     rate = f"{statistics.median(sure):.3g}" if sure else ""
-    return f"{edit:<22}{strength:<15}{first:>8}{found - first:>8}{len(tried) - found:>6}{off:>10}{rate:>19}"
+    return f"{edit:<22}{strength:<15}{first:>8}{listed - first:>8}{len(tried) - listed:>6}{off:>10}{rate:>19}"
 
 
 def stress(

@@ -312,9 +312,9 @@ class DecisionLog:
 
     def _latest(self, name: str) -> datetime:
         """Find the time of the latest row of a file, which its name says."""
-        if found := _TIMED.match(name):
+        if timed := _TIMED.match(name):
             with contextlib.suppress(ValueError):
-                return datetime.strptime(f"{found[1]}000+0000", "%Y%m%dT%H%M%S%f%z")
+                return datetime.strptime(f"{timed[1]}000+0000", "%Y%m%dT%H%M%S%f%z")
         return max((row.time for row in self._rows([name])), default=datetime.min.replace(tzinfo=timezone.utc))
 
     def _names(self) -> list[str]:

@@ -262,8 +262,8 @@ def _uri_column(place: str, columns: Iterable[str]) -> str:
     for key in ("uri", "path"):
         if "video_id" in columns and key in columns:
             return key
-    found = ", ".join(columns) or "none"
-    raise ValueError(f"{place} needs the columns video_id and uri (or path); its columns are: {found}")
+    there = ", ".join(columns) or "none"
+    raise ValueError(f"{place} needs the columns video_id and uri (or path); its columns are: {there}")
 
 
 def _complete(place: str, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -72,10 +72,10 @@ class _LocalSource:
 
 class _ObjectSource:
     def __init__(self, uri: str):
-        (found,) = stat_objects([uri])
-        if found is None:
+        (facts,) = stat_objects([uri])
+        if facts is None:
             raise NotServed(f"there is no object {uri}")
-        self.size, self.mtime_ns = found
+        self.size, self.mtime_ns = facts
         files = filesystem(uri)[0]
         self._file, self._uri = patiently(lambda: open_object(files, uri), uri, known=False), uri
 
@@ -126,12 +126,12 @@ class Files:
             os.close(handle)
 
     def _check(self, handle: int, video: Video) -> None:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or video.bytes is None or found.st_size != video.bytes:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode) or video.bytes is None or facts.st_size != video.bytes:
             raise NotServed(f"{video.uri} is not the file that was read")
-        if found.st_mtime_ns == video.mtime_ns:
+        if facts.st_mtime_ns == video.mtime_ns:
             return
-        state = (video.sha256, found.st_dev, found.st_ino, found.st_mtime_ns)
+        state = (video.sha256, facts.st_dev, facts.st_ino, facts.st_mtime_ns)
         if state not in self._same:
             digest = hashlib.sha256()
             start = 0
@@ -187,18 +187,18 @@ class Files:
     def headers(self, videos: Iterable[Video]) -> dict[str, Header]:
         """What the headers of files say, by content; each is read once."""
         every = {video.content: video for video in videos}
-        found, new = {}, []
+        failed, new = {}, []
         for content, video in every.items():
             try:
                 if content not in self._headers:
                     with self.open(video):
                         new.append(video)
             except NotServed as error:
-                found[content] = Header(error_class="io", message=str(error))
+                failed[content] = Header(error_class="io", message=str(error))
         if new:
             for video, header in zip(new, read_headers([each.uri for each in new], workers=_DECODERS)):
                 self._headers[video.content] = header
-        return found | {content: self._headers[content] for content in every if content in self._headers}
+        return failed | {content: self._headers[content] for content in every if content in self._headers}
 
 
 def plays(header: Header) -> bool:

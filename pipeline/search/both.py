@@ -172,8 +172,8 @@ def search_both(
             _Finder(side.matcher, stack.enter_context(side.crew(crew, strict=strict, crews=2))) for side in sides
         )
         bar = stack.enter_context(Progress("search", len(ids), "query", show=progress and len(ids) > 1))
-        found = (_answer(eyes, ears, *read) for read in read_each(queries, ids, opened, strict=strict))
-        answers = collected(found, bar, write=partial(_write, folders) if folders else None)
+        coming = (_answer(eyes, ears, *read) for read in read_each(queries, ids, opened, strict=strict))
+        answers = collected(coming, bar, write=partial(_write, folders) if folders else None)
     repeated = len(_ids(queries)) - len(ids)
     seen, heard = (side.result([], out=out, repeated=repeated, began=began) for side in sides)
     return BothResult(by_picture=seen, by_sound=heard, answers=answers)

@@ -288,5 +288,5 @@ def _others(opened: Opened, read: FeatureReader, mine: IndexedVideo):
     if video is None:
         return []
     probes: Keys = opened.model.probes(read.read(video.pieces))
-    found = candidates(probes, opened.segments, top=COMPARED + 1, plain=opened.model.compact)
-    return [c for c in found if opened.segments[c.segment].videos[c.row].video_id != mine.video_id][:COMPARED]
+    proposed = candidates(probes, opened.segments, top=COMPARED + 1, plain=opened.model.compact)
+    return [c for c in proposed if opened.segments[c.segment].videos[c.row].video_id != mine.video_id][:COMPARED]

@@ -78,13 +78,13 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
     compared = _compared(matcher, query, video, decided=decision == "same")
     match, passed = _as_told(matcher, query, compared.match), compared.judged.score >= matcher.verifier.least
     gates += [*_gates_of(match, compared.judged.score, matcher), *_decided(decision), _segments(match)]
-    found = decision == "same" or all(gate.passed for gate in gates if gate.name != "segments")
+    is_found = decision == "same" or all(gate.passed for gate in gates if gate.name != "segments")
     return Explanation(
         a=a,
         b=b,
-        verdict=WORDS[match.kind] if found else "not found",
+        verdict=WORDS[match.kind] if is_found else "not found",
         gates=gates,
-        match=match if found else None,
+        match=match if is_found else None,
         compared=match if passed and decision != "different" else None,
         can=can,
     )

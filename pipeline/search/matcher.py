@@ -266,11 +266,11 @@ class Matcher:
         rejected = self.judged(query, "different")
         matches = in_order(match for batch in done for match in batch.matches if self.counts(match))
         matches = self._with_common(query, matches)
-        found = [match for match in matches if match.video_id not in rejected]
+        kept = [match for match in matches if match.video_id not in rejected]
         left_out = [match for match in matches if match.video_id in rejected]
         also = set(under_way.also)
         doubt = self.doubt(query, under_way.n_probes)
-        status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in found) else "searched"
+        status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in kept) else "searched"
         missed = sum(len(self.opened.segments[number].alive) for number in under_way.missed)
         if not_known := self._not_known(query, done, rejected, missed):
             status, doubt = "partial", "; ".join(filter(None, (doubt, not_known)))
@@ -278,7 +278,7 @@ class Matcher:
             blank,
             status=status,
             message=doubt,
-            matches=[each for rank, each in enumerate(found) if rank < self.wanted.top or each.video_id in also],
+            matches=[each for rank, each in enumerate(kept) if rank < self.wanted.top or each.video_id in also],
             videos=self.n_videos - missed,
             seconds=round(time.monotonic() - under_way.began, 4),
             rejected=len(left_out),

@@ -144,9 +144,9 @@ def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]
     answers = {}
     for row in _rows(store, "queries", QUERIES):
         row.pop("matches")
-        found = matches.get(row["query_id"], {})
-        none = [match for video_id, match in left_out.get(row["query_id"], {}).items() if video_id not in found]
-        answers[row["query_id"]] = Answer(**row, matches=list(found.values()), left_out=none)
+        of_query = matches.get(row["query_id"], {})
+        none = [match for video_id, match in left_out.get(row["query_id"], {}).items() if video_id not in of_query]
+        answers[row["query_id"]] = Answer(**row, matches=list(of_query.values()), left_out=none)
     return about_answers(store), [answers[query_id] for query_id in sorted(answers)]
 
 

@@ -234,8 +234,8 @@ def search_index(
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     show = progress and len(ids) > 1
     with side.crew(workers, strict=strict) as crew, Progress("search", len(ids), "query", show=show) as bar:
-        found = side.matcher.answers(queries.read(ids, opened, strict=strict), crew)
-        answers = collected(found, bar, write=folder.write if folder else None)
+        coming = side.matcher.answers(queries.read(ids, opened, strict=strict), crew)
+        answers = collected(coming, bar, write=folder.write if folder else None)
     return side.result(answers, out=out, repeated=len(queries) - len(ids), began=began)
 
 
