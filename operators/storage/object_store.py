@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import io
 import os
 import random
@@ -285,10 +286,14 @@ def patiently(act: Callable[[], T], uri: str, access: Access | None = None, *, k
 
 
 class PatientFile(io.RawIOBase):
-    """An object that is read here and there, each part of it patiently and whole."""
+    """An object that is read here and there, each part of it patiently and whole.
+
+    FileNotFoundError when it is removed meanwhile, which a store's own errors do not always say.
+    """
 
     def __init__(self, files: pafs.FileSystem, path: str, uri: str, access: Access):
         super().__init__()
+        self._files, self._path = files, path
         self._uri, self._access, self._at = uri, access, 0
         self._file = patiently(lambda: files.open_input_file(path), uri, access)
         self._size = self._file.size()
@@ -317,7 +322,12 @@ class PatientFile(io.RawIOBase):
         return data
 
     def _part(self, count: int) -> bytes:
-        data = self._file.read_at(count, self._at)
+        try:
+            data = self._file.read_at(count, self._at)
+        except OSError as error:
+            if self._files.get_file_info(self._path).type == pafs.FileType.NotFound:
+                raise FileNotFoundError(errno.ENOENT, "an object of it is gone", self._uri) from error
+            raise
         if len(data) < count:
             raise Unreachable(f"{self._uri}: the answer ended after {len(data):,} of {count:,} bytes", passing=True)
         return data

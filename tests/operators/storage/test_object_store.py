@@ -302,3 +302,14 @@ def test_a_key_that_is_no_path_may_stand_in_a_list_or_alone(odd, tmp_path):
         Fetcher().fetch("s3://odd/w//none.mp4"),
     ):
         raise AssertionError("it is not there")
+
+
+@pytest.mark.parametrize("count", [10, 10_000])  # of which the store's own answer fits, or does not
+def test_an_object_that_is_removed_while_it_is_read_is_not_there(s3, count):
+    store = Store("s3://bucket/removed")
+    store.write("a", bytes(100_000))
+    with store.open("a") as file:
+        assert len(file.read(10)) == 10
+        store.remove("a")
+        with pytest.raises(FileNotFoundError, match="an object of it is gone: 's3://bucket/removed"):
+            file.read(count)
