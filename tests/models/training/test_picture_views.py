@@ -21,6 +21,7 @@ def pictures(backbone, kinds, films, *, seed=0, threads=2):
     return views.pictures([(film, film) for film in films], 8, np.random.default_rng(seed))
 
 
+@pytest.mark.slow
 def test_features_of_a_batch_are_the_same_with_any_number_of_threads(backbone):
     batches = [
         PictureViews(backbone, frozenset(KINDS), threads=threads).batch(

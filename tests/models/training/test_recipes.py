@@ -41,6 +41,7 @@ def test_a_training_goes_on_from_a_file_as_if_it_had_never_stopped(method):
     assert not all(torch.equal(value, weights(trainer(method))[key]) for key, value in weights(whole).items())
 
 
+@pytest.mark.slow
 def test_a_training_on_frames_goes_on_as_well_by_whatever_views_were_drawn_before():
     noise = np.random.default_rng(0).integers(0, 256, (3, 12, 8, 12, 3), np.uint8).repeat(16, 2).repeat(16, 3)
     frames = {f"v{number}": film for number, film in enumerate(noise)}

@@ -144,6 +144,7 @@ def test_traceback_is_accepted_anywhere_but_behind_two_dashes(tmp_path):
 # --- ids -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_closed_streams_do_no_harm(tmp_path):
     """A file that took the place of stderr would hold what a library prints there."""
     np.save(tmp_path / "a.npy", np.zeros((4, 512), np.uint8))

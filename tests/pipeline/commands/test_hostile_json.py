@@ -56,6 +56,7 @@ def variants(value):
         yield value | {key: WRONG[(number + 4) % len(WRONG)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_no_json_whatever_it_says_is_a_traceback(place, monkeypatch, name):
     monkeypatch.chdir(place)

@@ -107,6 +107,7 @@ def test_pairs_that_a_sleeper_puts_in_force_are_refused_and_the_next_run_mends_t
     assert len(read_found(out).pairs) == 6
 
 
+@pytest.mark.slow
 def test_what_a_sleeper_commits_to_an_index_does_not_count(tmp_path, sleep_once):
     imported(tmp_path, "ab", "thumbprint", (30, 512))
 

@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_videos_is_trained_on_and_what_comes_out_loads(folder, tmp_path):
     done = as_json(
         *("train", "s2vs", folder / "videos", tmp_path / "out", "--option", "backbone=lite0", "--steps", 1),
@@ -38,6 +39,7 @@ def test_a_folder_of_videos_is_trained_on_and_what_comes_out_loads(folder, tmp_p
     assert training["unreadable"]["text.mp4"].startswith("corrupt: ") and training["library"] == str(folder / "videos")
 
 
+@pytest.mark.slow
 def test_videos_are_decoded_once_and_the_same_is_learnt_from_what_was_kept(folder, tmp_path):
     given = {"options": {"backbone": "lite0", "pca": str(folder / "pca.npz")}, "frames": folder / "frames"}
     given |= {"steps": 1, "settings": {"videos": "2", "frames": "4"}, "progress": False}
@@ -62,6 +64,7 @@ def test_what_is_wrong_is_a_sentence_before_anything_is_decoded(folder, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_too_little_is_a_sentence_before_the_first_step(folder, tmp_path):
     lone = tmp_path / "list.csv"
     lone.write_text(f"video_id,path\na,{folder / 'videos' / 'v0.mp4'}\n")
