@@ -11,6 +11,7 @@ than what 64 bits hold. Keys that are not named are let through: a later version
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -45,8 +46,11 @@ def shaped(
 
 def _keys(shape: Any) -> tuple[Mapping[str, Any], Collection[str]]:
     """Return the shapes of an object by key, and which of the keys may be missing."""
-    if isinstance(shape, Mapping):
-        return shape, ()
+    return (shape, ()) if isinstance(shape, Mapping) else _fields(shape)
+
+
+@functools.cache  # a list may hold thousands of one kind
+def _fields(shape: Any) -> tuple[Mapping[str, Any], Collection[str]]:
     named = {each.name: each for each in dataclasses.fields(shape)}
     nothing = dataclasses.MISSING
     missing = {name for name, each in named.items() if (each.default, each.default_factory) != (nothing, nothing)}

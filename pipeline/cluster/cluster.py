@@ -63,11 +63,6 @@ class Resources:
         """Count the GPUs that are there now."""
         return int(sum(node.gpus for node in self.nodes))
 
-    def gpus_each(self, workers: int) -> float:
-        """Return how much of a GPU each of so many workers can have, so that all find a place; at most a whole one."""
-        # Rounded down to the ten-thousandths that Ray counts in.
-        return math.floor(10_000 / math.ceil(workers / self.gpus)) / 10_000 if self.gpus else 0.0
-
     def __str__(self) -> str:
         grows = f" and an autoscaler that may add {_listed(self.more)}" if self.more else " and no autoscaler"
         return _listed([node for node in self.nodes if node.cpus or node.gpus]) + grows
@@ -80,6 +75,12 @@ def _listed(nodes: Sequence[Node]) -> str:
 
 def _counted(count: float, what: str) -> str:
     return f"{f'{count:g}' if count else 'no'} {what}{'s' if count > 1 else ''}"
+
+
+def gpu_share(workers: int, gpus: float) -> float:
+    """Return how much of a GPU each of so many workers can have, so that all find a place; at most a whole one."""
+    # Rounded down to the ten-thousandths that Ray counts in.
+    return math.floor(10_000 / math.ceil(workers / gpus)) / 10_000 if gpus else 0.0
 
 
 def join(address: str | None = None, *, show: bool = False) -> Resources:

@@ -86,7 +86,8 @@ class OnRay:
         from ndvr.pipeline.cluster import cluster
 
         resources = cluster.join(workers.address, show=workers.progress)
-        gpus, on_cpu = 0 if workers.on_cpu else resources.gpus, workers.on_cpu
+        on_cpu = workers.on_cpu
+        gpus = 0 if on_cpu else resources.gpus
         wanted = workers.workers or gpus or resources.cpus
         count = max(1, min(n_tasks, wanted))
         folder = os.getcwd()
@@ -104,7 +105,7 @@ class OnRay:
 
         actor: Any = ray.remote(
             num_cpus=0.9 * resources.cpus / max(wanted, resources.cpus),
-            num_gpus=resources.gpus_each(count) if gpus else 0,
+            num_gpus=cluster.gpu_share(count, gpus),
             max_restarts=-1,
             max_task_retries=TRIES - 1,
         )(Worker)

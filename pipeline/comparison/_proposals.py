@@ -150,7 +150,7 @@ def _keep_signatures(
     compute_s = 0.0
     if missing:
         make = partial(score_worker, **score_grid.worker(workers.memory_gb))
-        compute_s = grid.run(make, [], workers, kept=missing)[1]
+        compute_s = grid.run(make, [], fast.hire(workers), kept=missing)[1]
     folder.finish([], folder.write_ids(score_grid.entries, score_grid.too_long), groups=score_grid.groups)
     facts = score_grid.facts()
     report = Comparison(

@@ -191,8 +191,7 @@ def _compare(triangle: _Triangle, limits: dict[str, Any], workers: Workers) -> l
             memory_gb=workers.memory_gb,
             **limits,
         )
-        crew = replace(workers, on_cpu=inputs.setting.card.compares_on_cpu)
-        grid.compute(make, missing, folder, crew, compact=inputs.model.compact)
+        grid.compute(make, missing, folder, inputs.hire(workers), compact=inputs.model.compact)
     return missing
 
 

@@ -112,6 +112,10 @@ class Inputs:
     def trained(self) -> bool:
         return self.decisive["trained"]
 
+    def hire(self, workers: Workers) -> Workers:
+        """The workers that the user wants, where this method's comparison gains from them."""
+        return replace(workers, on_cpu=self.setting.card.compares_on_cpu)
+
     def read_through(self) -> Inputs:
         """Read all features, and leave out the videos whose are damaged."""
         return replace(self, **_with_features(self.libraries, self.entries, strict=False, read=True, lost=self.lost))

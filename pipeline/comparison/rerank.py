@@ -187,8 +187,7 @@ def compare_chosen(
     if not tasks:
         return ComparedParts(names=names, computed=0, seconds=0.0)
     make = partial(_worker, to_proposer_scale=on_proposer_scale, **score_grid.worker(workers.memory_gb))
-    crew = replace(workers, on_cpu=score_grid.inputs.setting.card.compares_on_cpu)
-    computed, seconds = grid.run(make, tasks, crew)
+    computed, seconds = grid.run(make, tasks, score_grid.inputs.hire(workers))
     return ComparedParts(names=names, computed=computed, seconds=seconds)
 
 

@@ -120,8 +120,7 @@ def score_all(
     compute_s = 0.0
     if missing:
         make = partial(score_worker, **score_grid.worker(workers.memory_gb))
-        crew = replace(workers, on_cpu=inputs.setting.card.compares_on_cpu)
-        compute_s = grid.compute(make, missing, folder, crew, compact=inputs.model.compact)
+        compute_s = grid.compute(make, missing, folder, inputs.hire(workers), compact=inputs.model.compact)
     parts = [folder.path(cell).name for cell in cells]
     folder.finish(parts, folder.write_ids(score_grid.entries, score_grid.too_long), groups=score_grid.groups)
     return Comparison(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ndvr.pipeline.cluster.cluster import Node, Resources
+from ndvr.pipeline.cluster.cluster import Node, Resources, gpu_share
 
 # What a stage may take of CPUs that all of them share; the rest is for what Ray itself does.
 DECODE_SHARE, EMBED_SHARE, WRITE_SHARE = 0.7, 0.2, 0.05
@@ -143,7 +143,7 @@ class Pools:
         if self.embed_gpus is None:
             _, most = _range(self.embed_workers, (1, 1))
             total = sum(node.gpus for node in have.all)
-            return _down(1 / math.ceil(most / total)) if total else 0.0  # more workers than GPUs share them
+            return gpu_share(most, total)
         if self.embed_gpus > max(node.gpus for node in have.all):
             raise ValueError(f"--embed-gpus {self.embed_gpus:g}: no node has so many; the cluster has {have}")
         return self.embed_gpus

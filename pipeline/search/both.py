@@ -155,9 +155,9 @@ def search_both(
     workers  as many for each of the two; one query after the other is searched for by all
     ValueError unless one of the methods looks and the other one listens.
     """
-    crew = crew_of(workers, address, progress=progress)
+    crew, methods = crew_of(workers, address, progress=progress), in_turn(methods)
     opened = []
-    for method, chosen in zip(in_turn(methods), _configs(config, in_turn(methods))):
+    for method, chosen in zip(methods, _configs(config, methods)):
         mine = {key: value for key, value in (options or {}).items() if key in models.card(method).options}
         known = {"method": method, "weights": (weights or {}).get(method), "options": mine, "config": chosen, "to": to}
         each = open_updated(library, update=update, strict=strict, say=say, progress=progress, **known)

@@ -120,12 +120,13 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
 
 def check_library(opened: Opened) -> None:
     """ValueError when the index is of another library: of this one under another name, as when it moved, it is not."""
-    indexed = [video for segment in opened.segments for video in segment.videos]
-    if not indexed or (of := opened.files.about()["library"]) == str(opened.library):
+    if not any(len(segment.rows) for segment in opened.segments):
+        return
+    if (of := opened.files.about()["library"]) == str(opened.library):
         return
     videos = videos_of(opened.library.entries(opened.config).values(), opened.config)
     known = {(video.video_id, video.content) for video in videos}
-    if not any((each.video_id, each.content) in known for each in indexed):
+    if not any((each.video_id, each.content) in known for segment in opened.segments for each in segment.videos):
         raise ValueError(
             f"{opened.files.store} is the index of {of}, and {opened.library} has none of its videos; name another "
             "folder with --to, or make it anew with --again"

@@ -35,8 +35,6 @@ class Loop:
     def __init__(self, order: Order, plan: Plan, folder: RunFolder, *, team: Team | None = None, device: str = "cpu"):
         self._order, self._plan, self._folder, self._team = order, plan, folder, team
         plan.model.to(device)
-        if plan.videos.backbone is not None:
-            plan.videos.backbone.to(device)
         number, size = (team.number, team.size) if team else (0, 1)
         each = order.parts // size
         with one_thread():  # so that what is fitted to the videos is the same wherever it is

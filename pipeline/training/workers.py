@@ -55,7 +55,7 @@ class Gloo:
 def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | None, bar: Progress) -> None:
     """Do the steps that are left on `workers` workers. RunStopped when they are lost again and again."""
     resources = cluster.join(address)
-    gpus = 0.0 if order.device == "cpu" else resources.gpus_each(workers)
+    gpus = 0.0 if order.device == "cpu" else cluster.gpu_share(workers, resources.gpus)
     if order.device == "cuda" and not gpus:
         raise ValueError("device=cuda: the cluster has no GPU; choose auto or cpu")
     logging.getLogger("ray.train").setLevel(logging.ERROR)
