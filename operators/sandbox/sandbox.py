@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 
@@ -42,6 +43,7 @@ _ENVIRONMENT = (
     *("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ"),
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
+_SCRATCH = "ndvr-decoder-"  # + process id + "-" + ...: folders for temporary files of children
 GONE_S = 5.0  # a child that was killed and is still there waits for a dead disk, and we not for it
 # What a program brings upon itself; any other signal came from somebody else.
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP)
@@ -216,7 +218,8 @@ class Sandbox:
         self._channel = ours.dup()
         self._pipe = Connection(ours.detach())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
-        self._scratch = tempfile.TemporaryDirectory(prefix="ndvr-decoder-")
+        _remove_left_folders()
+        self._scratch = tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-")
         if os.geteuid() == 0 and not self.readable:
             os.chown(self._scratch.name, NOBODY, NOBODY)
         settings = {
@@ -274,6 +277,15 @@ class Sandbox:
         if self._scratch is not None:
             self._scratch.cleanup()
         self._child = self._pipe = self._channel = self._log = self._scratch = None
+
+
+def _remove_left_folders() -> None:
+    """Remove the empty scratch folders of processes that were killed; an hour old, as containers may share them."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        pid = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        with contextlib.suppress(OSError):  # of another user, not empty, or another process was faster
+            if pid.isdigit() and not Path("/proc", pid).exists() and left.stat().st_mtime < time.time() - 3600:
+                left.rmdir()
 
 
 def _clean_environment() -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -217,3 +218,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     done = subprocess.run([sys.executable, "-c", code], cwd=here, env=env, check=False)
     assert done.returncode == -signal.SIGKILL
     assert os.listdir(tmp_path) == []
+
+
+def test_folders_of_killed_workers_are_removed_and_no_others(sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    an_hour_ago = time.time() - 3700
+    folders = {
+        "left": tmp_path / f"ndvr-decoder-{gone.pid}-a",
+        "young": tmp_path / f"ndvr-decoder-{gone.pid}-b",
+        "full": tmp_path / f"ndvr-decoder-{gone.pid}-c",
+        "of a living process": tmp_path / f"ndvr-decoder-{os.getpid()}-d",
+        "of others": tmp_path / "ndvr-decoder-e",
+    }
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["full"] / "file").touch()
+    for name in set(folders) - {"young"}:
+        os.utime(folders[name], (an_hour_ago, an_hour_ago))
+    assert list(sandbox(good).stream(2)) == [0, 1]
+    assert [name for name, folder in folders.items() if not folder.is_dir()] == ["left"]
