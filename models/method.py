@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -148,8 +149,11 @@ class Method(ABC):
         """Window-to-window similarities (T, T) of a video with itself."""
         return self.matrix(network, signature, signature)
 
-    def judge(self, network: Network, query: Signature, target: Signature) -> Judged:
-        """The score of `similarities`, with the matrix and the placement behind it."""
+    def judge(self, network: Network, query: Signature, target: Signature, least: float = -math.inf) -> Judged:
+        """The score of `similarities`, with the matrix and the placement behind it.
+
+        Nobody asks more of a score below `least` than to lie there, so a method may stop as soon as that is sure.
+        """
         score = float(self.similarities(network, query, [target])[0])
         return Judged(score=score, matrix=self.matrix(network, query, target).float().cpu().numpy())
 
@@ -375,14 +379,15 @@ class Model:
         return self.method.own_matrix(self.network("similarity"), signature).float().cpu().numpy()
 
     @torch.inference_mode()
-    def judge(self, query: Signature, target: Signature) -> Judged:
+    def judge(self, query: Signature, target: Signature, least: float = -math.inf) -> Judged:
         """The score of a pair, the same as `similarity` gives, and where in time and in the picture it comes from.
 
+        Where the score is below `least`, what is given in its place lies there too, and nothing else is right.
         Of a compact method there is no where: its matrix is (0, 0).
         """
         if self.compact:
             return Judged(score=self.similarity(query, target), matrix=np.zeros((0, 0), np.float32))
-        return self.method.judge(self.network("similarity"), query, target)
+        return self.method.judge(self.network("similarity"), query, target, least)
 
     def __repr__(self) -> str:
         return f"Model({self.name}, weights={self.weights}, features={self.feature_shape}, {self.device})"

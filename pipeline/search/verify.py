@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -87,7 +88,8 @@ class Verifier:
         matches = []
         for each in chosen:
             with self._losing(each.video.video_id, lost):
-                match = self.judge(query, signature, own_layer, each).match
+                shown = each.same or each.decided or each.named
+                match = self.judge(query, signature, own_layer, each, -math.inf if shown else self.least).match
                 matches.append(match)
                 if match.score < self.least and len(self._unlike) < _MOST_KNOWN and (pair := self._pair(query, each)):
                     self._unlike.add(pair)
@@ -130,12 +132,14 @@ class Verifier:
         dropped = {each.video.video_id for each, keep in zip(by_votes, worth) if not keep}
         return [each for each in chosen if each.video.video_id not in dropped or each.named]
 
-    def judge(self, query: Query, signature: Any, own_layer: float, proposed: Proposed) -> Compared:
-        """The closer look at one video."""
+    def judge(
+        self, query: Query, signature: Any, own_layer: float, proposed: Proposed, least: float = -math.inf
+    ) -> Compared:
+        """The closer look at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
         target = self.model.signature(features)
-        judged = self.model.judge(signature, target)
+        judged = self.model.judge(signature, target, least)
         lines: list[Line] = []
         setting = False
         enough = judged.score >= self.least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -64,7 +65,9 @@ class Soundprint(Method):
         """Show how the windows of one sound agree: (T, T) in [0, 1]."""
         return (signature.patches @ signature.patches.T).clamp(min=0)
 
-    def judge(self, network: Network, query: align.Prepared, target: align.Prepared) -> Judged:
+    def judge(
+        self, network: Network, query: align.Prepared, target: align.Prepared, least: float = -math.inf
+    ) -> Judged:
         """Score a pair, with its matrix, in one comparison."""
         alignment = align.compare(query, target)
         return Judged(score=alignment.score, matrix=align.matrix(query, target, alignment).numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,11 +17,9 @@ from ndvr.models.methods.thumbprint._evidence import (
     NOISE,
     SCALES,
     agreement,
-    agreement_of_pairs,
     blur,
     evidence,
-    freedom,
-    information,
+    information_of_pairs,
     local_contrast,
     see,
 )
@@ -64,8 +63,9 @@ def refine(
     n = template.shape[-1]
     at = F.affine_grid(torch.eye(2, 3, device=theta.device)[None], [1, 1, n, n], align_corners=False)
     at = torch.cat([at.flatten(0, 2), torch.ones(n * n, 1, device=theta.device)], 1).T  # (3, n * n)
+    goals = {radius: _detail(template[:, :, None], radius) for radius in set(radii)}  # (P, K, 1, n, n)
     for radius in radii:
-        goal = _detail(template[:, :, None], radius)  # (P, K, 1, n, n)
+        goal = goals[radius]
         seen = _detail(
             see(channels.flatten(1, 2), theta, n)[0].unflatten(1, channels.shape[1:3]),
             radius,
@@ -86,6 +86,7 @@ def refine(
 
 
 MAX_DENSE = 48  # frames; of a longer video every second is searched
+_PRODUCTS = 1 << 17  # at a time: they stay in the cache until the highest is taken
 N_PROPOSALS = 8  # boxes that are tried out, beside the whole picture
 MIN_COARSE = 0.33  # of a box worth trying
 N_PAIRS = 3  # pairs of frames a placement is tried on
@@ -129,16 +130,39 @@ def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
 
 
 def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
-    """Over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few frames at a time."""
+    """Over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few boxes at a time."""
+    frames = probes.flatten(0, 1)
     best = [
-        (crops.flatten(0, 1) @ part.flatten(0, 1).T).unflatten(1, part.shape[:2]).amax(2)
-        for part in probes.split(64, 1)
+        (frames @ part.T).unflatten(0, probes.shape[:2]).amax(1)
+        for part in crops.flatten(0, 1).split(max(1, _PRODUCTS // len(frames)))
     ]
-    return torch.stack(best).amax(0).unflatten(0, crops.shape[:2])
+    return torch.cat(best, 1).T.unflatten(0, crops.shape[:2])
 
 
-def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
-    """Propose placements of b's whole picture in a box of a's key frames."""
+@dataclass(frozen=True)
+class _Boxed:
+    """b's whole picture, turned, may appear in this box of a."""
+
+    score: float
+    swapped: bool  # a is the second video
+    box: torch.Tensor  # scalar
+    turn: int
+
+
+def propose_boxes(a: Prepared, b: Prepared) -> list[Proposal]:
+    """Propose placements of the whole picture of one video in a box of the other's key frames, the best first."""
+    boxed = sorted([*_boxed(a, b, False), *_boxed(b, a, True)], key=lambda each: -each.score)
+    proposals = []
+    for each in boxed[:N_PROPOSALS]:
+        x, y = (b, a) if each.swapped else (a, b)
+        value, when = ((x.crops[:, each.box] * x.strength[:, each.box, None]) @ y.probes[each.turn].T).max(1)
+        window, pairs = search.windows(each.box[None])[0], _pairs(value, x.keys, when)
+        proposals.append(Proposal(each.score, each.swapped, window, each.turn, 1, *pairs))
+    return proposals
+
+
+def _boxed(a: Prepared, b: Prepared, swapped: bool) -> list[_Boxed]:
+    """The best boxes of a's key frames, of different sizes and turns, best first."""
     _, _, group = search.boxes()
     large = search.large_boxes()
     probes = b.probes[:, :: 2 if len(b.weight) > MAX_DENSE else 1]
@@ -153,7 +177,7 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
     best[:2].scatter_reduce_(1, group.expand(2, -1), upright, "amax")
     best[2:].scatter_reduce_(1, group[large].expand(6, -1), turned, "amax")
     top = best.flatten().topk(N_PROPOSALS)
-    proposals = []
+    boxed = []
     for score, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
         if score < MIN_COARSE:
             break
@@ -162,18 +186,8 @@ def propose_boxes(a: Prepared, b: Prepared, swapped: bool) -> list[Proposal]:
             box = torch.where(group == member, upright[g], -2.0).argmax()
         else:
             box = large[torch.where(group[large] == member, turned[g - 2], -2.0).argmax()]
-        value, when = ((a.crops[:, box] * a.strength[:, box, None]) @ b.probes[g].T).max(1)
-        proposals.append(
-            Proposal(
-                score,
-                swapped,
-                search.windows(box[None])[0],
-                g,
-                1,
-                *_pairs(value, a.keys, when),
-            )
-        )
-    return proposals
+        boxed.append(_Boxed(score, swapped, box, g))
+    return boxed
 
 
 def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
@@ -206,10 +220,9 @@ def _tried(
     seen, inside = see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
     nats = []
     for scale in range(len(SCALES)):
-        goal = local_contrast(templates, scale).repeat(2, 1, 1, 1)
+        goal = local_contrast(templates, scale)
         shown = local_contrast(seen, scale, inside[:, None])
-        r, best = agreement_of_pairs(shown, goal)
-        nats.append(information(r, best, freedom(shown, goal)).mean(1))
+        nats.append(information_of_pairs(shown, goal).mean(1))
     nats = torch.stack(nats).unflatten(1, (2, -1))  # (scale, before or after, P)
     away = torch.tensor([_away(p, theta) for p, theta in zip(proposals * 2, both, strict=True)])
     value, at = (nats - PRIOR * away.unflatten(0, (2, -1))).flatten(0, 1).max(0)
@@ -252,29 +265,37 @@ class Verified:
         return replace(self, matrix=self.matrix.T, proposal=replace(p, swapped=not p.swapped))
 
 
-def best(a: Prepared, b: Prepared) -> Verified:
-    """The placement with the most evidence."""
+def best(a: Prepared, b: Prepared, least: float = -math.inf) -> Verified:
+    """The placement with the most evidence.
+
+    Where that is not more than `least` nats, it may be another one, and its nats too many, but not above `least`.
+    """
     if b.rank < a.rank:
-        return best(b, a).swapped()
-    boxed = propose_boxes(a, b, False) + propose_boxes(b, a, True)
-    boxed.sort(key=lambda p: -p.score)
-    proposals = propose_whole(a, b) + boxed[:N_PROPOSALS]
-    verified = []
-    for _, p, theta, scale in refined(a, b, proposals)[:N_VERIFIED]:
-        x, y = (b, a) if p.swapped else (a, b)
-        seen, inside = see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
-        fx = local_contrast(seen[0], scale, inside[0])
-        fy = local_contrast(search.turn(y.grid, p.turn) * p.sign, scale)
-        away = _away(p, theta)
-        score, matrix = evidence(fx, fy, wa=x.weight, wb=y.weight, fitted=FITTED * away)
-        if score > LEFT:
-            if scale:
-                fx = local_contrast(seen[0], 0, inside[0])
-                fy = local_contrast(search.turn(y.grid, p.turn) * p.sign, 0)
-            score = without_setting(score, fx, fy, wa=x.weight, wb=y.weight)
-        nats = score - PRIOR * away
-        verified.append(Verified(torch.where(score > 0, nats, -1e4), matrix.T if p.swapped else matrix, p, theta))
-    return max(verified, key=lambda each: float(each.nats))
+        return best(b, a, least).swapped()
+    top = None
+    for _, p, theta, scale in refined(a, b, propose_whole(a, b) + propose_boxes(a, b))[:N_VERIFIED]:
+        each = _verified(a, b, p, theta, scale, least)
+        if top is None or each.nats > top.nats:
+            top, least = each, max(least, float(each.nats))
+    assert top is not None
+    return top
+
+
+def _verified(a: Prepared, b: Prepared, p: Proposal, theta: torch.Tensor, scale: int, least: float) -> Verified:
+    """Judge a placement on all frames, unless it turns out on the way that it has no more than `least` nats."""
+    x, y = (b, a) if p.swapped else (a, b)
+    seen, inside = see((x.images if _is_narrow(p) else x.smooth)[None], theta[None])
+    turned = search.turn(y.grid, p.turn) * p.sign
+    fx, fy = local_contrast(seen[0], scale, inside[0]), local_contrast(turned, scale)
+    away = _away(p, theta)
+    weights = {"wa": x.weight, "wb": y.weight}
+    score, matrix = evidence(fx, fy, **weights, fitted=FITTED * away, least=least + PRIOR * away)
+    if score > LEFT and score - PRIOR * away > least:
+        if scale:
+            fx, fy = local_contrast(seen[0], 0, inside[0]), local_contrast(turned, 0)
+        score = without_setting(score, fx, fy, **weights)
+    nats = torch.where(score > 0, score - PRIOR * away, -1e4)
+    return Verified(nats, matrix.T if p.swapped else matrix, p, theta)
 
 
 def compare(a: Sequence[Prepared], b: Sequence[Prepared]) -> torch.Tensor:
@@ -320,9 +341,13 @@ def own_matrix(a: Sequence[Prepared]) -> torch.Tensor:
     return (agreement(contrast, contrast) * weight[:, None] * weight).clamp(0, 1)
 
 
-def judge(a: Sequence[Prepared], b: Sequence[Prepared]) -> Judged:
-    """Do what `compare` and `best_matrix` do at once, and say what the placement of the best parts is."""
-    verified = [[best(x, y) for y in b] for x in a]
+def judge(a: Sequence[Prepared], b: Sequence[Prepared], least: float = -math.inf) -> Judged:
+    """Do what `compare` and `best_matrix` do at once, and say what the placement of the best parts is.
+
+    A score below `least` may be another one below it, and so may be what comes with it.
+    """
+    enough = _nats(least)
+    verified = [[best(x, y, enough) for y in b] for x in a]
     top = max((each for row in verified for each in row), key=lambda each: float(each.nats))
     matrix = torch.cat([torch.cat([each.matrix for each in row], 1) for row in verified]).clamp(0, 1)
     box, turn = placed(top)
@@ -347,3 +372,11 @@ def calibrated(nats: torch.Tensor) -> torch.Tensor:
     """Evidence in nats -> [0, 1]; a half at 12 nats, which chance does not reach."""
     positive = 3 * torch.nn.functional.softplus(nats / 3)
     return positive / (positive + 12)
+
+
+def _nats(score: float) -> float:
+    """Evidence that is surely `calibrated` to less than a score in [0, 1): a little less than the score stands for."""
+    if score <= 0:
+        return -math.inf
+    positive = 12 * score / (1 - score)
+    return 3 * math.log(math.expm1(positive / 3)) - 0.01 if positive < 600 else 600.0

@@ -54,12 +54,14 @@ def local_contrast(x: torch.Tensor, scale: int, inside: torch.Tensor | None = No
     before, radius = SCALES[scale]
     x = blur(x, before) if before else x
     detail = x - blur(x, radius)
-    detail = detail / torch.sqrt(blur(detail * detail, radius) + NOISE**2)
+    detail /= blur(detail * detail, radius).add_(NOISE**2).sqrt_()
     if inside is not None:
-        detail = detail * inside
+        detail *= inside
     n = x.shape[-1] // _BLOCKS
     strength = torch.rsqrt(_per_block(detail * detail) + 0.1 * n * n)
-    return detail * strength.repeat_interleave(n, -1).repeat_interleave(n, -2)
+    blocks = detail.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n))
+    blocks *= strength[..., :, None, :, None]
+    return detail
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -73,20 +75,13 @@ def agreement_of_pairs(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, 
     return blocks.mean(-1), blocks.topk(_KEEP, dim=-1).values.mean(-1)
 
 
-def freedom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Estimate how many independent numbers the correlation of two pictures rests on: (T, n, n) twice -> (T,).
+def freedom_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How many independent numbers the correlation of two pictures rests on: (Ta, n, n), (Tb, n, n) -> (Ta, Tb).
 
     Unrelated stationary fields of power spectra P and Q correlate by chance with variance
     sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
     Stripes and lone edges have few, and match anything; foliage has many.
     """
-    p, e = profiles(a)
-    q, f = profiles(b)
-    return _freedom((p * q).sum(-1), (e * f).sum(-1))
-
-
-def freedom_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """`freedom` of every frame with every frame: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
     p, e = profiles(a)
     q, f = profiles(b)
     return _freedom(p @ q.T, e @ f.T)
@@ -99,7 +94,8 @@ def _freedom(spectral: torch.Tensor, spatial: torch.Tensor) -> torch.Tensor:
 
 def profiles(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Shares of power by frequency and of energy by block: (..., n, n) -> (..., F), (..., 16)."""
-    spectrum = torch.view_as_real(torch.fft.rfft2(x)).square().sum(-1).flatten(-2)
+    parts = torch.view_as_real(torch.fft.rfft2(x)).square()
+    spectrum = (parts[..., 0] + parts[..., 1]).flatten(-2)
     energy = _per_block(x * x).flatten(-2)
     return spectrum / (spectrum.sum(-1, keepdim=True) + 1e-9), energy / (energy.sum(-1, keepdim=True) + 1e-9)
 
@@ -112,42 +108,60 @@ MAX_LINED = 160  # frames: longer videos are matched in any order only
 
 
 def evidence(
-    fa: torch.Tensor, fb: torch.Tensor, *, wa: torch.Tensor, wb: torch.Tensor, fitted: float
+    fa: torch.Tensor,
+    fb: torch.Tensor,
+    *,
+    wa: torch.Tensor,
+    wb: torch.Tensor,
+    fitted: float,
+    least: float = -math.inf,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weigh one placement: nats, and the (Ta, Tb) correlations. Pictures (T, n, n) by local contrast, weights (T,).
 
     `fitted`: degrees of freedom that the search for the window took, 0 for pictures compared as they are.
+    `least`: nats that the caller asks for; where there are not more, what is returned is not more either, but may be
+    more than there are.
     """
     matrix = agreement(fa, fb) * wa[:, None] * wb
     freedom = freedom_matrix(fa, fb) + (FITTED - fitted)
-    alike = [agreement(f, f).square().fill_diagonal_(1.0) for f in (fa, fb)]
-    rows = _any_order(fa, fb, matrix=matrix, freedom=freedom, alike=alike[0])
-    columns = _any_order(fb, fa, matrix=matrix.T, freedom=freedom.T, alike=alike[1])
-    nats = torch.minimum(rows, columns)
-    if max(matrix.shape) <= MAX_LINED:
-        nats = torch.maximum(nats, _in_order(matrix, freedom, alike))
-    return nats, matrix
+    lined = max(matrix.shape) <= MAX_LINED
+    in_order = torch.tensor(-math.inf)
+    if lined:
+        alike = [_alike(f) for f in (fa, fb)]
+        in_order = _in_order(matrix, freedom, alike)
+    nats = torch.tensor(math.inf)
+    for n, (frames, others) in enumerate(((fa, fb), (fb, fa))):
+        each = (matrix.T, freedom.T) if n else (matrix, freedom)
+        values, places = _best_partners(frames, others, *each)
+        # No more than if none of the frames looked like another.
+        nats = torch.minimum(nats, values.sum() * 1.001)
+        if nats > least:
+            every = alike[n] if lined else _alike(frames)
+            own = every[places][:, places]
+            nats = torch.minimum(nats, values.mean() * (len(own) ** 2 / own.sum()))
+        if nats <= least:
+            break
+    return torch.maximum(nats, in_order), matrix
 
 
-def _any_order(
-    frames: torch.Tensor,
-    others: torch.Tensor,
-    *,
-    matrix: torch.Tensor,
-    freedom: torch.Tensor,
-    alike: torch.Tensor,
-) -> torch.Tensor:
-    """The best frames of a video against their best partners: a scalar.
+def _alike(frames: torch.Tensor) -> torch.Tensor:
+    """How much frames look like each other, as the square of their agreement, (T, T)."""
+    return agreement(frames, frames).square().fill_diagonal_(1.0)
 
-    Every frame picks its partner, which costs the logarithm of their number; frames that look alike count once.
+
+def _best_partners(
+    frames: torch.Tensor, others: torch.Tensor, matrix: torch.Tensor, freedom: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The frames of a video that agree best with their best partners: nats of each, at least 0, and their places.
+
+    Every frame picks its partner, which costs the logarithm of their number.
     """
     r, partner = matrix.max(1)
     n = freedom.gather(1, partner[:, None])[:, 0]
     _, best = agreement_of_pairs(frames, others[partner])
     nats = information(r, best, n) - math.log(len(others))
     top = nats.topk(min(N_BEST, len(nats)))
-    alike = alike[top.indices][:, top.indices]
-    return top.values.clamp(min=0).mean() * (len(alike) ** 2 / alike.sum())
+    return top.values.clamp(min=0), top.indices
 
 
 def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
@@ -158,6 +172,15 @@ def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.T
     """
     best = best - 0.42 * torch.sqrt(16 / n.clamp(min=16))
     return torch.maximum(_information(r, n), _information(best, 0.75 * n))
+
+
+def information_of_pairs(seen: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+    """`information` of pictures by local contrast, each with a goal: (N * P, K, n, n), (P, K, n, n) -> (N * P, K)."""
+    times = len(seen) // len(goals)
+    r, best = agreement_of_pairs(seen, goals.repeat(times, 1, 1, 1))
+    p, e = profiles(seen)
+    q, f = (each.repeat(times, 1, 1) for each in profiles(goals))
+    return information(r, best, _freedom((p * q).sum(-1), (e * f).sum(-1)))
 
 
 def _information(r: torch.Tensor, n: torch.Tensor) -> torch.Tensor:

@@ -213,8 +213,10 @@ def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> tor
         at = ((at - a[:, None]) / (b - a)[:, None] * SIDE - 0.5).clamp(0, SIDE - 1)
         return (1 - (at[:, :, None] - torch.arange(SIDE)).abs()).clamp(min=0)
 
-    rows = matrix(box[:, 0], box[:, 1], shared[:, 0], shared[:, 1])
-    columns = matrix(box[:, 2], box[:, 3], shared[:, 2], shared[:, 3])
+    # Most frames of a video have the same boxes.
+    each, which = torch.unique(torch.cat([box, shared], 1), dim=0, return_inverse=True)
+    rows = matrix(each[:, 0], each[:, 1], each[:, 4], each[:, 5])[which]
+    columns = matrix(each[:, 2], each[:, 3], each[:, 6], each[:, 7])[which]
     return rows @ images @ columns.transpose(1, 2)
 
 

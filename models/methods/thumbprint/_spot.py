@@ -22,10 +22,8 @@ from ndvr.models.methods.thumbprint._evidence import (
     GRID,
     SCALES,
     agreement,
-    agreement_of_pairs,
     blur,
-    freedom,
-    information,
+    information_of_pairs,
     local_contrast,
     see,
 )
@@ -228,10 +226,8 @@ def _tried(
     seen, inside = see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
     nats = []
     for scale in range(len(SCALES)):
-        own = local_contrast(goal, scale).repeat(2, 1, 1, 1)
         cut = local_contrast(seen, scale, inside[:, None])
-        r, best = agreement_of_pairs(cut, own)
-        nats.append(information(r, best, freedom(cut, own)).mean(1))
+        nats.append(information_of_pairs(cut, local_contrast(goal, scale)).mean(1))
     away = ((both - whole.repeat(2, 1, 1)).abs().amax((1, 2)) / 0.15).clamp(max=1.0)
     turned = torch.tensor([bool(trial.turn or trial.sign < 0) for trial in trials]).repeat(2)
     away = torch.where(turned, 1.0, away)

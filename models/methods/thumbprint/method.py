@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,9 +85,9 @@ class Thumbprint(Method):
         """Show how whole frames agree: (T, T) in [0, 1]."""
         return align.own_matrix(signature)
 
-    def judge(self, network: Network, query: Signature, target: Signature) -> Judged:
+    def judge(self, network: Network, query: Signature, target: Signature, least: float = -math.inf) -> Judged:
         """Score a pair, with its matrix and placement, in one comparison."""
-        return align.judge(query, target)
+        return align.judge(query, target, least)
 
 
 METHOD = Thumbprint(CARD)
