@@ -216,13 +216,9 @@ def _best(parts: Sequence[Rows], least: np.ndarray, neighbours: int) -> Rows:
 
 def _votes(probes: Keys, hits: Sightings, *, common: bool) -> np.ndarray:
     """(H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both look."""
-    video = hits.segment << 32 | hits.row
-    # The best hit of each video for each probe, then the COMMON-th of these.
-    order = np.lexsort((-hits.likeness, video, hits.probe))
-    first = np.ones(len(order), bool)
-    first[1:] = (np.diff(hits.probe[order]) != 0) | (np.diff(video[order]) != 0)
-    mine = order[first]
-    mine = mine[np.lexsort((-hits.likeness[mine], hits.probe[mine]))]
+    videos, of = np.unique(hits.segment << 32 | hits.row, return_inverse=True)
+    # The best hit of each video for each probe, in the order of hits; then the COMMON-th of these.
+    mine = np.sort(np.unique(hits.probe * len(videos) + of, return_index=True)[1])
     starts = np.searchsorted(hits.probe[mine], np.arange(len(probes)))
     counts = np.diff(np.append(starts, len(mine)))
     nothing = np.full(len(probes), LEAST, np.float32)
@@ -277,6 +273,7 @@ def _ranked(probes: Keys, hits: Sightings, votes: np.ndarray, top: int) -> list[
     videos, of = np.unique(video, return_inverse=True)
     total = np.zeros(len(videos))
     cells: list[tuple[np.ndarray, np.ndarray]] = []  # of each grid: cell of a hit, votes of a cell
+    n_windows = int(windows.max()) + 1
     for shift in (0.0, 0.5):
         x, y, width, height = where.T
         size = np.stack([np.log2(width), np.log2(height)], 1) / 0.5 + shift
@@ -284,10 +281,10 @@ def _ranked(probes: Keys, hits: Sightings, votes: np.ndarray, top: int) -> list[
         grid = np.clip(np.floor(np.concatenate([size, centre], 1) + 0.5), -60, 60).astype(np.int64) + 64
         code = (((turn * 128 + grid[:, 0]) * 128 + grid[:, 1]) * 128 + grid[:, 2]) * 128 + grid[:, 3]
         _, cell = np.unique(of.astype(np.int64) << 32 | code, return_inverse=True)  # code is below 2^32
-        order = np.lexsort((-votes, windows, cell))
-        first = np.ones(len(order), bool)
-        first[1:] = (np.diff(cell[order]) != 0) | (np.diff(windows[order]) != 0)
-        sums = np.bincount(cell[order[first]], votes[order[first]])
+        in_window = cell * n_windows + windows
+        order = np.argsort(in_window)
+        starts = np.flatnonzero(np.diff(in_window[order], prepend=-1))
+        sums = np.bincount(cell[order[starts]], np.maximum.reduceat(votes[order], starts))
         np.maximum.at(total, of, sums[cell])
         cells.append((cell, sums))
     chosen = np.lexsort((videos, -total))[:top]

@@ -147,6 +147,20 @@ def test_scores_depend_neither_on_the_batch_nor_on_the_order_of_the_pair(model, 
     np.testing.assert_array_equal(batch, [model.similarity(t, query) for t in targets])
 
 
+@pytest.mark.slow
+def test_a_comparison_that_may_stop_early_says_the_same_of_copies_and_stays_below_for_others(model, strangers):
+    film = signature(model, FILM)
+    edits = [signature(model, EDITS[edit]) for edit in ("mirrored", "picture in picture", "inside a longer film")]
+    for video in (*edits, *strangers):
+        whole, early = model.judge(video, film), model.judge(video, film, least=0.5)
+        if whole.score >= 0.5:
+            assert (early.score, early.box, early.turn) == (whole.score, whole.box, whole.turn)
+            np.testing.assert_array_equal(early.matrix, whole.matrix)
+        else:
+            assert early.score < 0.5
+    assert [model.judge(video, film, least=0.5).score >= 0.5 for video in (edits[0], strangers[0])] == [True, False]
+
+
 def test_the_matrix_shows_when_the_copy_plays(model):
     matrix = model.matrix(signature(model, FILM[4:10]), signature(model, EDITS["mirrored"]))
     assert matrix.shape == (6, 12)
