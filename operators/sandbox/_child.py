@@ -22,7 +22,7 @@ from typing import Any
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.sandbox import _wire as wire
 from ndvr.operators.sandbox.handed_file import HandedFile
-from ndvr.operators.sandbox.walls import raise_walls
+from ndvr.operators.sandbox.walls import lower, raise_walls
 
 NO_PICTURE = "no picture"
 # Libraries may open more of themselves while they work: modules, codecs, tables of character sets.
@@ -47,8 +47,8 @@ def main(
     _die_with(parent)
     # RLIMIT_DATA counts private writable memory, so neither mapped libraries nor reserved address space.
     limit = int(memory_gb * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # of temporary files
+    lower(resource.RLIMIT_DATA, limit)
+    lower(resource.RLIMIT_FSIZE, limit)  # of temporary files
     pipe, channel = Connection(fd), socket.socket(fileno=os.dup(fd))
     module, _, function = serve.partition(":")
     generator = getattr(importlib.import_module(module), function)

@@ -126,14 +126,21 @@ def _become_nobody() -> bool:
         os.setresuid(NOBODY, NOBODY, NOBODY)
     except OSError:  # a container without these rights, or without that user
         return False
-    resource.setrlimit(resource.RLIMIT_NPROC, (_PROCESSES, _PROCESSES))  # of all children on this machine together
+    lower(resource.RLIMIT_NPROC, _PROCESSES)  # of all children on this machine together
     _libc.prctl(1, 9, 0, 0, 0)  # to die with the parent is forgotten when the user changes
     return True
 
 
+def lower(kind: int, most: int) -> None:
+    """Lower a limit of this process, for good, to `most`; where it is lower already (`ulimit`), it stays."""
+    there = resource.getrlimit(kind)[1]
+    most = most if there == resource.RLIM_INFINITY else min(most, there)
+    resource.setrlimit(kind, (most, most))
+
+
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    lower(resource.RLIMIT_NOFILE, _FILES)
+    lower(resource.RLIMIT_CORE, 0)
 
 
 def _landlock(scratch: str | None, readable: Sequence[str]) -> int:

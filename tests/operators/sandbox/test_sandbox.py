@@ -126,6 +126,21 @@ def test_a_hang_a_crash_and_a_memory_bomb_each_end_as_their_class(sandbox, funct
     assert error.value.kind == kind
 
 
+@pytest.mark.slow
+def test_where_less_is_allowed_than_a_decoder_gets_it_gets_that_and_the_walls_stand(sandbox):
+    code = """
+import resource
+from test_sandbox import good, Sandbox
+from ndvr.operators.sandbox.walls import on_this_machine
+for kind, most in ((resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_FSIZE, 1 << 20), (resource.RLIMIT_DATA, 2 << 30)):
+    resource.setrlimit(kind, (most, most))
+with Sandbox(good) as box:
+    print(list(box.stream(3)), box.walls == on_this_machine())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[0, 1, 2] True\n", done.stderr
+
+
 @pytest.mark.parametrize("function", [faults, aborts, leaves])
 def test_a_child_that_goes_by_itself_died(sandbox, function):
     with pytest.raises(ChildDied):
