@@ -156,6 +156,9 @@ def _order(videos: Codes, ids: Sequence[str]) -> np.ndarray:
     place = {video: i for i, video in enumerate(dict.fromkeys(ids))}
     by_id = videos.order()
     first = np.array([place.get(video, len(place)) for video in videos.ids], np.int64)
+    if len(first) and first.min() == len(place):
+        such = f" (such as {next(iter(place))!r})" if place else ""
+        raise ValueError(f"no id of the order of equal scores{such} is that of a scored video: check the list")
     out = np.empty(len(first), np.int64)
     out[np.lexsort((by_id, first))] = np.arange(len(first))
     return out

@@ -12,9 +12,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -39,8 +40,9 @@ def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, d
 
     block  characters to read at a time; more are read while one query does not fit.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=lambda items: _unique(path, items))
-    with path.open(encoding="utf-8") as file:
+    # As floats, whole numbers have no limit of digits: what is too large is not finite, and told with its pair.
+    decoder = json.JSONDecoder(object_pairs_hook=lambda items: _unique(path, items), parse_int=float)
+    with _utf8(path) as file:
         text = file.read(block).lstrip()
         if text[:1] != "{":
             raise ValueError(f"{path} is not a JSON object {{query: {{video: score}}}}")
@@ -60,6 +62,15 @@ def read_json_rows(path: Path, *, block: int = 1 << 22) -> Iterator[tuple[str, d
             if not isinstance(row, dict):
                 raise ValueError(f"{path}: {query!r} is followed by no object of {{video: score}}")
             yield query, row
+
+
+@contextmanager
+def _utf8(path: Path) -> Iterator[TextIO]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}): JSON is; write it again") from None
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
@@ -326,7 +337,7 @@ def _read_csv(path: Path) -> Iterator[ScoreBatch]:
     # Ids such as 001 must stay text.
     types = {"query_id": pa.string(), "video_id": pa.string(), "score": pa.float64()}
     convert = csv.ConvertOptions(column_types=types, include_columns=list(COLUMNS), null_values=[])
-    read = csv.ReadOptions(encoding=layout.encoding, column_names=layout.columns, skip_rows=1)
+    read = csv.ReadOptions(encoding=layout.encoding, column_names=layout.columns, skip_rows=layout.line)
     parse = csv.ParseOptions(delimiter=layout.separator)
     try:
         for batch in csv.open_csv(path, convert_options=convert, read_options=read, parse_options=parse):

@@ -224,6 +224,13 @@ def _csv(place: str, data: bytes) -> list[tuple[str, str]]:
 
 
 def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:
+    try:
+        return _complete(place, _parquet_pairs(place, data))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{place} is not a whole Parquet file ({error}): write it again") from None
+
+
+def _parquet_pairs(place: str, data: bytes) -> list[tuple[Any, Any]]:
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         schema = file.schema_arrow
         key = _uri_column(place, schema.names)
@@ -237,7 +244,7 @@ def _parquet(place: str, data: bytes) -> list[tuple[str, str]]:
             most -= sum(_text_bytes(batch.column(name)) for name in texts)
             _refuse_bomb(place, 0, most)
             pairs += zip(batch.column("video_id").to_pylist(), batch.column(key).to_pylist())
-    return _complete(place, pairs)
+    return pairs
 
 
 def _refuse_bomb(place: str, n: int, most: int) -> None:

@@ -5,7 +5,7 @@
 
 UTF-8 with or without a mark, and UTF-16 with one, are read. Other encodings are refused with the line: to guess a code
 page is to guess the names in it. A table is separated by commas, semicolons, tabs or bars, whichever its first line
-makes columns of.
+makes columns of; empty lines and the "sep=;" of spreadsheets may stand before it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SEPARATORS = ",;\t|"
 _MOST_BYTES = 4 << 30  # a list of 30 million videos; more is no list that somebody made
+_BEFORE = re.compile("(?:(?:sep=.)?[ \t]*(?:\r\n|[\r\n]))*", re.IGNORECASE)  # the columns
 _HEAD_BYTES = 1 << 20  # of a table whose rows another reader streams
 
 
@@ -45,6 +46,7 @@ class Layout:
     encoding: str
     separator: str
     spaced: bool  # "a, b": a space follows each separator and belongs to no cell
+    line: int  # of the columns, from 1
 
 
 def decode(data: bytes, place: str) -> str:
@@ -167,7 +169,10 @@ def table_layout(path: Path, *, needs: Sequence[str], purpose: str) -> Layout:
 
 
 def _layout(text: str, encoding: str, place: str, needs: Sequence[str]) -> Layout:
-    first = re.split("[\r\n]", text, maxsplit=1)[0]
+    before = _BEFORE.match(text)
+    start = before.end() if before else 0
+    line = 1 + len(re.findall("\r\n|[\r\n]", text[:start]))
+    first = re.compile("[^\r\n]*").match(text, start)[0]  # type: ignore[index]
     names: list[list[str]] = []
     for separator in _SEPARATORS:
         cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
@@ -177,7 +182,7 @@ def _layout(text: str, encoding: str, place: str, needs: Sequence[str]) -> Layou
             if twice:
                 raise ValueError(f"{place}: its first line names the column {min(twice)} twice")
             spaced = f"{separator} " in first
-            return Layout(columns=columns, encoding=encoding, separator=separator, spaced=spaced)
+            return Layout(columns=columns, encoding=encoding, separator=separator, spaced=spaced, line=line)
         names.append([name for name in columns if name])
     best = max(names, key=len)
     missing = [name for name in needs if name not in best]
@@ -202,7 +207,7 @@ def _rows(text: str, layout: Layout, place: str, needs: Sequence[str]) -> Iterat
             return
         except csv.Error as error:
             raise ValueError(f"{place}, line {start}: {error}; a quote inside a cell is written twice") from None
-        if start == 1:  # the columns
+        if start <= layout.line:  # the columns, and what stands before them
             continue
         if not any(cell.strip() for cell in cells):
             continue

@@ -32,11 +32,17 @@ def test_folder_file_json_and_csv_give_the_same_numbers(tmp_path):
         csv.writer(file).writerows(
             [("score", "video_id", "query_id"), *((s, v, q) for q, row in rows.items() for v, s in row.items())]
         )
+    (tmp_path / "excel.csv").write_text("\ufeffsep=;\r\n" + (tmp_path / "rows.csv").read_text().replace(",", ";"))
+    (tmp_path / "blank.csv").write_text("\n\n" + (tmp_path / "rows.csv").read_text())
+    (tmp_path / "mark.json").write_text("\ufeff" + json.dumps(rows))
     sources = [
         folder,
         folder / "parts",
         folder / "scores.json",
-        *map(tmp_path.joinpath, ("dictionary.parquet", "plain.parquet", "rows.json", "rows.csv")),
+        *map(
+            tmp_path.joinpath,
+            ("dictionary.parquet", "plain.parquet", "rows.json", "rows.csv", "excel.csv", "blank.csv", "mark.json"),
+        ),
     ]
     results = {str(source): evaluate(source, truth=truth).tasks["overall"] for source in sources}
     assert len({(task.map, task.micro_ap, task.queries, task.found) for task in results.values()}) == 1
@@ -154,6 +160,22 @@ def test_broken_files_are_named(good, tmp_path):
     check_refused("cut.json is not a whole JSON file", tmp_path / "cut.json", "--truth", good[1])
     (tmp_path / "scores.txt").write_text("q a 1")
     check_refused("its name must end in .csv, .json, .parquet", tmp_path / "scores.txt", "--truth", good[1])
+    (tmp_path / "latin.json").write_bytes('{"q": {"é": 1.0}}'.encode("latin-1"))
+    check_refused("latin.json is not UTF-8", tmp_path / "latin.json", "--truth", good[1])
+    (tmp_path / "long.json").write_text('{"q": {"a": 1' + "0" * 5000 + "}}")
+    check_refused("query 'q' and video 'a' is inf", tmp_path / "long.json", "--truth", good[1])
+
+
+def test_an_order_of_equal_scores_that_names_no_scored_video_is_refused(good, tmp_path):
+    (tmp_path / "order.txt").write_text("a.mp4\nb.mp4\n")
+    check_refused(
+        "(such as 'a.mp4') is that of a scored video",
+        good[0],
+        "--truth",
+        good[1],
+        "--tie-order",
+        tmp_path / "order.txt",
+    )
 
 
 def test_scores_of_another_format_version_are_refused(good, tmp_path):

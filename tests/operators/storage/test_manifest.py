@@ -258,6 +258,13 @@ def test_a_folder_that_may_not_be_looked_into_is_named():
     assert manifest.unreadable == {str(folder / "closed"): "Permission denied"}
 
 
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"hello", b"PAR1" + bytes(90) + b"PAR1", bytes(1000)])
+def test_a_damaged_parquet_list_is_named(tmp_path, data):
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match="a.parquet is not a whole Parquet file"):
+        read_manifest(tmp_path / "a.parquet")
+
+
 def test_a_parquet_list_that_unpacks_to_far_more_is_refused_before_it_is_copied(tmp_path):
     zeros = pa.array([0] * 100_000, pa.int32())
     long = pa.DictionaryArray.from_arrays(zeros, pa.array(["x" * 10_000]))

@@ -21,8 +21,11 @@ def rows_of(path, data: bytes, needs=("query_id", "video_id")):
         "query_id, video_id\nq, Größe.mp4\n\n".encode(),
         '"query_id","video_id"\n"q","Größe.mp4"\n'.encode(),
         "query_id,video_id\rq,Größe.mp4\r".encode(),
+        "sep=;\r\nquery_id;video_id\r\nq;Größe.mp4\r\n".encode("utf-8-sig"),
+        "\n \nquery_id,video_id\nq,Größe.mp4\n".encode(),
     ],
-    ids=["plain", "mark", "utf-16", "semicolons", "tabs", "spaces after commas", "quotes", "lines of an old Mac"],
+    ids=["plain", "mark", "utf-16", "semicolons", "tabs", "spaces after commas", "quotes", "lines of an old Mac"]
+    + ["Excel's sep=", "empty lines"],
 )
 def test_the_ways_people_save_a_table_say_the_same(tmp_path, data):
     assert rows_of(tmp_path / "t.csv", data) == [{"query_id": "q", "video_id": "Größe.mp4"}]
