@@ -17,7 +17,7 @@ from torch.nn import functional
 from ndvr.models import weights as files
 from ndvr.models.card import LITE0
 
-CHUNK_FRAMES = {"cpu": 16, "cuda": 512}
+CHUNK_FRAMES = {"cpu": 8, "cuda": 512}  # of 16 the widest maps exceed 32 MiB, and are mapped anew each time
 POOLED = 320  # numbers of the last stage
 CHANNELS = (24, 40, 80, 112, 192, 320)  # of the six stages from a quarter of the picture's side down
 POWER = 3.0  # of the generalised mean over the places of a frame

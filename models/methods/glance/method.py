@@ -59,7 +59,8 @@ class Glance(nn.Module):
 
 def content(frames: torch.Tensor) -> torch.Tensor:
     """How much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) -> (N,)."""
-    grey = frames.float().mean(3)[:, None]
+    red, green, blue = frames.float().unbind(3)
+    grey = ((red + green + blue) / 3)[:, None]
     mean = functional.avg_pool2d(grey, 8)
     spread = (functional.avg_pool2d(grey.square(), 8) - mean.square()).clamp(min=0).sqrt()
     return ((spread > 4).float().mean((1, 2, 3)) * 5).clamp(max=1.0)
