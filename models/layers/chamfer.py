@@ -32,15 +32,17 @@ def frame_rows(
     n_query, n_regions, dims = query.shape
     # Columns ordered (region, frame): a block of products is (frames, R, R, Tq), and both reductions run over
     # outer axes with long contiguous rows inside, which is what vectorises.
-    columns = query.permute(1, 0, 2).reshape(n_regions * n_query, dims).t()
+    columns = query.permute(1, 0, 2).reshape(n_regions * n_query, dims).t().contiguous()
     block_bytes = BLOCK_BYTES.get(query.device.type, BLOCK_BYTES["cuda"])
     block_frames = max(1, block_bytes // (n_regions**2 * n_query * 4))
     result = query.new_empty(sum(len(target) for target in targets), n_query)
     products = query.new_empty(min(block_frames, len(result)) * n_regions, n_regions * n_query)
+    joined_bytes = JOINED_BYTES.get(query.device.type, JOINED_BYTES["cuda"])
+    joined = query.new_empty(min(max(1, joined_bytes // query[0].nbytes), block_frames, len(result)), n_regions, dims)
     start = 0
     for block in _blocks(targets, block_frames):
         stop = start + sum(len(part) for part in block)
-        dots = _products(block, columns, products[: (stop - start) * n_regions])
+        dots = _products(block, columns, products[: (stop - start) * n_regions], joined)
         dots = dots.view(stop - start, n_regions, n_regions, n_query)  # (frames, p, o, Tq)
         torch.mean(dots.amax(1), 1, out=result[start:stop])
         if symmetric:
@@ -49,13 +51,16 @@ def frame_rows(
     return result if scale == 1.0 else result.mul_(scale)
 
 
-def _products(block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Dot products of all regions of all frames (rows) with all columns, into `out`."""
+def _products(
+    block: Sequence[torch.Tensor], columns: torch.Tensor, out: torch.Tensor, joined: torch.Tensor
+) -> torch.Tensor:
+    """Multiply all regions of all frames (rows) with all columns, into `out`; `joined` (F, R, D) is room for some."""
     start = 0
-    joined_bytes = JOINED_BYTES.get(out.device.type, JOINED_BYTES["cuda"])
-    for group in _blocks(block, max(1, joined_bytes // (4 * block[0][0].numel()))):
-        joined = torch.cat(group) if len(group) > 1 else group[0]
-        rows = joined.reshape(-1, columns.shape[0])
+    for group in _blocks(block, len(joined)):
+        frames = group[0]
+        if len(group) > 1:  # into memory that is there: to get new memory takes as long as to copy
+            frames = torch.cat(group, out=joined[: sum(len(part) for part in group)])
+        rows = frames.reshape(-1, columns.shape[0])
         torch.mm(rows, columns, out=out[start : start + len(rows)])
         start += len(rows)
     return out
