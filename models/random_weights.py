@@ -55,23 +55,24 @@ def seeded(module: torch.nn.Module, seed: int, *, drawn_as: Mapping[str, str] | 
 def _noise(key: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     _, _, leaf = key.rpartition(".")
     name = key[key.index("cnn.") :] if "cnn." in key else key
-    z = stream(seed, name).standard_normal(shape)
+    z = stream(seed, name).standard_normal(shape)  # changed in place: new memory costs as much as the draw
     if leaf == "num_batches_tracked":
         z = np.zeros(shape)
     elif leaf == "running_var":
         z = 1 + 0.1 * np.abs(z)
     elif leaf in _OFFSETS:
-        z = z * _OFFSETS[leaf]
+        z *= _OFFSETS[leaf]
     elif leaf == "W":
-        z = z / np.sqrt(shape[0])
+        z /= np.sqrt(shape[0])
     elif leaf == "centroids":
-        z = z / np.sqrt(shape[1])
+        z /= np.sqrt(shape[1])
     elif len(shape) in (4, 5):  # convolutions over pictures and clips
-        z = z * np.sqrt(2 / np.prod(shape[1:]))
+        z *= np.sqrt(2 / np.prod(shape[1:]))
     elif len(shape) == 2:
-        z = z * np.sqrt(1 / shape[1])
+        z *= np.sqrt(1 / shape[1])
     elif len(shape) == 1:
         z = 1 + 0.1 * z
     for ending, gain in _GAINS.items():
-        z = z * gain if key.endswith(ending) else z
+        if key.endswith(ending):
+            z *= gain
     return torch.from_numpy(np.asarray(z, np.float32))
