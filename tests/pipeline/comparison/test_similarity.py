@@ -286,7 +286,7 @@ def test_a_run_whose_driver_is_killed_resumes_to_identical_scores(slow, tmp_path
     driver.wait()
     with pytest.raises(ValueError, match="was not finished"):
         open_scores(tmp_path / "s")
-    done = compared(path, path, tmp_path / "s", method="s2vs", workers=1)
+    done = compared(path, path, tmp_path / "s", method="s2vs")
     assert done.cells_resumed >= 3 and done.pairs_computed > 0
     assert scores_in(tmp_path / "s") == undisturbed
 

@@ -15,6 +15,11 @@ from ndvr.pipeline.extraction.extract import extract
 METHODS = models.names()
 HEARD = [name for name in METHODS if isinstance(models.card(name).view, Mel)]
 WEIGHTS = {name: "random" for name in METHODS if models.card(name).weights}
+ON_RAY = (
+    "thumbprint",
+    "visil",
+    "c3dhash",
+)  # windows, regions and codes: each starts workers
 OPTIONS = {"size": "small"}  # of 3D-CSL: four times faster
 
 
@@ -23,13 +28,13 @@ def library(tmp_path_factory, ray_cluster):
     """Two videos with sound, one without, through all methods at once."""
     folder = tmp_path_factory.mktemp("all")
     (folder / "videos").mkdir()
-    numbered_clip(folder / "videos" / "a.mp4", n_frames=60, fps=10, audio_s=6.0)
-    numbered_clip(folder / "videos" / "b.mp4", n_frames=35, fps=10, audio_s=3.5, numbers=range(100, 135))
-    numbered_clip(folder / "videos" / "muted.mp4", n_frames=40, fps=10)
+    numbered_clip(folder / "videos" / "a.mp4", n_frames=30, fps=10, audio_s=3.0)
+    numbered_clip(folder / "videos" / "b.mp4", n_frames=20, fps=10, audio_s=2.5, numbers=range(100, 120))
+    numbered_clip(folder / "videos" / "muted.mp4", n_frames=15, fps=10)
     summary = extract(folder / "videos", folder / "library", methods=METHODS, weights=WEIGHTS, options=OPTIONS)
     assert (summary.done, summary.failed) == (3, {})
     assert summary.without == {f"{name} (no sound: no sound stream)": 1 for name in HEARD}
-    assert summary.frames == 60 + 35 + 40  # every frame decoded once, whatever the number of methods
+    assert summary.frames == 30 + 20 + 15  # every frame decoded once, whatever the number of methods
     return Library(folder / "library")
 
 
@@ -50,7 +55,8 @@ def test_features_of_every_video_are_in_shards_as_the_card_says(library, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_through_the_command_are_those_of_the_model(library, name, tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key in models.card(name).options}
-    done = similarity(str(library), str(library), tmp_path, method=name, weights=WEIGHTS.get(name), options=options)
+    given = {"weights": WEIGHTS.get(name), "options": options, "workers": None if name in ON_RAY else 0}
+    done = similarity(str(library), str(library), tmp_path, method=name, **given)
     model = models.load(name, WEIGHTS.get(name), parts=("similarity",), **options)
     entries = library.entries(library.config_of(name))
     signatures = {video_id: model.signature(found) for video_id, _, found in library.read(entries.values())}

@@ -98,39 +98,67 @@ def test_running_a_finished_job_again_does_nothing(library, videos):
     assert files(path) == before
 
 
-def test_added_and_changed_videos_are_noticed_moved_and_touched_ones_are_not(videos, tmp_path):
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for name in ("a.mp4", "whole.mkv"):
-        shutil.copy(videos / name, folder / name)
-    first = extract(folder, tmp_path / "lib", pools=FEW, progress=False)
-    assert first.done == 2
-    shutil.copy(videos / "sub" / "b.webm", folder / "b.webm")  # added
-    numbered_clip(folder / "a.mp4", n_frames=50, fps=25)  # changed
-    (folder / "whole.mkv").touch()  # touched: the same bytes
-    second = extract(folder, tmp_path / "lib", pools=FEW, progress=False)
-    assert (second.done, second.skipped) == (2, {"already done": 1})
-    by_id = features(tmp_path / "lib")
-    assert {video_id: len(found) for video_id, found in by_id.items()} == {"a.mp4": 4, "b.webm": 10, "whole.mkv": 20}
+@pytest.fixture(scope="module")
+def place(videos, tmp_path_factory):
+    """The videos again, in a folder of their own, extracted by two decoders beside each other."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(videos, folder / "videos")
+    extract(folder / "videos", folder / "lib", pools=Pools(decode_workers=2), progress=False)
+    return folder
 
 
-def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_place(videos, tmp_path):
-    for day, name in (("day1", "a.mp4"), ("day2", "whole.mkv"), ("day3", "sub/b.webm")):
-        (tmp_path / day).mkdir()
-        shutil.copy(videos / name, tmp_path / day / "clip.mp4")
-    size = max((tmp_path / day / "clip.mp4").stat().st_size for day in ("day1", "day3"))
-    for day in ("day1", "day3"):
-        os.truncate(tmp_path / day / "clip.mp4", size)  # zeros at the end disturb no decoder
+def test_the_rows_do_not_depend_on_the_number_of_workers(library, place):
+    two, one = features(place / "lib"), features(library[0])
+    assert sorted(two) == sorted(one)
+    for video_id in two:
+        np.testing.assert_array_equal(two[video_id], one[video_id])
+
+
+@pytest.fixture(scope="module")
+def changed(place, tmp_path_factory):
+    """The library and what happened, after one video was added, one changed and one touched."""
+    library = shutil.copytree(place / "lib", tmp_path_factory.mktemp("changed") / "lib")
+    numbered_clip(place / "videos" / "long.mp4", n_frames=1300, fps=2)  # added: 1300 windows of 16 KB: three pieces
+    numbered_clip(place / "videos" / "a.mp4", n_frames=50, fps=25)  # changed
+    (place / "videos" / "whole.mkv").touch()  # touched: the same bytes
+    return library, extract(place / "videos", library, pools=FEW, progress=False)
+
+
+def test_added_and_changed_videos_are_noticed_touched_and_other_ones_are_not(changed):
+    library, summary = changed
+    assert (summary.done, summary.skipped, summary.failed) == (2, {"already done": 3}, {"corrupt": 1})
+    by_id = features(library)
+    assert {video_id: len(found) for video_id, found in by_id.items()} == {
+        "a.mp4": 4, "half.mkv": len(by_id["half.mkv"]), "long.mp4": 1300, "sub/b.webm": 10, "whole.mkv": 20
+    }  # fmt: skip
+
+
+def test_a_video_longer_than_a_piece_is_whole_and_in_order(changed):
+    opened = Library(changed[0])
+    entry = opened.entries(next(iter(opened.configs)))["long.mp4"]
+    assert len(entry.pieces) > 1
+    ((_, start_s, found),) = opened.read([entry])
+    assert start_s.tolist() == [k / 2 for k in range(1300)]
+    assert len(found) == 1300
+
+
+def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_place(library, videos, tmp_path):
     path = tmp_path / "lib"
-    assert run("extract", tmp_path / "day1", path, "--quiet").exit_code == 0
-    before = features(path)["clip.mp4"]
+    shutil.copytree(library[0], path)  # its a.mp4 is that of another folder
+    before = features(path)
+    for day, n_frames in (("day2", 250), ("day3", 20)):
+        (tmp_path / day).mkdir()
+        numbered_clip(tmp_path / day / "a.mp4", n_frames=n_frames, fps=25, numbers=range(300, 300 + n_frames))
+    size = (videos / "a.mp4").stat().st_size
+    assert (tmp_path / "day3" / "a.mp4").stat().st_size < size < (tmp_path / "day2" / "a.mp4").stat().st_size
+    os.truncate(tmp_path / "day3" / "a.mp4", size)  # zeros at the end disturb no decoder
     refused = run("extract", tmp_path / "day2", path, "--quiet")
     assert refused.exit_code == 2 and "is another video: give --prefix TEXT" in refused.stderr
     same_size = run("extract", tmp_path / "day3", path, "--json", "--quiet")
     assert same_size.exit_code == 1 and json.loads(same_size.stdout)["failed"] == {"conflict": 1}
-    np.testing.assert_array_equal(features(path)["clip.mp4"], before)
+    np.testing.assert_array_equal(features(path)["a.mp4"], before["a.mp4"])
     assert run("extract", tmp_path / "day3", path, "--prefix", "day3/", "--quiet").exit_code == 0
-    assert sorted(features(path)) == ["clip.mp4", "day3/clip.mp4"]
+    assert sorted(features(path)) == sorted([*before, "day3/a.mp4"])
 
 
 def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
@@ -141,25 +169,6 @@ def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
     assert extract(videos, path, retry=("corrupt",), pools=FEW, progress=False).failed == {"corrupt": 1}
     new = sorted(name.partition("/")[0] for name in files(path) - before)
     assert new == ["commits", "runs"]  # the same verdict, and the record of the run
-
-
-def test_the_rows_do_not_depend_on_the_number_of_workers(library, videos, tmp_path):
-    extract(videos, tmp_path / "lib", pools=Pools(decode_workers=2), progress=False)
-    one, many = features(tmp_path / "lib"), features(library[0])
-    assert sorted(one) == sorted(many)
-    for video_id in one:
-        np.testing.assert_array_equal(one[video_id], many[video_id])
-
-
-def test_a_video_longer_than_a_piece_is_whole_and_in_order(tmp_path):
-    numbered_clip(tmp_path / "long.mp4", n_frames=1300, fps=2)  # 1300 windows of 16 KB: three pieces
-    extract(tmp_path / "long.mp4", tmp_path / "lib", pools=FEW, progress=False)
-    opened = Library(tmp_path / "lib")
-    (entry,) = opened.entries(next(iter(opened.configs))).values()
-    assert len(entry.pieces) > 1
-    ((_, start_s, found),) = opened.read([entry])
-    assert start_s.tolist() == [k / 2 for k in range(1300)]
-    assert len(found) == 1300
 
 
 def test_a_commit_that_names_no_end_makes_nothing_visible(library, tmp_path):
@@ -220,18 +229,19 @@ class TestSimilarity:
 
     def test_query_ids_pick_queries_and_missing_ones_are_named(self, library, tmp_path):
         (tmp_path / "ids.txt").write_text("a.mp4\npage.mp4\n")
-        done = similarity(library[0], library[0], tmp_path / "s", query_ids=tmp_path / "ids.txt", progress=False)
+        done = similarity(library[0], library[0], tmp_path / "s", query_ids=tmp_path / "ids.txt", workers=0)
         assert (done.queries, done.missing_queries, done.pairs) == (1, 1, 4)
         queries = pq.read_table(next((tmp_path / "s").glob("queries-*.parquet"))).to_pylist()
         assert queries[1] == {"video_id": "page.mp4", "status": "failed", "reason": "corrupt"}
 
     def test_a_killed_run_continues_with_the_cells_that_are_missing(self, library, tmp_path):
-        similarity(library[0], library[0], tmp_path / "s", progress=False)
+        settings = {"workers": 1, "progress": False}
+        similarity(library[0], library[0], tmp_path / "s", **settings)
         part, *others = (tmp_path / "s" / "parts").glob("*.parquet")
         whole = pq.read_table(part)
-        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == 1 + len(others)
+        assert similarity(library[0], library[0], tmp_path / "s", **settings).cells_resumed == 1 + len(others)
         part.unlink()
-        assert similarity(library[0], library[0], tmp_path / "s", progress=False).cells_resumed == len(others)
+        assert similarity(library[0], library[0], tmp_path / "s", **settings).cells_resumed == len(others)
         assert pq.read_table(part).equals(whole)
 
     @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def test_shards_of_an_import_are_plain_parquet_that_say_where_they_are_from(auth
     assert "s2vs, weights imported, as published" in shown and "4 videos done" in shown
 
 
-def test_scores_of_an_imported_library_are_those_of_the_arrays(authors, tmp_path, ray_cluster):
+def test_scores_of_an_imported_library_are_those_of_the_arrays(authors, tmp_path):
     imported(authors, tmp_path / "lib", dtype="float32")
     done = run(
         "similarity", tmp_path / "lib", tmp_path / "lib", tmp_path / "scores", "--method", "s2vs", "--weights",
-        "random:5", "--format", "json", "--quiet",
+        "random:5", "--format", "json", "--workers", 0, "--quiet",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     scores = json.loads((tmp_path / "scores" / "similarities.json").read_text())
@@ -79,11 +79,11 @@ def test_scores_of_an_imported_library_are_those_of_the_arrays(authors, tmp_path
 
 
 def test_two_imports_are_comparable_and_the_references_similarities_json_evaluates_as_the_score_folder(
-    authors, tmp_path, ray_cluster
+    authors, tmp_path
 ):
     imported(authors, tmp_path / "one")
     imported(hdf5(tmp_path / "more.hdf5", {"b": features(6, 9), "z": features(6, 8)}), tmp_path / "two")
-    settings = {"method": "s2vs", "weights": "random:5", "format": "json", "progress": False}
+    settings = {"method": "s2vs", "weights": "random:5", "format": "json", "workers": 0, "progress": False}
     assert similarity(tmp_path / "one", tmp_path / "two", tmp_path / "scores", **settings).pairs == 8
     (tmp_path / "fivr").mkdir()
     (tmp_path / "fivr" / "annotation.json").write_text(json.dumps({"a": {"ND": ["b"]}, "c": {"DS": ["z"]}}))

@@ -80,25 +80,32 @@ def started(opened, workers):
     return Matcher(opened, Wanted()), crew
 
 
-def test_a_process_that_is_killed_is_replaced_and_the_answers_are_the_same(parted, videos):
+@pytest.fixture(scope="module")
+def two(parted):
+    """An index, a matcher, and two processes that hold the parts."""
     opened = Index.open(parted).opened
-    queries = read_queries(videos, opened)
-    alone = Index(opened).search(queries).answers
     finder, crew = started(opened, 2)
     with crew:
-        answers, holders = finder.answers(queries.read(list(queries.uris), opened), crew), set()
-        first = [next(answers), next(answers)]
-        holders = set(ours("ray::Holder"))
-        os.kill(min(holders), signal.SIGKILL)
-        assert timeless([*first, *answers]) == timeless(alone)
-        assert len(set(ours("ray::Holder")) - holders) == 1
+        yield opened, finder, crew
 
 
-def test_what_was_not_searched_while_a_process_is_gone_is_stated(parted, videos, monkeypatch):
+def test_a_process_that_is_killed_is_replaced_and_the_answers_are_the_same(two, videos):
+    opened, finder, crew = two
+    queries = read_queries(videos, opened)
+    alone = Index(opened).search(queries).answers
+    answers = finder.answers(queries.read(list(queries.uris), opened), crew)
+    first = [next(answers), next(answers)]
+    holders = set(ours("ray::Holder"))
+    os.kill(min(holders), signal.SIGKILL)
+    assert timeless([*first, *answers]) == timeless(alone)
+    assert len(set(ours("ray::Holder")) - holders) == 1
+
+
+def test_what_was_not_searched_while_a_process_is_gone_is_stated(two, videos, monkeypatch):
     import ray
 
     monkeypatch.setattr(on_ray, "PATIENCE_S", 1.0)
-    opened = Index.open(parted).opened
+    opened, finder, crew = two
     queries = read_queries(videos / "mirror.mp4", opened)
 
     @ray.remote(num_cpus=0.9, max_retries=0)
@@ -107,20 +114,17 @@ def test_what_was_not_searched_while_a_process_is_gone_is_stated(parted, videos,
 
         time.sleep(600)
 
-    finder, crew = started(opened, 2)
-    with crew:
+    def answer():
+        (one,) = finder.answers(queries.read(list(queries.uris), opened), crew)
+        return one
 
-        def answer():
-            (one,) = finder.answers(queries.read(list(queries.uris), opened), crew)
-            return one
-
-        whole = answer()
-        assert (whole.status, whole.videos, whole.matches[0].video_id) == ("searched", 5, "film1")
-        waiting = other_work.remote()  # takes the place of the process that dies
-        os.kill(min(ours("ray::Holder")), signal.SIGKILL)
-        partial = answer()
-        assert (partial.status, partial.videos < 5) == ("partial", True)
-        assert f"{5 - partial.videos} videos were not searched" in partial.message
-        ray.cancel(waiting, force=True)
-        monkeypatch.setattr(on_ray, "PATIENCE_S", 60.0)
-        assert timeless([answer()]) == timeless([whole])
+    whole = answer()
+    assert (whole.status, whole.videos, whole.matches[0].video_id) == ("searched", 5, "film1")
+    waiting = other_work.remote()  # takes the place of the process that dies
+    os.kill(min(ours("ray::Holder")), signal.SIGKILL)
+    partial = answer()
+    assert (partial.status, partial.videos < 5) == ("partial", True)
+    assert f"{5 - partial.videos} videos were not searched" in partial.message
+    ray.cancel(waiting, force=True)
+    monkeypatch.setattr(on_ray, "PATIENCE_S", 60.0)
+    assert timeless([answer()]) == timeless([whole])

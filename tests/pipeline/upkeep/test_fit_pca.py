@@ -129,7 +129,7 @@ def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path)
 
     scores = tmp_path / "scores"
     done = run("similarity", library, library, scores, "--method", "tca", "--option", "encoder=none",
-               "--format", "json", "--quiet")  # fmt: skip
+               "--format", "json", "--workers", 0, "--quiet")  # fmt: skip
     assert done.exit_code == 0, done.output
     table = json.loads((scores / "similarities.json").read_text())
     assert all(max(row, key=row.get) == query for query, row in table.items())
