@@ -33,7 +33,7 @@ from ndvr.pipeline.extraction.pools import Pools
 METHOD = "thumbprint"
 WINDOW_BYTES, WINDOWS_PER_PICTURE = 1 << 14, 600
 PICTURES = 11  # of a video; the last one is gone at once: 98 MB of windows
-INTERVAL_S = 0.2
+INTERVAL_S = 0.5  # each look takes some 50 ms of a core
 
 
 @dataclass
