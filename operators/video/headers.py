@@ -31,6 +31,7 @@ from ndvr.operators.video._pyav_decoder import best_video
 from ndvr.operators.video._sound import window_count
 
 DEADLINE_S = 20.0
+HEADERS_A_CHILD = 16  # which a child takes about as long to read as to start
 MEMORY_GB = 2.0
 END_BYTES = 4 << 20  # of an object that are fetched, at its start and at its end: headers are there
 # No coder gets a frame below this; a header that claims more frames than fit its file is not believed.
@@ -63,7 +64,7 @@ class Header:
 
 def read_headers(paths: Sequence[str], *, workers: int = 4) -> Iterator[Header]:
     """Yield one Header per path, in order; never raises for a file."""
-    workers = max(1, min(workers, len(paths)))
+    workers = max(1, min(workers, len(paths) // HEADERS_A_CHILD))
 
     def read(path: str, box: Sandbox) -> Header:
         try:

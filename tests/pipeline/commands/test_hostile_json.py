@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ndvr.operators.storage.sealed import CHECKSUM
 from ndvr.pipeline.cli import main
 
-HASHED = ("--method", "c3dhash", "--weights", "random:1", "--workers", "0", "--quiet")
+COMPARED = ("--method", "csl3d", "--workers", "0", "--quiet")
 WRONG = (None, [], {}, "x", -1, 10**30, float("nan"), [None], {"a": None})
 
 
@@ -19,12 +19,12 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("json")
     (folder / "f").mkdir()
     for number in range(3):
-        np.save(folder / "f" / f"v{number}.npy", np.random.default_rng(number).standard_normal((1, 512)))
+        np.save(folder / "f" / f"v{number}.npy", np.random.default_rng(number).standard_normal((2, 768)))
     library = str(folder / "lib")
     for command in (
-        ("import", str(folder / "f"), library, "--method", "c3dhash", "--quiet"),
-        ("similarity", library, library, str(folder / "scores"), *HASHED),
-        ("dedupe", library, str(folder / "pairs"), "--top-k", "1", *HASHED),
+        ("import", str(folder / "f"), library, "--method", "csl3d", "--quiet"),
+        ("similarity", library, library, str(folder / "scores"), *COMPARED),
+        ("dedupe", library, str(folder / "pairs"), "--top-k", "1", *COMPARED),
     ):
         assert CliRunner().invoke(main, command).exit_code == 0
     record = {"run": "r1", "library": "lib", "settings": {}, "configs": {}, "started": "2026", "seconds": {}}
