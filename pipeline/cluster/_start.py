@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import parameter, services
 
 from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.progress import Line, Ticker
@@ -36,7 +36,7 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
     with Ticker(lambda: line.show(lambda width: f"starting Ray ... {time.monotonic() - began:.0f} s")):
         for number, wait_s in enumerate(WAITS_S, start=1):
             try:
-                with _waiting(wait_s), _in_sessions_of_their_own():
+                with _waiting(wait_s), _in_sessions_of_their_own(), _only_what_is_used():
                     start()
                 break
             except ValueError:  # a wrong setting in Ray's environment
@@ -99,6 +99,20 @@ def _in_sessions_of_their_own() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = once  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _only_what_is_used() -> Iterator[None]:
+    """Start neither Ray's autoscaler, as one machine is all there is, nor what sends the output of workers to us.
+
+    Each takes more than half a second of a core to start, and some of it as long as it runs.
+    """
+    once: Any = parameter.RayParams
+    parameter.RayParams = partial(once, no_monitor=True, include_log_monitor=False)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        parameter.RayParams = once  # type: ignore[misc]
 
 
 def _clear_away(before: set[int]) -> None:

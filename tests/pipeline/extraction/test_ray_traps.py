@@ -3,16 +3,19 @@
 A test that fails here says that a reason for a part of the graph is gone, or that another one has come.
 """
 
+import contextlib
 import inspect
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+from own_processes import ours
 
 CHANGED = "Ray changed: {} See pipeline/graph.py"
 
@@ -45,6 +48,15 @@ def checkpointed(context, folder, *, keep: bool) -> None:
 
 def rows_in(folder) -> int:
     return pa.dataset.dataset(folder, format="parquet").count_rows()
+
+
+def test_the_ray_of_one_machine_has_neither_an_autoscaler_nor_what_sends_us_the_output_of_workers():
+    commands = []
+    for process in ours(""):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            commands.append(Path(f"/proc/{process}/cmdline").read_text())
+    assert [command for command in commands if "gcs_server" in command]
+    assert not [command for command in commands if "monitor.py" in command], CHANGED.format("it starts them anyway.")
 
 
 class TestCheckpoint:
