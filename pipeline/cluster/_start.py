@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_system_temp_dir
 from ray._private import parameter, services
 
 from ndvr.operators.errors import RunStopped
 from ndvr.pipeline.progress import Line, Ticker
 
 WAITS_S = (60.0, 120.0, 240.0)  # of each try
+LEAST_FILES, LEAST_BYTES = 128, 20 << 20  # with fewer, Ray ends this process without a word, or waits for itself
 _TOO_SLOW = re.compile(r"timed? ?out|may not have started|failed to (start|connect to) gcs|overloaded", re.IGNORECASE)
 
 
@@ -31,6 +35,7 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
 
     RunStopped in one sentence when Ray does not come up; passing when it was only slow.
     """
+    _check_room()
     line, began = Line(show=show), time.monotonic()
     before = _children()
     with Ticker(lambda: line.show(lambda width: f"starting Ray ... {time.monotonic() - began:.0f} s")):
@@ -54,6 +59,23 @@ def start_patiently(start: Callable[[], Any], *, show: bool = True) -> None:
                     ) from error
                 Line().show(_always(f"Ray did not start within {wait_s:.0f} s, trying again"), last=True)
     line.clear()
+
+
+def _check_room() -> None:
+    """Raise RunStopped where Ray finds no room for its files, or may open too few."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
+        raise RunStopped(
+            f"Ray cannot be started here: a process may open {files} files (ulimit -n), and Ray needs {LEAST_FILES} or "
+            "more"
+        )
+    folder = get_default_system_temp_dir()
+    free = shutil.disk_usage(folder).free if os.path.isdir(folder) else LEAST_BYTES
+    if free < LEAST_BYTES:
+        raise RunStopped(
+            f"Ray cannot be started on this machine: {free / 1e6:.1f} MB are free in {folder}, where it writes; "
+            "TMPDIR names another folder"
+        )
 
 
 def _always(text: str) -> Callable[[int | None], str]:

@@ -89,6 +89,29 @@ def test_a_command_ends_with_a_code_that_schedulers_repeat(short, monkeypatch, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))", "a process may open 64 files (ulimit -n)"),
+        ("_start.LEAST_BYTES = 1 << 60", "MB are free in /"),
+    ],
+)
+def test_where_there_is_no_room_for_ray_it_is_not_waited_for(before, said):
+    script = f"""if True:
+        import resource
+        from ndvr.pipeline.cluster import _start, cluster
+        {before}
+        try:
+            cluster.join()
+        except _start.RunStopped as stopped:
+            print(stopped)
+    """
+    environment = os.environ | {"PYTHONPATH": python_path()}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.startswith("Ray cannot be started") and said in done.stdout, done.stderr
+
+
+@pytest.mark.slow
 def test_that_ray_is_starting_is_seen_in_a_terminal(short):
     """Descriptor 2 leads nowhere while Ray starts; the line has its own."""
     script = """if True:
