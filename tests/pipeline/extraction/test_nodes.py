@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_library import extract
 from clips import numbered_clip
 from places import SUPPORT, python_path
 
@@ -16,7 +17,6 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import CommitOrStop
 from ndvr.operators.sandbox.walls import on_this_machine
 from ndvr.operators.video.decode import this_host
-from ndvr.pipeline.extraction.extract import extract
 from ndvr.pipeline.extraction.graph import DecodeActor, EmbedActor
 
 pytestmark = [pytest.mark.ray, pytest.mark.nodes]
@@ -87,9 +87,9 @@ def test_a_search_on_several_nodes_answers_as_one_machine_and_says_what_a_lost_n
         assert sentence in answer["message"] or not unsearched
 
 
-def test_several_nodes_make_the_same_library_as_one(several, videos, tmp_path, ray_cluster):
-    extract(videos, tmp_path / "one", progress=False)
-    one, many = rows(tmp_path / "one"), rows(several[0])
+def test_several_nodes_make_the_same_library_as_one_process(several, videos, tmp_path):
+    one = rows(extract(tmp_path / "one", {path.name: path for path in sorted(videos.iterdir())}))
+    many = rows(several[0])
     assert len(one) == N_VIDEOS and one.keys() == many.keys()
     for video_id, (start_s, features) in one.items():
         np.testing.assert_array_equal(start_s, many[video_id][0])
