@@ -84,7 +84,7 @@ def _read(archive: zipfile.ZipFile, *, n_bytes: int) -> dict[str, torch.Tensor]:
 
 
 def _check_codes(pickled: bytes) -> None:
-    """ValueError where the pickle has codes that torch does not write."""
+    """Raise ValueError where the pickle has codes that torch does not write."""
     for code, argument, _ in pickletools.genops(pickled):
         if code.name not in _CODES or (code.name.endswith("BINPUT") and int(argument or 0) > len(pickled)):
             raise ValueError(f"data.pkl has a {code.name} that torch does not write")

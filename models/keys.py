@@ -32,7 +32,7 @@ class Keys:
 
 
 def whole_windows(vectors: np.ndarray) -> Keys:
-    """One key a window, of vectors (T, D) of unit length; a window that repeats the one before it is left out."""
+    """Make one key a window, of vectors (T, D) of unit length; a window that repeats the one before it is left out."""
     kept = distinct(vectors)
     vectors = vectors[kept]
     return Keys(
@@ -45,7 +45,7 @@ def whole_windows(vectors: np.ndarray) -> Keys:
 
 
 def distinct(vectors: np.ndarray, limit: float = 0.95) -> np.ndarray:
-    """Which of (T, D) unit vectors differ from the last one that was kept: places, rising; the first always."""
+    """Find which of (T, D) unit vectors differ from the last one that was kept: places, rising; the first always."""
     kept: list[int] = []
     for place, vector in enumerate(vectors):
         if not kept or vector @ vectors[kept[-1]] < limit:
@@ -54,7 +54,7 @@ def distinct(vectors: np.ndarray, limit: float = 0.95) -> np.ndarray:
 
 
 def novelty(vectors: np.ndarray) -> np.ndarray:
-    """(T,) float32: one over the number of vectors (T, D) that are alike, each counted by how much it is."""
+    """Compute (T,) float32: one over the number of vectors (T, D) that are alike, each counted by how much it is."""
     total = np.zeros(len(vectors), np.float32)
     for start in range(0, len(vectors), 1024):
         alike = vectors[start : start + 1024] @ vectors.T

@@ -124,7 +124,7 @@ class Method(ABC):
         return network.matrix(query, target)
 
     def keys(self, network: Network, features: torch.Tensor) -> Keys:
-        """What an index keeps of a video's features (T, *feature_shape).
+        """Make what an index keeps of a video's features (T, *feature_shape).
 
         Default: a vector a window, the mean over its regions; of codes their bits. Not asked of a compact method,
         of which the index keeps the signature.
@@ -133,7 +133,9 @@ class Method(ABC):
         return whole_windows(_unit(vectors if features.dtype == torch.uint8 else vectors.float().mean(1)))
 
     def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
-        """What a query looks up in an index of `keys`: these, and variants of them. `whole`: no parts of pictures."""
+        """Make what a query looks up in an index of `keys`: these, and variants of them. `whole`: no parts of
+        pictures.
+        """
         return self.keys(network, features)
 
     def spot(
@@ -146,11 +148,11 @@ class Method(ABC):
         return np.ones(len(targets), bool)
 
     def own_matrix(self, network: Network, signature: Signature) -> torch.Tensor:
-        """Window-to-window similarities (T, T) of a video with itself."""
+        """Compare all windows (T, T) of a video with each other."""
         return self.matrix(network, signature, signature)
 
     def judge(self, network: Network, query: Signature, target: Signature, least: float = -math.inf) -> Judged:
-        """The score of `similarities`, with the matrix and the placement behind it.
+        """Score a pair as `similarities` does, and tell the matrix and the placement behind it.
 
         Nobody asks more of a score below `least` than to lie there, so a method may stop as soon as that is sure.
         """
@@ -159,7 +161,7 @@ class Method(ABC):
 
 
 def _unit(vectors: torch.Tensor) -> np.ndarray:
-    """Rows (T, ...) as float32 vectors of unit length; bytes become the signs of their bits."""
+    """Make rows (T, ...) float32 vectors of unit length; bytes become the signs of their bits."""
     flat = vectors.flatten(1).cpu().numpy()
     if flat.dtype == np.uint8:
         flat = np.unpackbits(flat, axis=1).astype(np.float32) * 2 - 1
@@ -354,14 +356,14 @@ class Model:
 
     @torch.inference_mode()
     def keys(self, features: np.ndarray) -> Keys:
-        """What an index keeps of a video's features (T, *feature_shape), T >= 1."""
+        """Make what an index keeps of a video's features (T, *feature_shape), T >= 1."""
         if self.compact:
             return whole_windows(_unit(torch.as_tensor(self.signature(features)).reshape(1, -1)))
         return self.method.keys(self.network("similarity"), self._tensor(features))
 
     @torch.inference_mode()
     def probes(self, features: np.ndarray, *, whole: bool = False) -> Keys:
-        """What a query with these features looks up in an index; `whole`: whole pictures only, which is faster."""
+        """Make what a query with these features looks up in an index; `whole`: whole pictures only, which is faster."""
         if self.compact:
             return self.keys(features)
         return self.method.probes(self.network("similarity"), self._tensor(features), whole=whole)
@@ -375,12 +377,12 @@ class Model:
 
     @torch.inference_mode()
     def own_matrix(self, signature: Signature) -> np.ndarray:
-        """Window-to-window similarities (T, T) float32 of a video with itself."""
+        """Compare all windows of a video with each other: (T, T) float32."""
         return self.method.own_matrix(self.network("similarity"), signature).float().cpu().numpy()
 
     @torch.inference_mode()
     def judge(self, query: Signature, target: Signature, least: float = -math.inf) -> Judged:
-        """The score of a pair, the same as `similarity` gives, and where in time and in the picture it comes from.
+        """Score a pair as `similarity` does, and tell where in time and in the picture the score comes from.
 
         Where the score is below `least`, what is given in its place lies there too, and nothing else is right.
         Of a compact method there is no where: its matrix is (0, 0).

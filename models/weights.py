@@ -87,7 +87,7 @@ def fetch(file: File, *, cache: str | Path | None = None, download: bool = True,
 
 
 def _by_https(url: str) -> str:
-    """The same file from the same server, which then has to prove who it is. WeightsError when it cannot."""
+    """Address the same file on the same server, which then has to prove who it is. WeightsError when it cannot."""
     url = "https" + url.removeprefix("http")
     try:
         urlopen(Request(url, method="HEAD", headers={"User-Agent": "ndvr"}), timeout=_STALL_TIMEOUT_S).close()
@@ -199,7 +199,9 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
 
 
 def refuse_bomb(path: str | Path, *, times: int = 20) -> None:
-    """WeightsError for a zip archive that unpacks to so many times of what it holds, as no file of numbers does."""
+    """Raise WeightsError for a zip archive that unpacks to so many times of what it holds, as no file of numbers
+    does.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as file:
@@ -234,7 +236,7 @@ def in_folder(path: str | Path) -> Path:
 
 
 def trained_on(weights: Any) -> dict[str, Any] | None:
-    """What `ndvr train` wrote down beside weights: on what, from where, how; None of all others."""
+    """Read what `ndvr train` wrote down beside weights: on what, from where, how; None of all others."""
     if not isinstance(weights, (str, Path)) or not in_folder(weights).is_file() or is_torchscript(in_folder(weights)):
         return None
     try:
@@ -254,7 +256,9 @@ def trained_on(weights: Any) -> dict[str, Any] | None:
 
 
 def check_trained(training: Mapping[str, Any], method: str, options: Mapping[str, Any], *, source: str) -> None:
-    """WeightsError when weights of `ndvr train` are another method's, or were trained under options that count."""
+    """Raise WeightsError when weights of `ndvr train` are another method's, or were trained under options that
+    count.
+    """
     if training["method"] != method:
         raise WeightsError(f"{source} was trained for {training['method']}, not for {method}")
     for key, value in training["needs"].items():

@@ -62,7 +62,7 @@ class Line:
 
 
 def _stderr() -> TextIO:
-    """Standard error, by a descriptor of its own: 2 leads nowhere while Ray starts."""
+    """Open standard error by a descriptor of its own: 2 leads nowhere while Ray starts."""
     try:
         descriptor = os.dup(2) if sys.stderr.fileno() == 2 else None
     except (OSError, ValueError):  # no file but something in memory, or closed
@@ -74,7 +74,7 @@ def _stderr() -> TextIO:
 
 @contextlib.contextmanager
 def interruptible(then: str = "run the same command again to continue") -> Iterator[None]:
-    """RunStopped when the user or a scheduler interrupts the block, wherever it is; `then` says how to go on.
+    """Raise RunStopped when the user or a scheduler interrupts the block, wherever it is; `then` says how to go on.
 
     What is safe is said at once: stopping may take a while, and a scheduler that signals every process ends Ray as
     well, which may then end this one without a word.

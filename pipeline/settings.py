@@ -35,7 +35,7 @@ class Setting:
         return models.get(self.method).view(self.options)
 
     def load(self, device: str, *parts: Part) -> Model:
-        """The model, with what `parts` ("embed", "similarity") need."""
+        """Load the model, with what `parts` ("embed", "similarity") need."""
         return models.load(self.method, self.weights, device, parts=parts, **self.options)
 
     def config(
@@ -66,7 +66,7 @@ class Setting:
 def choose(
     methods: tuple[str, ...], weights: dict[str, str] | None = None, options: dict[str, Any] | None = None
 ) -> dict[str, Setting]:
-    """Settings by method. An option goes to every chosen method that has it, and must fit at least one."""
+    """Choose settings by method. An option goes to every chosen method that has it, and must fit at least one."""
     if not methods:
         raise ValueError(f"no method given; choose one of {', '.join(models.names())}")
     weights, options = weights or {}, options or {}
@@ -90,7 +90,7 @@ def choose(
 
 
 def choose_one(method: str, weights: str | None = None, options: dict[str, Any] | None = None) -> Setting:
-    """The setting of a single method."""
+    """Choose the setting of a single method."""
     return choose((method,), {method: weights} if weights else None, options)[method]
 
 

@@ -22,7 +22,7 @@ from ndvr.benchmarks.chaos.round import TARGETS, Counts, Round, make_manifest, s
 
 
 def table(counts: Counts) -> str:
-    """Markdown, a row for each thing counted."""
+    """Write Markdown, a row for each thing counted."""
     rows = [("kills", counts.kills.total())]
     rows += [(f"kills of: {target}", counts.kills[target]) for target in TARGETS]
     rows += [(f"kills while {phase}", count) for phase, count in sorted(counts.phases.items())]

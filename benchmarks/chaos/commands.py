@@ -124,7 +124,7 @@ def _index(place: Place) -> None:
 
 
 def _with_left_overs(place: Place) -> None:
-    """A library of several imports, with shards that nothing names and videos that were removed."""
+    """Make a library of several imports, with shards that nothing names and videos that were removed."""
     names = sorted(place.features.iterdir())
     for number in range(3):
         part = place.folder / f"features{number}"
@@ -140,7 +140,7 @@ def _with_left_overs(place: Place) -> None:
 
 
 def _with_damage(place: Place) -> None:
-    """A library of which a shard, the configuration and a commit are damaged."""
+    """Make a library of which a shard, the configuration and a commit are damaged."""
     _with_left_overs(place)
     library = place.folder / "library"
     (library / "shards").joinpath(next((library / "shards").iterdir()).name, "r0-nobody.parquet").unlink()
@@ -157,7 +157,7 @@ def _with_raw_vectors(place: Place) -> None:
 
 
 def _with_thumbprints(place: Place) -> None:
-    """A library of which a half is indexed."""
+    """Make a library of which a half is indexed."""
     names = sorted((place.folder.parent / "thumbprints").iterdir())
     for number in range(2):
         part = place.folder / f"thumbprints{number}"
@@ -195,7 +195,8 @@ COMMANDS = {
 
 
 def held(place: Place, *, sound: bool = True) -> dict[str, str]:
-    """Everything that is there, by name, as hashes. AssertionError where the library is not sound though it ought to.
+    """Return everything that is there, by name, as hashes. AssertionError where the library is not sound though it
+    ought to.
 
     Scores and an index that say that they are not finished are not there.
     """
@@ -236,7 +237,7 @@ def _scores(place: Place) -> dict[str, str]:
 
 
 def _index_held(place: Place) -> dict[str, str]:
-    """Which videos the index holds, and in which segments, whose names are hashes of what is in them."""
+    """Say which videos the index holds, and in which segments, whose names are hashes of what is in them."""
     if not place.indexes:
         return {}
     opened = open_index(place.library)

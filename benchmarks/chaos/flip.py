@@ -137,7 +137,9 @@ def kind_of(path: Path) -> str:
 
 
 def compared(place: Path) -> list[Any]:
-    """Everything about what was compared: what is there, what it is after the commands went on, and the digest."""
+    """Return everything about what was compared: what is there, what it is after the commands went on, and the
+    digest.
+    """
     before = [*_sound(place / "compared"), _of_scores(place)]
     _compare(place)
     return [*before, _of_scores(place)]
@@ -148,14 +150,16 @@ def _of_scores(place: Path) -> list[Any]:
 
 
 def searched(place: Path) -> list[Any]:
-    """Everything about what was searched: answers that were kept, answers now, decisions, and the digest."""
+    """Return everything about what was searched: answers that were kept, answers now, decisions, and the digest."""
     kept = read_answers(place / "matches")
     decisions = decisions_of(str(place / "searched")).to_json()
     return [*_sound(place / "searched"), kept, decisions, _search(place), read_answers(place / "matches")]
 
 
 def trained(place: Path) -> list[Any]:
-    """Everything about a training: what its weights compute and say of themselves, and its curve once resumed."""
+    """Return everything about a training: what its weights compute and say of themselves, and its curve once
+    resumed.
+    """
     model = load("c3dhash", place / "trained", parts=("similarity",))
     known = np.random.default_rng(0).standard_normal((1, 512)).astype(np.float32)
     done = replace(_train(place, resume=True), seconds=0.0)

@@ -49,7 +49,7 @@ class Counts:
 
 
 def make_library(folder: Path) -> list[Path]:
-    """One library as it was after each night."""
+    """Make one library as it was after each night."""
     rng = np.random.default_rng(0)
     nights = []
     for night in range(NIGHTS):
@@ -88,7 +88,7 @@ def _exit_code(writer: ForkProcess) -> int | None:
 
 
 def contents(library: Path) -> dict[str, bytes]:
-    """The bytes of the segments that count, by file."""
+    """Return the bytes of the segments that count, by file."""
     opened = open_index(library)
     folder = opened.files.store.folder / "segments"
     names = set(opened.snapshot.segments)
@@ -96,7 +96,7 @@ def contents(library: Path) -> dict[str, bytes]:
 
 
 def whole(opened: Opened) -> bool:
-    """Whether what the index names can be opened and holds each of its videos once."""
+    """Say whether what the index names can be opened and holds each of its videos once."""
     ids = [segment.videos[row].video_id for segment in opened.segments for row in segment.alive]
     readable = all(segment.scan(lists=True).n_keys <= len(segment) for segment in opened.segments)
     return readable and len(ids) == len(set(ids))
@@ -151,7 +151,7 @@ def kill_index(kills: int, seed: int = 0) -> Counts:
 
 
 def _leftover(library: Path) -> int:
-    """Files of segments that neither the last two snapshots name."""
+    """Count the files of segments that neither the last two snapshots name."""
     opened = open_index(library)
     store, named = opened.files.store, set(opened.snapshot.segments)
     for name in store.names("snapshots"):

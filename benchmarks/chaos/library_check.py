@@ -31,7 +31,7 @@ class Verdict:
 
 
 def contents(path: Path) -> dict[Key, Verdict]:
-    """Every video under every configuration, through the public reading interface."""
+    """Return every video under every configuration, through the public reading interface."""
     library = Library(path)
     verdicts: dict[Key, Verdict] = {}
     for config in sorted(library.configs):
@@ -45,7 +45,7 @@ def contents(path: Path) -> dict[Key, Verdict]:
 
 
 def torn(verdicts: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
-    """What a reader must never see: a done video whose rows are not all of its rows, in order, to the bit."""
+    """Return what a reader must never see: a done video whose rows are not all of its rows, in order, to the bit."""
     wrong = []
     for key, verdict in verdicts.items():
         want = expected.get(key)
@@ -58,7 +58,7 @@ def torn(verdicts: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str
 
 
 def differences(verdicts: dict[Key, Verdict], expected: dict[Key, Verdict]) -> list[str]:
-    """A sentence for every video that is missing, new, ended otherwise or has other rows."""
+    """Return a sentence for every video that is missing, new, ended otherwise or has other rows."""
     wrong = [f"{key[1]} of {key[0]} is missing" for key in sorted(expected.keys() - verdicts.keys())]
     for key in sorted(verdicts.keys() & expected.keys()):
         if str(verdicts[key]) != str(expected[key]):

@@ -50,7 +50,7 @@ class Process:
         return now is not None and now.started == self.started
 
     def kill(self, number: int = signal.SIGKILL) -> bool:
-        """Whether the signal was sent."""
+        """Say whether the signal was sent."""
         if not self.alive:
             return False
         try:
@@ -61,7 +61,7 @@ class Process:
 
 
 def descendants(pid: int) -> list[Process]:
-    """Every living process that descends from `pid`, itself not among them, parents before children."""
+    """Return every living process that descends from `pid`, itself not among them, parents before children."""
     children: dict[int, list[Process]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (process := _read(int(folder.name))):
@@ -75,7 +75,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def _read(pid: int) -> Process | None:
-    """None when it is gone, or a corpse without living descendants of its own to speak of."""
+    """Read a process; None when it is gone, or a corpse without living descendants of its own to speak of."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
@@ -145,17 +145,17 @@ class Run:
         return None
 
     def processes(self) -> list[Process]:
-        """All that descend from the command and are alive, itself with them."""
+        """Return all that descend from the command and are alive, itself with them."""
         return descendants(self._keeper.pid)
 
     def with_role(self, role: str) -> list[Process]:
-        """Those of one role (ndvr.benchmarks.chaos.processes); the command itself is the driver."""
+        """Return those of one role (ndvr.benchmarks.chaos.processes); the command itself is the driver."""
         if role == "driver":
             return [process for process in self.processes() if process.pid == self.pid]
         return [process for process in self.processes() if process.role == role]
 
     def kill(self, role: str, chance: random.Random | None = None) -> Process | None:
-        """SIGKILL one of a role: the first, or one by chance. None when there was none."""
+        """Kill one of a role (SIGKILL): the first, or one by chance. None when there was none."""
         candidates = self.with_role(role)
         if not candidates:
             return None
@@ -172,12 +172,12 @@ class Run:
         return True
 
     def wait(self, within_s: float) -> int | None:
-        """The exit code, or None when it is still at work after that time."""
+        """Return the exit code, or None when it is still at work after that time."""
         self.until(lambda: self.code is not None, within_s=within_s)
         return self.code
 
     def gone(self, within_s: float) -> bool:
-        """Whether every process of it is gone within that time."""
+        """Say whether every process of it is gone within that time."""
         try:
             return self._keeper.wait(within_s) is not None
         except subprocess.TimeoutExpired:
@@ -190,13 +190,13 @@ class Run:
 
 
 def extract_command(videos: Path, library: Path, *options: str) -> list[str]:
-    """`ndvr extract`, as a user types it; `--json` puts the summary into the log."""
+    """Write `ndvr extract` as a user types it; `--json` puts the summary into the log."""
     return [
         sys.executable, "-m", "ndvr.pipeline.cli", "extract", str(videos), str(library), "--quiet", "--json", *options,
     ]  # fmt: skip
 
 
 def commits(library: Path) -> set[str]:
-    """Names of the commits that lie in the library now."""
+    """List the names of the commits that lie in the library now."""
     folder = library / "commits"
     return {file.name for file in folder.iterdir() if file.suffix == ".parquet"} if folder.is_dir() else set()

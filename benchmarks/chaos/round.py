@@ -47,7 +47,7 @@ class Counts:
     duplicated: int = 0
 
     def add(self, other: Counts) -> None:
-        """Everything of `other` on top."""
+        """Add everything of `other`."""
         for name in self.__dataclass_fields__:
             total, addend = getattr(self, name), getattr(other, name)
             setattr(self, name, total + addend)
@@ -95,7 +95,7 @@ class Moments:
         return None if self.run.wait(pause_s) is not None else phase
 
     def _progress(self) -> int:
-        """Commits of this run so far; the start of a run folds older ones away."""
+        """Count the commits of this run so far; the start of a run folds older ones away."""
         self._new |= commits(self.library) - self._old
         return len(self._new)
 
@@ -157,7 +157,7 @@ class Round:
         return Run(extract_command(self.collection, self.library, *options), self.logs, environment=self.environment)
 
     def _disturb(self, run: Run, kills: int, cluster: Run | None, watcher: Watcher) -> bool:
-        """Whether the command came to its own end."""
+        """Say whether the command came to its own end."""
         trees = [run, cluster] if cluster else [run]
         moments = Moments(trees, self.library, watcher, self.chance, self.measured)
         while kills > 0 and (phase := moments.next()):
@@ -175,7 +175,7 @@ class Round:
         return run.summary is not None
 
     def _kill(self, trees: list[Run]) -> str | None:
-        """The target that was hit: by the weights of those that are there."""
+        """Kill one of the targets that are there, by their weights; return which."""
         processes = [(process.role, process) for tree in trees for process in tree.processes()]
         by_role = {role: [process for its, process in processes if its == role] for role in TARGETS}
         by_role["driver"] = trees[0].with_role("driver")
@@ -191,7 +191,7 @@ def address_of(cluster: Run) -> str:
 
 
 def make_manifest(folder: Path, *, repeat: int) -> Path:
-    """The collection under `repeat` ids a file, so that a run has work for some seconds."""
+    """Write the collection under `repeat` ids a file, so that a run has work for some seconds."""
     videos = make_collection(folder / "videos", size=(640, 360))
     path = folder / "videos.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:

@@ -57,7 +57,7 @@ class S3Server:
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST"), timeout=60).close()
 
     def requests(self) -> list[str]:
-        """Such as "GET /bucket/key"."""
+        """List the requests, such as "GET /bucket/key"."""
         return re.findall(r'"(?:\x1b\[[0-9;]*m)*([A-Z]+ /[^"]*) HTTP/', self._log.read_text(errors="replace"))
 
     def close(self) -> None:

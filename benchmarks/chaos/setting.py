@@ -25,7 +25,9 @@ _LONG_FPS = 2
 def make_collection(
     folder: Path, *, clips: int = 24, long_s: float = 900.0, size: tuple[int, int] = (320, 240)
 ) -> Path:
-    """The folder. Clips of 1 to 4 s, a long video of several pieces, and four broken files: always the same bytes."""
+    """Make a folder of clips of 1 to 4 s, a long video of several pieces, and four broken files: always the same
+    bytes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):
         suffix, codec = _KINDS[number % len(_KINDS)]
@@ -68,7 +70,7 @@ _NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 256 << 20, "inclu
 
 
 def main(workers: int) -> None:
-    """One head and `workers` more nodes of one CPU each, so that actors live on all of them."""
+    """Start one head and `workers` more nodes of one CPU each, so that actors live on all of them."""
     cluster = Cluster(initialize_head=True, head_node_args=_NODE)
     _fill(cluster, workers)
     print(cluster.address, flush=True)

@@ -12,7 +12,7 @@ WORDS = ("river keeps turning under old bridges while lamps burn late and nobody
 
 
 def walkers(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """People walking past a brick wall."""
+    """Draw people walking past a brick wall."""
     wall = tx.tinted(tx.fractal(rng, width, height, cells=30, octaves=3), tx.colour(rng, 90, 200), contrast=0.3)
     brick, mortar = int(rng.integers(9, 18)), tx.colour(rng, 60, 160)
     wall[::brick] = mortar
@@ -46,7 +46,7 @@ def _walker(picture: np.ndarray, foot, tall: float, swing: float, coat) -> None:
 
 
 def presenter(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Somebody talking in front of a studio wall, with a line of text running below."""
+    """Draw somebody talking in front of a studio wall, with a line of text running below."""
     studio = tx.palette(rng)[(tx.fractal(rng, width, height, cells=3, octaves=3) * 180).astype(np.uint8)]
     for _ in range(3):
         x, y = rng.uniform(0, width), rng.uniform(0, height * 0.6)
@@ -79,7 +79,7 @@ def presenter(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def fish(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Fish and bubbles in an aquarium."""
+    """Draw fish and bubbles in an aquarium."""
     water = tx.gradient(width, height, tx.colour(rng, 60, 190), tx.colour(rng, 10, 90)) * (0.5, 0.9, 1.0)
     noise = tx.fractal(rng, 256, 256, cells=12, octaves=3)
     sand = height - (0.08 + 0.08 * tx.profile(rng, width, cells=3)) * height
@@ -112,7 +112,7 @@ def fish(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def rain(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Rain, or snow, in front of the blurred lights of a street."""
+    """Draw rain, or snow, in front of the blurred lights of a street."""
     street = tx.gradient(width, height, tx.colour(rng, 5, 60), tx.colour(rng, 30, 110))
     for _ in range(int(rng.integers(12, 30))):
         lamp = tx.colour(rng, 80, 255)
@@ -139,7 +139,7 @@ def rain(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def pages(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """A document being scrolled: headings, paragraphs, coloured figures."""
+    """Draw a document being scrolled: headings, paragraphs, coloured figures."""
     paper = np.full((5 * height + 300, width, 3), tx.colour(rng, 205, 255), np.uint8)
     ink, accent = tx.colour(rng, 10, 70), tx.colour(rng, 40, 200)
     margin, y = int(width * rng.uniform(0.04, 0.1)), 24

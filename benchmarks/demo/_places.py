@@ -10,7 +10,7 @@ from ndvr.operators.media import draw
 
 
 def landscape(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Mountain ridges sliding past each other under a sky with a sun."""
+    """Draw mountain ridges sliding past each other under a sky with a sun."""
     sky = tx.gradient(width, height, tx.colour(rng, 60, 200), tx.colour(rng, 150, 255))
     sun = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.3) * height)
     draw.disc(sky, sun, height * rng.uniform(0.04, 0.1), (255, 245, 210))
@@ -28,7 +28,7 @@ def landscape(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def city(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """A skyline at dusk: rows of houses with lit windows."""
+    """Draw a skyline at dusk: rows of houses with lit windows."""
     sky = tx.gradient(width, height, tx.colour(rng, 5, 90), tx.colour(rng, 70, 200))
     speed, layers, length = rng.uniform(12, 45), [], 2 * width
     wall = np.array(tx.colour(rng, 40, 110))
@@ -53,7 +53,7 @@ def city(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def forest(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Trunks in fog, the nearer the darker and the faster."""
+    """Draw trunks in fog, the nearer the darker and the faster."""
     fog = np.array(tx.colour(rng, 120, 230))
     back = tx.tinted(tx.fractal(rng, width, height, cells=8), fog, contrast=0.25)
     bark = np.array(tx.colour(rng, 10, 80))
@@ -72,7 +72,7 @@ def forest(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def clouds(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Two sheets of cloud drifting over hills."""
+    """Draw two sheets of cloud drifting over hills."""
     first, second = (tx.fractal(rng, 2 * width, 2 * height, cells=5, octaves=6) for _ in range(2))
     colours = np.linspace(tx.colour(rng, 30, 170), tx.colour(rng, 215, 255), 256).astype(np.uint8)
     thin, thick = np.sort(rng.uniform(0.25, 0.7, 2))
@@ -94,7 +94,7 @@ def clouds(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def waves(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """A sea running to the horizon with light on the water."""
+    """Draw a sea running to the horizon with light on the water."""
     horizon = int(height * rng.uniform(0.3, 0.5))
     sky = tx.gradient(width, horizon, tx.colour(rng, 60, 200), tx.colour(rng, 170, 255))
     sun_x = rng.uniform(0.2, 0.8) * width
@@ -117,7 +117,7 @@ def waves(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def road(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Driving along a road with posts and trees passing by."""
+    """Drive along a road with posts and trees passing by."""
     horizon = int(height * rng.uniform(0.38, 0.5))
     sky = tx.gradient(width, horizon, tx.colour(rng, 60, 180), tx.colour(rng, 180, 250))
     ridge = np.arange(horizon)[:, None] > horizon * (1 - 0.35 * tx.profile(rng, width, cells=4))
@@ -147,7 +147,7 @@ def road(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def aerial(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Flying over fields, rivers and roads."""
+    """Fly over fields, rivers and roads."""
     side = 700
     seeds = rng.uniform(0, side, (45, 2)).astype(np.float32)
     x, y = tx.mesh(side // 2, side // 2)

@@ -53,7 +53,7 @@ def film(
 
 
 def _filmed(picture: np.ndarray, t: float, *, shake: float, phase: np.ndarray) -> np.ndarray:
-    """The picture from a hand-held camera that slowly moves in and out."""
+    """Show the picture as by a hand-held camera that slowly moves in and out."""
     height, width = picture.shape[:2]
     sway = np.sin(np.array([1.1, 1.7]) * t + phase[:2]) + 0.4 * np.sin(np.array([3.1, 2.3]) * t + phase[1:])
     centre = np.array([width, height]) / 2 + shake * sway

@@ -10,14 +10,14 @@ from ndvr.operators.media import draw
 
 
 def _polar(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Angle in radians and distance in half heights from the middle, of every pixel."""
+    """Compute angle in radians and distance in half heights from the middle, of every pixel."""
     x, y = tx.mesh(width, height)
     x, y = x - width / 2 + 0.5, y - height / 2 + 0.5
     return np.arctan2(y, x), np.hypot(x, y) / (min(width, height) / 2)
 
 
 def balls(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Shaded balls bouncing in front of a marbled wall."""
+    """Draw shaded balls bouncing in front of a marbled wall."""
     wall = tx.palette(rng)[(tx.fractal(rng, width, height, cells=6) * 255).astype(np.uint8)]
     count = int(rng.integers(4, 10))
     radius = rng.uniform(0.05, 0.15, count) * min(width, height)
@@ -55,7 +55,7 @@ def plasma(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def stars(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Flying through stars in front of a nebula."""
+    """Fly through stars in front of a nebula."""
     nebula = tx.palette(rng)[(tx.fractal(rng, 2 * width, 2 * height, octaves=6) ** 2 * 160).astype(np.uint8)]
     place = rng.uniform(-1, 1, (260, 2)) * (width, height)
     depth, speed, spin = rng.random(260), rng.uniform(0.08, 0.3), rng.uniform(-0.25, 0.25)
@@ -76,7 +76,7 @@ def stars(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def mandala(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """A kaleidoscope: a wandering texture, folded and turned."""
+    """Draw a kaleidoscope: a wandering texture, folded and turned."""
     angle, radius = _polar(width, height)
     fold = 2 * np.pi / int(rng.integers(5, 11))
     texture = tx.palette(rng)[(tx.fractal(rng, 512, 512, cells=9, octaves=4) * 255).astype(np.uint8)]
@@ -93,7 +93,7 @@ def mandala(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def tunnel(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Flying down a chequered tunnel."""
+    """Fly down a chequered tunnel."""
     angle, radius = _polar(width, height)
     tiles = int(rng.choice([4, 6, 8, 12]))
     x, y = tx.mesh(256, 256)
@@ -113,7 +113,7 @@ def tunnel(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def julia(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Zooming into a Julia set while it changes shape."""
+    """Zoom into a Julia set while it changes shape."""
     angle, radius = _polar(width // 3, height // 3)
     plane = (radius * np.exp(1j * angle)).astype(np.complex64)
     seed = complex(*rng.choice([(-0.8, 0.156), (-0.4, 0.6), (0.285, 0.01), (-0.7269, 0.1889)]))
@@ -135,7 +135,7 @@ def julia(rng: np.random.Generator, width: int, height: int) -> Scene:
 
 
 def fire(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Flames rising from below."""
+    """Draw flames rising from below."""
     noise = tx.fractal(rng, 256, 512, cells=8, octaves=5)
     hot = np.array([tx.colour(rng, 0, 40), tx.colour(rng, 60, 200), (255, 190, 60), (255, 255, 220)])
     hot[1, int(rng.integers(0, 3))] = 230

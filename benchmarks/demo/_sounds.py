@@ -8,7 +8,7 @@ _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 
 
 
 def soundtrack(rng: np.random.Generator, kind: str, *, duration_s: float, rate_hz: int) -> np.ndarray:
-    """One of `SOUNDS` with a little room and hiss, peak 0.8, (2, samples) float32."""
+    """Make one of `SOUNDS` with a little room and hiss, peak 0.8, (2, samples) float32."""
     samples = round(duration_s * rate_hz)
     mono = SOUNDS[kind](rng, samples, rate_hz)
     delay = round(rng.uniform(0.05, 0.2) * rate_hz)
@@ -20,7 +20,7 @@ def soundtrack(rng: np.random.Generator, kind: str, *, duration_s: float, rate_h
 
 
 def _hz(note: float) -> float:
-    """Frequency of a MIDI note number."""
+    """Compute the frequency of a MIDI note number."""
     return 440 * 2 ** ((note - 69) / 12)
 
 
@@ -30,7 +30,7 @@ def _add(track: np.ndarray, piece: np.ndarray, start: int) -> None:
 
 
 def _tone(hz: float, count: int, rate_hz: int, *, partials, decay_s: float) -> np.ndarray:
-    """A plucked note: harmonics with the given strengths under a decaying envelope."""
+    """Pluck a note: harmonics with the given strengths under a decaying envelope."""
     t = np.arange(count) / rate_hz
     wave = sum(part * np.sin(2 * np.pi * hz * (k + 1) * t) for k, part in enumerate(partials))
     return wave * np.exp(-t / decay_s) * np.minimum(1, t / 0.006)
@@ -41,7 +41,7 @@ def _timbre(rng) -> np.ndarray:
 
 
 def arpeggio(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """Broken chords at a steady pace."""
+    """Play broken chords at a steady pace."""
     track, step = np.zeros(samples), round(rng.uniform(0.11, 0.26) * rate_hz)
     scale, root, partials = _SCALES[rng.integers(4)], rng.integers(45, 62), _timbre(rng)
     order, decay_s = rng.integers(0, 8, 8), rng.uniform(0.12, 0.6)
@@ -69,7 +69,7 @@ def chords(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def drums(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """A drum pattern of sixteen steps with a bass line."""
+    """Play a drum pattern of sixteen steps with a bass line."""
     track, step = np.zeros(samples), round(rng.uniform(0.09, 0.17) * rate_hz)
     t = np.arange(rate_hz // 3) / rate_hz
     kick = np.sin(2 * np.pi * (45 * t + 9 * (1 - np.exp(-t * 28)))) * np.exp(-t * 11) * 1.6
@@ -89,7 +89,7 @@ def drums(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def speech(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """A voice without words: syllables of buzz and breath through moving resonances."""
+    """Speak without words: syllables of buzz and breath through moving resonances."""
     track, start, pitch = np.zeros(samples), 0, rng.uniform(85, 230)
     vowels = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
     while start < samples:
@@ -109,7 +109,7 @@ def speech(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def birds(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """Chirps over wind."""
+    """Chirp over wind."""
     wind = _without_mean(np.cumsum(rng.standard_normal(samples)), rate_hz // 20)
     track, songs = 0.15 * wind / np.abs(wind).max(), [rng.uniform(1500, 6500, 3) for _ in range(3)]
     for _ in range(int(samples / rate_hz * rng.uniform(2, 4))):
@@ -124,13 +124,13 @@ def birds(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def _without_mean(wave: np.ndarray, window: int) -> np.ndarray:
-    """The wave less its running mean over `window` samples."""
+    """Subtract the running mean over `window` samples from the wave."""
     total = np.cumsum(np.pad(wave, (window // 2, window - window // 2), mode="edge"))
     return wave - (total[window:] - total[:-window]) / window
 
 
 def bells(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """Bells, rung at odd moments, ringing long."""
+    """Ring bells at odd moments, for long."""
     track, start = np.zeros(samples), 0
     scale, root = _SCALES[2 + rng.integers(2)], rng.integers(55, 76)
     stretch = np.array([0.5, 1, 1.19, 1.56, 2, 2.66]) * rng.uniform(0.97, 1.03, 6)
@@ -144,7 +144,7 @@ def bells(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def melody(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """A tune with vibrato over a drone."""
+    """Play a tune with vibrato over a drone."""
     track, start, degree = np.zeros(samples), 0, 7
     scale, root, partials = _SCALES[rng.integers(4)], rng.integers(50, 64), _timbre(rng)
     beat = rng.uniform(0.16, 0.3)
@@ -162,7 +162,7 @@ def melody(rng, samples: int, rate_hz: int) -> np.ndarray:
 
 
 def machine(rng, samples: int, rate_hz: int) -> np.ndarray:
-    """An engine: humming, rattling, changing speed."""
+    """Run an engine: humming, rattling, changing speed."""
     t = np.arange(samples) / rate_hz
     speed = rng.uniform(30, 80) * (1 + 0.35 * np.sin(2 * np.pi * rng.uniform(0.08, 0.3) * t + rng.uniform(0, 6)))
     turn = 2 * np.pi * np.cumsum(speed) / rate_hz

@@ -12,7 +12,7 @@ Scene = Callable[[float], np.ndarray]  # seconds -> (H, W, 3) uint8
 
 
 def palette(rng: np.random.Generator) -> np.ndarray:
-    """256 colours from dark to light through random hues, (256, 3) uint8."""
+    """Choose 256 colours from dark to light through random hues, (256, 3) uint8."""
     ramp = np.linspace(10, 235, 5)[:, None]
     anchors = 0.6 * ramp + 0.4 * rng.uniform(0, 255, (5, 3))
     steps = np.linspace(0, 4, 256)
@@ -21,7 +21,7 @@ def palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def colour(rng: np.random.Generator, low: int = 30, high: int = 240) -> draw.Colour:
-    """One random, muted colour.
+    """Choose a random, muted colour.
 
     Muted because loud colours alone would tell the originals apart, which no real footage allows.
     """
@@ -30,7 +30,7 @@ def colour(rng: np.random.Generator, low: int = 30, high: int = 240) -> draw.Col
 
 
 def fractal(rng, width: int, height: int, *, cells: int = 4, octaves: int = 5) -> np.ndarray:
-    """Fractal value noise in [0, 1] that repeats without a seam, (height, width) float32."""
+    """Make fractal value noise in [0, 1] that repeats without a seam, (height, width) float32."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         columns = cells * 2**octave
@@ -43,7 +43,7 @@ def fractal(rng, width: int, height: int, *, cells: int = 4, octaves: int = 5) -
 
 
 def profile(rng, width: int, *, cells: int = 5, octaves: int = 5) -> np.ndarray:
-    """A noisy line in [0, 1] that repeats without a seam, (width,) float32."""
+    """Draw a noisy line in [0, 1] that repeats without a seam, (width,) float32."""
     total = np.zeros(width)
     for octave in range(octaves):
         points = rng.random(cells * 2**octave)
@@ -53,20 +53,20 @@ def profile(rng, width: int, *, cells: int = 5, octaves: int = 5) -> np.ndarray:
 
 
 def mesh(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of every pixel, float32 (height, width) each."""
+    """Make x and y of every pixel, float32 (height, width) each."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return x, y
 
 
 def gradient(width: int, height: int, top, bottom) -> np.ndarray:
-    """A vertical blend of two colours, (height, width, 3) uint8."""
+    """Blend two colours from top to bottom, (height, width, 3) uint8."""
     blend = np.linspace(0, 1, height)[:, None, None]
     rows = np.asarray(top) * (1 - blend) + np.asarray(bottom) * blend
     return np.repeat(rows, width, axis=1).astype(np.uint8)
 
 
 def tinted(noise: np.ndarray, base, *, contrast: float = 0.5) -> np.ndarray:
-    """A colour shaded by noise in [0, 1], (H, W, 3) uint8."""
+    """Shade a colour by noise in [0, 1], (H, W, 3) uint8."""
     shade = 1 + contrast * (noise[..., None] - 0.5) * 2
     return np.clip(shade * np.asarray(base, np.float32), 0, 255).astype(np.uint8)
 
@@ -90,7 +90,7 @@ class Layer:
 
 
 def parallax(back: np.ndarray, layers: list[Layer]) -> Scene:
-    """A backdrop with layers sliding in front of it, given from far to near."""
+    """Slide layers in front of a backdrop, given from far to near."""
 
     def scene(t: float) -> np.ndarray:
         picture = back.copy()

@@ -41,13 +41,13 @@ class Edited:
 
 
 def whole(clip: Clip, source: Clip, *, crf: int = 24, **relation) -> Edited:
-    """All of the source, from beginning to end."""
+    """Keep all of the source, from beginning to end."""
     row = Relation(q=(0, clip.duration_s), v=(0, source.duration_s), **relation)
     return Edited(clip=clip, relations=(row,), crf=crf)
 
 
 def fit(picture: np.ndarray, size: tuple[int, int], back: np.ndarray | None = None) -> np.ndarray:
-    """The whole picture in the middle of a canvas of `size`, on black or on `back`."""
+    """Fit the whole picture into the middle of a canvas of `size`, on black or on `back`."""
     width, height = size
     factor = min(width / picture.shape[1], height / picture.shape[0])
     inner = draw.resize(picture, (round(picture.shape[1] * factor), round(picture.shape[0] * factor)))
@@ -72,7 +72,7 @@ def reverse(sources, rng) -> Edited:
 
 
 def at_speed(source: Clip, factor: float) -> Edited:
-    """Picture and sound, so many times faster."""
+    """Speed picture and sound up, so many times."""
     count = round(len(source.frames) / factor)
     picks = np.minimum((np.arange(count) * factor + 1e-6).astype(int), len(source.frames) - 1)
     audio = None if source.audio is None else change_tempo(source.audio, source.rate_hz, factor)
@@ -88,7 +88,7 @@ def speed80(sources, rng) -> Edited:
 
 
 def tcrop(sources, rng) -> Edited:
-    """Half of it, from somewhere in the middle."""
+    """Keep half of it, from somewhere in the middle."""
     source = sources[0]
     length_s = source.duration_s * rng.uniform(0.45, 0.6)
     start_s = (source.duration_s - length_s) * rng.uniform(0.2, 0.8)
@@ -98,7 +98,7 @@ def tcrop(sources, rng) -> Edited:
 
 
 def cut_out(source: Clip, start_s: float, length_s: float) -> tuple[Clip, float]:
-    """A part on whole frames, and where it really begins."""
+    """Cut a part out on whole frames; say where it really begins."""
     start_s = float(round(start_s * source.fps) / source.fps)
     return source.cut(start_s, start_s + length_s), start_s
 
@@ -108,7 +108,7 @@ def audio_muted(sources, rng) -> Edited:
 
 
 def audio_replaced(sources, rng) -> Edited:
-    """The sound of another video, as much as there is of it."""
+    """Replace the sound by that of another video, as much as there is of it."""
     source, donor = sources
     count = round(source.duration_s * donor.rate_hz)
     audio = to_length(donor.audio, count)
@@ -120,7 +120,7 @@ def audio_replaced(sources, rng) -> Edited:
 
 
 def pip(sources, rng) -> Edited:
-    """The video, with its sound, small inside another one."""
+    """Put the video, with its sound, small inside another one."""
     length_s = min(clip.duration_s for clip in sources)
     front, back = (clip.at_rate(sources[0].fps).cut(0, length_s) for clip in sources)
     part = rng.uniform(0.45, 0.55)
@@ -138,7 +138,7 @@ def pip(sources, rng) -> Edited:
 
 
 def concat(sources, rng) -> Edited:
-    """Pieces of several videos one after the other, picture and sound."""
+    """Put pieces of several videos one after the other, picture and sound."""
     first = sources[0]
     frames, audio, relations, now_s = [], [], [], 0.0
     for index in rng.permutation(len(sources)):
@@ -157,7 +157,7 @@ def concat(sources, rng) -> Edited:
 
 
 def _resampled(audio: np.ndarray, count: int) -> np.ndarray:
-    """The same sound in `count` samples."""
+    """Resample the sound to `count` samples."""
     if audio.shape[1] == count:
         return audio
     steps = np.linspace(0, audio.shape[1] - 1, count)
@@ -165,7 +165,7 @@ def _resampled(audio: np.ndarray, count: int) -> np.ndarray:
 
 
 def each_frame(source: Clip, change: Callable[[np.ndarray], np.ndarray], **relation) -> Edited:
-    """The same change made to every frame."""
+    """Make the same change to every frame."""
     first = change(source.frames[0])
     frames = np.empty((len(source.frames), *first.shape), np.uint8)
     frames[0] = first
@@ -202,7 +202,7 @@ def crop25(sources, rng) -> Edited:
 
 
 def letterbox(sources, rng) -> Edited:
-    """Bars above and below, or at the sides of an upright video."""
+    """Put bars above and below, or at the sides of an upright video."""
     width, height = sources[0].size
     grow = rng.uniform(1.25, 1.5)
     size = (width, even(height * grow)) if width > height else (even(width * grow), height)
@@ -210,7 +210,7 @@ def letterbox(sources, rng) -> Edited:
 
 
 def blur_background(sources, rng) -> Edited:
-    """A wide video inside an upright frame, or the other way round, over a blurred enlargement of itself."""
+    """Put a wide video inside an upright frame, or the other way round, over a blurred enlargement of itself."""
     width, height = sources[0].size
     canvas = (even(height), even(height * 1.5)) if width > height else (even(width * 1.6), even(width))
 
@@ -226,13 +226,13 @@ def mirror(sources, rng) -> Edited:
 
 
 def rotate(sources, rng) -> Edited:
-    """Turned by 90 degrees, left or right."""
+    """Turn by 90 degrees, left or right."""
     turned = np.rot90(sources[0].frames, int(rng.choice([1, 3])), axes=(1, 2))
     return whole(replace(sources[0], frames=turned), sources[0], relation="near_dup_hard")
 
 
 def logo(sources, rng) -> Edited:
-    """A see-through station mark in a corner."""
+    """Put a see-through station mark into a corner."""
     width, height = sources[0].size
     side = round(min(width, height) * rng.uniform(0.16, 0.24))
     mark = np.zeros((side, 2 * side, 3), np.uint8)
@@ -254,7 +254,7 @@ def logo(sources, rng) -> Edited:
 
 
 def text(sources, rng) -> Edited:
-    """Captions in a dark bar, a new one every 2.5 seconds."""
+    """Write captions into a dark bar, a new one every 2.5 seconds."""
     source = sources[0]
     width, height = source.size
     lines = ["WAIT FOR IT...", "you will not believe this", "@clips_daily", "part 2 in the comments", "so true"]
@@ -275,12 +275,12 @@ def grey(sources, rng) -> Edited:
 
 
 def _channels_changed(curves: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A change that looks every value up in its channel's (256, 3) uint8 curve."""
+    """Make a change that looks every value up in its channel's (256, 3) uint8 curve."""
     return lambda frame: np.stack([curves[:, channel][frame[..., channel]] for channel in range(3)], axis=2)
 
 
 def colour_shift(sources, rng) -> Edited:
-    """Another white balance, contrast and brightness."""
+    """Change white balance, contrast and brightness."""
     balance = 1 + rng.uniform(0.12, 0.28, 3) * rng.choice([-1, 1], 3)
     gamma = rng.choice([0.75, 1.35])
     ramp = 255 * (np.arange(256)[:, None] / 255) ** gamma
@@ -288,7 +288,7 @@ def colour_shift(sources, rng) -> Edited:
 
 
 def noise(sources, rng) -> Edited:
-    """Strong film grain."""
+    """Add strong film grain."""
     width, height = sources[0].size
     grain = rng.normal(0, rng.uniform(12, 18), (height + 32, width + 32, 3)).astype(np.int16)
 

@@ -49,12 +49,12 @@ def _cropped(keep: float) -> Make:
 
 
 def _half(sources, rng) -> Edited:
-    """The middle half of the width, beside another video's."""
+    """Show the middle half of the width, beside another video's."""
     return _tiled(sources, lambda w, h: [(0, 0, w // 2, h), (w // 2, 0, w - w // 2, h)], cut=True)
 
 
 def _grid(n: int) -> Make:
-    """n x n videos, the one that is looked for in the first cell."""
+    """Tile n x n videos, the one that is looked for in the first cell."""
 
     def cells(w: int, h: int) -> list[tuple[int, int, int, int]]:
         return [(x * w // n, y * h // n, w // n, h // n) for y in range(n) for x in range(n)]
@@ -63,7 +63,7 @@ def _grid(n: int) -> Make:
 
 
 def _tiled(sources: list[Clip], cells, *, cut: bool) -> Edited:
-    """Videos beside each other, (x, y, width, height) each; as many times as there are cells."""
+    """Tile videos beside each other, (x, y, width, height) each; as many times as there are cells."""
     first = sources[0]
     clips = [first, *(clip.at_rate(first.fps) for clip in sources[1:])]
     width, height = first.size
@@ -81,7 +81,7 @@ def _tiled(sources: list[Clip], cells, *, cut: bool) -> Edited:
 
 
 def _inset(part: float) -> Make:
-    """The video that is looked for, small over another."""
+    """Put the video that is looked for, small, over another."""
 
     def make(sources, rng) -> Edited:
         front, back = sources[0], sources[1].at_rate(sources[0].fps)
@@ -96,7 +96,7 @@ def _inset(part: float) -> Make:
 
 
 def _behind(part: float) -> Make:
-    """Another video, small over the one that is looked for."""
+    """Put another video, small, over the one that is looked for."""
 
     def make(sources, rng) -> Edited:
         back, front = sources[0], sources[1].at_rate(sources[0].fps)
@@ -111,7 +111,7 @@ def _behind(part: float) -> Make:
 
 
 def _sticker(share: float) -> Make:
-    """A plate of one colour with a disc over so much of the picture, in its middle."""
+    """Put a plate of one colour with a disc over so much of the picture, in its middle."""
 
     def change(frame: np.ndarray) -> np.ndarray:
         frame = frame.copy()
@@ -140,7 +140,7 @@ def _trimmed(seconds: float) -> Make:
 
 
 def _spliced(seconds: float) -> Make:
-    """So much of it in the middle of another video."""
+    """Put so much of it into the middle of another video."""
 
     def make(sources, rng) -> Edited:
         first, other = sources[0], sources[1].at_rate(sources[0].fps)
@@ -156,7 +156,7 @@ def _spliced(seconds: float) -> Make:
 
 
 def _shuffled(seconds: float) -> Make:
-    """Its pieces of so many seconds in another order."""
+    """Put its pieces of so many seconds into another order."""
 
     def make(sources, rng) -> Edited:
         clip = sources[0]
@@ -180,7 +180,7 @@ def _backward(sources, rng) -> Edited:
 
 
 def _filmed(tilt: float) -> Make:
-    """As by a hand-held camera before a screen: larger, moving, soft, pale."""
+    """Film it off a screen by a hand-held camera: larger, moving, soft, pale."""
 
     def make(sources, rng) -> Edited:
         clip = sources[0]

@@ -55,11 +55,11 @@ class Card:
     tried: list[Tried]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything."""
+        """Return everything as JSON."""
         return asdict(self)
 
     def text(self) -> str:
-        """A table, and what is false."""
+        """Return a table, and what is false."""
         head = f"{'edit':<22}{'strength':<15}{'rank 1':>8}{'in list':>8}{'not':>6}{'time off':>10}"
         head += f"{'false per million':>19}"
         lines = [head, "-" * len(head)]
@@ -135,7 +135,7 @@ def _library(videos: str | Path, folder: Path, *, progress: bool, say: Callable[
 
 
 def _clips(library: Library, config: str, count: int) -> tuple[dict[str, Clip], dict[str, str]]:
-    """The first seconds of some videos, small; and what could not be read as a clip of a constant rate."""
+    """Read the first seconds of some videos, small; say what could not be read as a clip of a constant rate."""
     uris = {video_id: e.end["uri"] for video_id, e in sorted(library.entries(config).items()) if e.pieces}
     clips: dict[str, Clip] = {}
     left_out: dict[str, str] = {}
@@ -191,7 +191,7 @@ def _judged(answer: Answer, graded: Graded, video_id: str, *, used: list[str], m
 
 
 def _time_error(match: Match, relations) -> float | None:
-    """Of the relation that the longest segment tells of: the largest error of its four times."""
+    """Find the largest error of its four times, of the relation that the longest segment tells of."""
     if not match.segments:
         return None
     longest = max(match.segments, key=lambda s: s.q_end_s - s.q_start_s)

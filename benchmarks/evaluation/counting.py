@@ -192,7 +192,7 @@ def alike_ids(truth: Set[str], scored: Iterable[str]) -> tuple[tuple[str, str], 
 
 
 def _folded(video_id: str) -> str:
-    """What is left of an id when all is taken away that cannot be seen."""
+    """Return what is left of an id when all is taken away that cannot be seen."""
     if video_id.isascii() and video_id.isprintable() and " " not in video_id:
         return video_id
     seen = unicodedata.normalize("NFKC", video_id)

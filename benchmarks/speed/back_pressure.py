@@ -48,7 +48,7 @@ class Peaks:
     writer_files: int = 0
 
     def look(self) -> None:
-        """One sample, of this process and all it started."""
+        """Take one sample, of this process and all it started."""
         from ndvr.pipeline.runs.metrics import object_store_used
 
         workers = {pid: _command(pid) for pid in descendants(os.getpid())}
@@ -75,7 +75,7 @@ def _command(pid: int) -> str:
 
 
 def _open_files(pids: list[int]) -> int:
-    """Of the process that has most."""
+    """Count the open files of the process that has most."""
     counts = [0]
     for pid in pids:
         try:
@@ -87,7 +87,7 @@ def _open_files(pids: list[int]) -> int:
 
 @contextmanager
 def watched() -> Iterator[Peaks]:
-    """The peaks of what is done inside, where Ray runs."""
+    """Collect the peaks of what is done inside, where Ray runs."""
     peaks, done = Peaks(), threading.Event()
 
     def watch() -> None:
@@ -105,7 +105,7 @@ def watched() -> Iterator[Peaks]:
 
 @contextmanager
 def slowed(factor: float) -> Iterator[None]:
-    """Embedding takes `factor` times as long as it has work for."""
+    """Slow embedding down: it takes `factor` times as long as it has work for."""
     from ndvr.pipeline.extraction import graph
 
     usual = graph.EmbedActor
@@ -130,7 +130,7 @@ def slowed(factor: float) -> Iterator[None]:
 
 
 def make_videos(folder: Path, n_videos: int) -> Path:
-    """Videos of few pictures that stay on for long, so that windows come far faster than they can be embedded."""
+    """Make videos of few pictures that stay on for long, so that windows come far faster than they can be embedded."""
     from ndvr.operators.media.encode import write_video
 
     folder.mkdir()
@@ -142,7 +142,7 @@ def make_videos(folder: Path, n_videos: int) -> Path:
 
 
 def make_failures(folder: Path, n_files: int) -> Path:
-    """Files without a byte."""
+    """Make files without a byte."""
     folder.mkdir()
     for number in range(n_files):
         (folder / f"{number:06d}.mp4").touch()
@@ -168,7 +168,7 @@ def run(kind: str, count: int, slower: float, *, pools: Pools | None = None) -> 
 
 
 def run_apart(kind: str, count: int, slower: float) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """Run the same in a process of its own."""
     command = [sys.executable, "-m", "ndvr.benchmarks.speed.back_pressure", "--only", kind, str(count)]
     done = subprocess.run([*command, "--slower", str(slower)], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

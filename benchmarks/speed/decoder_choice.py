@@ -17,7 +17,7 @@ SAME_LEVELS = 2.0  # mean grey levels between two windows that show the same fra
 
 
 def windows_of(decode, path: Path) -> tuple[dict, np.ndarray]:
-    """The end row and all windows of a file."""
+    """Decode a file: its end row and all windows."""
     rows = [
         row
         for table in decode(pa.table({"video_id": ["v"], "uri": [str(path)], "methods": [["m"]]}))
@@ -29,7 +29,7 @@ def windows_of(decode, path: Path) -> tuple[dict, np.ndarray]:
 
 
 def verdict(ends: dict[str, dict], windows: dict[str, np.ndarray]) -> str:
-    """What decord did where PyAV got pictures."""
+    """Return what decord did where PyAV got pictures."""
     if ends["decord"]["status"] != "done":
         return f"decord fails ({ends['decord']['error_class'] or ends['decord']['status']})"
     a, b = windows["pyav"].astype(np.int16), windows["decord"].astype(np.int16)

@@ -43,7 +43,7 @@ def _names(prefix: str, n: int) -> list[str]:
 
 
 def write_scores(folder: Path, *, n_queries: int, n_videos: int) -> None:
-    """A grid of parts with float32 noise in [0, 0.6), right pairs 0.3 higher."""
+    """Write a grid of parts with float32 noise in [0, 0.6), right pairs 0.3 higher."""
     rng = np.random.default_rng(_SEED)
     queries, videos = _names("q", n_queries), _names("v", n_videos)
     n_right = min(max(_RIGHT_PER_QUERY.values()), n_videos)
@@ -67,7 +67,7 @@ def write_scores(folder: Path, *, n_queries: int, n_videos: int) -> None:
 
 
 def measure(folder: Path, *, n_queries: int, n_videos: int, workers: int = 0) -> dict[str, float]:
-    """Seconds and peak memory of evaluating the folder, in this process; then in Ray tasks, if asked for."""
+    """Measure seconds and peak memory of evaluating the folder, in this process; then in Ray tasks, if asked for."""
     videos, right = np.array(_names("v", n_videos)), np.load(folder / "right.npy")
     tasks = tuple(
         Task(

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 
 def decode_alone(videos: list[str], setting) -> dict[str, float]:
-    """Decoded frames/s and windows/s of the decode stage without Ray: the bound that extraction aims at."""
+    """Measure decoded frames/s and windows/s of the decode stage without Ray: the bound that extraction aims at."""
     from ndvr.operators.video.decode import Decode, Job
 
     jobs = {setting.method: Job(view=setting.view, config="")}
@@ -56,7 +56,7 @@ def decode_alone(videos: list[str], setting) -> dict[str, float]:
 
 
 def embed_alone(setting, windows: int) -> float:
-    """Windows/s of the model on all cores, or on a GPU where there is one, in the batches extraction uses."""
+    """Measure windows/s of the model on all cores, or on a GPU where there is one, in the batches extraction uses."""
     import torch
 
     from ndvr.operators.features.embed import Embed
@@ -76,7 +76,7 @@ def embed_alone(setting, windows: int) -> float:
 
 
 def end_to_end(videos: list[str], method: str, weights: str | None, folder: Path) -> dict[str, float]:
-    """`extract` of the same files into a new library."""
+    """Measure `extract` of the same files into a new library."""
     from ndvr.pipeline.cluster import cluster
     from ndvr.pipeline.extraction.extract import extract
 

@@ -41,7 +41,7 @@ def measure(
     workers: int | None = None,
     keep: bool = False,
 ) -> dict[str, Any]:
-    """Every method on every share, smallest first. ValueError before any work when the disk is too small."""
+    """Measure every method on every share, smallest first. ValueError before any work when the disk is too small."""
     collection = read_collection(annotations)
     n_queries, n_videos = len(collection.queries), len(collection.videos)
     shares = {fraction: len(collection.share(fraction)) for fraction in sorted(set(fractions))}
@@ -67,7 +67,9 @@ def measure(
 
 
 def expected_bytes(job: Job, *, n_videos: int, n_queries: int) -> int:
-    """What a job writes, at most about: features, their ledger, signatures of methods that keep one, scores."""
+    """Estimate what a job writes, at most about: features, their ledger, signatures of methods that keep one,
+    scores.
+    """
     of_video = bytes_per_video(job.setting, job.windows) * (3 if job.compact else 1) + LEDGER_BYTES
     return n_videos * (of_video + n_queries * _SCORE_BYTES)
 
@@ -82,7 +84,7 @@ def _check_disk(folder: Path, need: int) -> None:
 
 
 def run(job: Job, *, all_pairs: int) -> dict[str, Any]:
-    """The three stages of one job, in processes of their own."""
+    """Run the three stages of one job, in processes of their own."""
     stages = {name: _stage(name, job) for name in STAGES}
     if not stages["evaluate"]["complete"]:
         raise AssertionError(f"scores of {job.method} are not complete: these numbers cannot be used")
@@ -115,7 +117,9 @@ def _projection(job: Job, done: dict[str, Any], all_pairs: int) -> dict[str, flo
 
 
 def growth(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """From each share of a method to the next: the exponent e of work, CPU time and memory as (number of videos)^e."""
+    """Compute, from each share of a method to the next, the exponent e of work, CPU time and memory as (number of
+    videos)^e.
+    """
     steps = []
     for before, after in zip(runs, runs[1:]):
         if before["method"] == after["method"]:
@@ -235,7 +239,7 @@ def _number(value: float | None) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns to the right, but for the first."""
+    """Align columns to the right, but for the first."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 

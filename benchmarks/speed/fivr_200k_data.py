@@ -47,7 +47,7 @@ class Collection:
     labels: dict[str, list[tuple[str, str]]] = field(repr=False)  # video -> (label, query) of each of its labels
 
     def share(self, fraction: float) -> tuple[str, ...]:
-        """All queries and this fraction of the other videos; at least one."""
+        """Select all queries and this fraction of the other videos; at least one."""
         if not 0 < fraction <= 1:
             raise ValueError(f"a fraction of {fraction:g} cannot be taken: give numbers above 0, at most 1")
         others = len(self.videos) - len(self.queries)
@@ -55,7 +55,7 @@ class Collection:
 
 
 def read_collection(folder: Path) -> Collection:
-    """From annotation.json and youtube_ids.txt. A query outside the id list is a video here all the same."""
+    """Read annotation.json and youtube_ids.txt. A query outside the id list is a video here all the same."""
     annotation = read_annotation(folder, ANNOTATION, source=_SOURCE)
     labels: dict[str, list[tuple[str, str]]] = {}
     for query, by_label in annotation.items():
@@ -69,7 +69,7 @@ def read_collection(folder: Path) -> Collection:
 
 
 def write_made_up(folder: Path, *, queries: int = QUERIES, videos: int = VIDEOS) -> Path:
-    """Files as FIVR-200K's, in its proportions: labelled videos belong to one query, dealt out at random."""
+    """Write files as FIVR-200K's, in its proportions: labelled videos belong to one query, dealt out at random."""
     rng = random.Random(_MADE_UP)
     ids = [f"v{number:010d}" for number in range(videos)]  # as long as a YouTube id
     query_ids, others = ids[:queries], ids[queries:]
@@ -97,7 +97,7 @@ _SEED = 20240501
 
 
 def bytes_per_video(setting: Setting, n_windows: int) -> int:
-    """Of features, in a shard. ValueError for a method whose features cannot be planted."""
+    """Count the bytes of features in a shard. ValueError for a method whose features cannot be planted."""
     if not setting.card.feature_dtype.startswith("float"):
         raise ValueError(
             f"{setting.method} keeps codes of {setting.card.feature_dtype}, and only numbers can be planted: choose "
@@ -110,7 +110,7 @@ def bytes_per_video(setting: Setting, n_windows: int) -> int:
 def write_library(
     path: Path, collection: Collection, videos: Sequence[str], *, setting: Setting, n_windows: int
 ) -> Library:
-    """A new library with these videos, the first of the collection, in memory for one shard whatever their number."""
+    """Write a library of these videos, the first of the collection, in memory for one shard whatever their number."""
     config = setting.config(
         weights="planted noise",
         weights_digest=f"planted:{_SEED}:{n_windows}",
@@ -159,7 +159,7 @@ def _features(
 def _near(
     collection: Collection, block: Sequence[str], per_block: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the query that each video is near, and s in float32; always drawn for a whole block."""
+    """Draw the number of the query that each video is near, and s in float32; always for a whole block."""
     number = {query: n for n, query in enumerate(collection.queries)}
     near, drawn = rng.integers(0, len(number), per_block), rng.standard_normal(per_block)
     strength = _SPREAD_OF_OTHERS * drawn
@@ -172,7 +172,7 @@ def _near(
 
 
 def _rows(video: str, data: bytes, config: Config, n_windows: int) -> list[dict[str, Any]]:
-    """One piece and the end of a video, see ndvr.operators.rows."""
+    """Make the rows of one piece and of the end of a video, see ndvr.operators.rows."""
     rate = config.windows_per_s
     key = {"video_id": video, "method": config.method, "config": config.name, "run": "planted", "attempt": 1}
     start_s = np.arange(n_windows) / rate if rate else np.zeros(n_windows)

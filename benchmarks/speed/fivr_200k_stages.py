@@ -41,7 +41,7 @@ class Job:
 
     @property
     def setting(self) -> Setting:
-        """With seeded weights."""
+        """What the job runs, with seeded weights."""
         weights = WEIGHTS if models.card(self.method).weights else None
         return choose_one(self.method, weights, OPTIONS.get(self.method))
 
@@ -67,7 +67,7 @@ class Job:
 
 
 def write(job: Job) -> dict[str, Any]:
-    """The share, as a library."""
+    """Write the share as a library."""
     from ndvr.benchmarks.speed.fivr_200k_data import read_collection, write_library
 
     collection = read_collection(Path(job.annotations))
@@ -79,7 +79,7 @@ def write(job: Job) -> dict[str, Any]:
 
 
 def similarity(job: Job) -> dict[str, Any]:
-    """All queries with all videos of the share; Ray's start is part of the work."""
+    """Compare all queries with all videos of the share; Ray's start is part of the work."""
     from ndvr.benchmarks.speed.fivr_200k_data import read_collection
     from ndvr.pipeline.comparison.similarity import similarity as compare
 
@@ -98,7 +98,7 @@ def similarity(job: Job) -> dict[str, Any]:
 
 
 def evaluate(job: Job) -> dict[str, Any]:
-    """All tasks, of the share."""
+    """Evaluate all tasks on the share."""
     from ndvr.benchmarks.evaluate import evaluate as judge
     from ndvr.benchmarks.speed.fivr_200k_data import read_collection
 
@@ -113,7 +113,7 @@ def evaluate(job: Job) -> dict[str, Any]:
 
 
 def pair_cost(job: Job) -> dict[str, Any]:
-    """Seconds that a pair takes on one core with signatures in memory: of videos as in the job, and of mean length."""
+    """Measure seconds of a pair on one core with signatures in memory: of videos as in the job, and of mean length."""
     import numpy as np
     import torch
 
@@ -148,7 +148,7 @@ STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
 
 
 def command(stage: str, job: Job) -> list[str]:
-    """What runs a stage."""
+    """Return the command line that runs a stage."""
     return [sys.executable, "-m", __name__, stage, job.to_json()]
 
 

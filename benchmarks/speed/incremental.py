@@ -99,7 +99,7 @@ def _median_of(measure: Callable[[], float], repeat: int) -> float:
 
 
 def _receipts(ids: np.ndarray, *, run: str) -> pa.Table:
-    """Of one piece and the end of every video."""
+    """Make the receipts of one piece and the end of every video."""
     n = len(ids)
     now = pa.scalar(datetime.now(timezone.utc), LEDGER.field("finished").type)
     same = {"method": "s2vs", "config": CONFIG, "run": run, "attempt": 1, "sha256": "0" * 64, "host": "node"}

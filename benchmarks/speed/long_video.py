@@ -22,7 +22,7 @@ FPS = 5
 
 
 def make_video(path: Path, seconds: int) -> None:
-    """A moving gradient, 320 x 240; content does not matter here, the number of windows does."""
+    """Make a moving gradient, 320 x 240; content does not matter here, the number of windows does."""
     from ndvr.operators.media.encode import write_video
 
     y, x = np.mgrid[0:240, 0:320]
@@ -32,7 +32,7 @@ def make_video(path: Path, seconds: int) -> None:
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids of a process and all its children's children, from /proc."""
+    """List the process ids of a process and all its children's children, from /proc."""
     parent_of = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -48,7 +48,7 @@ def descendants(root: int) -> list[int]:
 
 
 def private_mb(pids: list[int]) -> float:
-    """Resident memory that is not shared, summed."""
+    """Sum resident memory that is not shared."""
     pages = 0
     for pid in pids:
         try:

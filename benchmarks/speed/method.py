@@ -26,7 +26,9 @@ TRAINED_ON = (64, 60)  # videos, windows of each
 
 
 def rates(device: str, *, seconds: float) -> dict[str, float]:
-    """Operations a second of the bare product of two square matrices, by type of number, and bytes a second copied."""
+    """Measure operations a second of the bare product of two square matrices, by type of number, and bytes a second
+    copied.
+    """
     import torch
 
     side, found = SIDE[device], {}
@@ -50,7 +52,9 @@ def _products_per_s(matrix: Any, seconds: float) -> float:
 def measure(
     name: str, *, device: str, seconds: float, product: float | None = None, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Parameters, windows/s and pairs/s of one method; shares of the operations a second of the bare product."""
+    """Measure parameters, windows/s and pairs/s of one method; shares of the operations a second of the bare
+    product.
+    """
     from ndvr import models
 
     model = models.load(name, "random" if models.card(name).weights else None, device, **(options or {}))
@@ -103,7 +107,7 @@ def _operations(run: Callable[[], object]) -> int:
 
 
 def measure_training(name: str, *, device: str, mixed: bool, seconds: float) -> float:
-    """Steps a second with the recipe's own settings, on made features; all videos are in groups of two."""
+    """Measure steps a second with the recipe's own settings, on made features; all videos are in groups of two."""
     from ndvr import models
     from ndvr.models.training.recipe import Videos
     from ndvr.models.training.recipes import RECIPES

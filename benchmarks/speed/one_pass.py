@@ -20,7 +20,7 @@ METHODS = ("s2vs", "tca", "csl3d", "c3dhash", "ausil")
 
 
 def decode_s(videos: list[str], methods: tuple[str, ...]) -> float:
-    """CPU seconds of cutting all windows of the methods out of the videos."""
+    """Measure CPU seconds of cutting all windows of the methods out of the videos."""
     from ndvr.models import card
     from ndvr.operators.video.windows import cut
 
@@ -33,7 +33,7 @@ def decode_s(videos: list[str], methods: tuple[str, ...]) -> float:
 
 
 def make_videos(folder: Path, *, count: int, seconds: int) -> list[str]:
-    """Moving noise with sound, 1280 x 720 at 25 frames a second, H.264 and AAC."""
+    """Make moving noise with sound, 1280 x 720 at 25 frames a second, H.264 and AAC."""
     from ndvr.operators.media.encode import tone, write_video
 
     rng = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def make_videos(folder: Path, *, count: int, seconds: int) -> list[str]:
 
 
 def measure(videos: list[str], *, rounds: int) -> dict[str, float]:
-    """CPU seconds by method and for "all", and `ratio` of all to the longest."""
+    """Measure CPU seconds by method and for "all", and `ratio` of all to the longest."""
     from ndvr.models import card
     from ndvr.operators.video.windows import use_one_core
 

@@ -35,7 +35,7 @@ NAMES = ("seconds", "bytes", "windows")
 
 
 def ndvr(*arguments: str | Path) -> dict[str, Any]:
-    """What a command of `ndvr` says with --json, and `process_s`, the wall time of its process."""
+    """Run a command of `ndvr`; return what it says with --json, and `process_s`, the wall time of its process."""
     command = [sys.executable, "-m", "ndvr.pipeline.cli", *map(str, arguments), "--json", "--quiet"]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -73,7 +73,7 @@ def one_round(videos: Path, folder: Path, method: str, seed: int) -> dict[str, A
 
 
 def every_nth(videos: Path, folder: Path, step: int) -> Path:
-    """A list of every step-th video, or the folder itself."""
+    """List every step-th video, or the folder itself."""
     from ndvr.operators.storage.manifest import read_manifest
 
     if step == 1:
@@ -85,7 +85,7 @@ def every_nth(videos: Path, folder: Path, step: int) -> Path:
 
 
 def table(rounds: dict[str, list[dict[str, Any]]]) -> str:
-    """Median predicted, measured and error by method and name."""
+    """Tabulate median predicted, measured and error by method and name."""
     lines = [
         f"{'method':<12}{'':<9}{'predicted':>13}{'measured':>13}{'off':>7}   of each round; inside the 80 % interval"
     ]
@@ -214,7 +214,7 @@ def _make(job: Job) -> None:
 
 
 def _film(job: Job, n_frames: int) -> Iterator[np.ndarray]:
-    """Noise that slides, with a brighter block going the other way: (H, W, 3) uint8."""
+    """Draw noise that slides, with a brighter block going the other way: (H, W, 3) uint8."""
     rng = np.random.default_rng(job.seed)
     width, height = job.size
     cells = rng.integers(0, 256, (-(-height // job.coarse), -(-(width + 4 * n_frames) // job.coarse), 3), np.uint8)
@@ -227,7 +227,7 @@ def _film(job: Job, n_frames: int) -> Iterator[np.ndarray]:
 
 
 def _repeat(source: Path, target: Path, times: int, fps: int) -> None:
-    """The packets of `source` again and again."""
+    """Repeat the packets of `source` so many times."""
     with av.open(str(source)) as film, av.open(str(target), "w") as out:
         video = film.streams.video[0]
         stream = out.add_stream_from_template(video)

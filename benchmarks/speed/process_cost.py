@@ -49,7 +49,7 @@ class Cost:
         return {key: value for key, value in fields.items() if not key.endswith("_by_process")}
 
     def look(self, root: int, *, shared_before: float) -> None:
-        """One sample."""
+        """Take one sample."""
         pids = descendants(root)
         self.private_mb = max(self.private_mb, private_mb(pids))
         self.shared_mb = max(self.shared_mb, _shared_mb() - shared_before)
@@ -64,7 +64,7 @@ class Cost:
 
 
 def measured(command: Sequence[str]) -> tuple[str, Cost]:
-    """What the command printed, and its cost. RuntimeError when it fails."""
+    """Run a command; return what it printed, and its cost. RuntimeError when it fails."""
     cost, done = Cost(), threading.Event()
     shared_before = _shared_mb()
     began = time.monotonic()

@@ -71,7 +71,7 @@ _PIXELS = 32 * 32  # of a frame that is compared
 
 
 def film(seed: int, seconds: int = _SECONDS) -> np.ndarray:
-    """Features of a picture that a camera swings over: (T, 512) uint8."""
+    """Make features of a picture that a camera swings over: (T, 512) uint8."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512)))
     world = np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) / np.maximum(frequency, 1 / 128)).real
@@ -82,7 +82,7 @@ def film(seed: int, seconds: int = _SECONDS) -> np.ndarray:
 
 
 def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[str, float]:
-    """Seconds of one query's votes in an index of `n_keys` keys."""
+    """Measure seconds of one query's votes in an index of `n_keys` keys."""
     import faiss
 
     segments = [_segment(folder, min(n_keys, MOST_MADE))] * max(1, n_keys // MOST_MADE)
@@ -114,7 +114,7 @@ def _products(probes: np.ndarray, vectors: np.ndarray) -> None:
 
 
 def _segment(folder: Path, n_keys: int) -> Segment:
-    """An index of noise, written and opened again; four boxes a picture, as thumbprint keeps them."""
+    """Write an index of noise and open it again; four boxes a picture, as thumbprint keeps them."""
     rng = np.random.default_rng(_SEED)
     boxes = np.array([[0, 0, w, h] for w in (1, 0.5) for h in (1, 0.5)], np.float32)
     videos, keys = [], []
@@ -138,7 +138,7 @@ def _segment(folder: Path, n_keys: int) -> Segment:
 
 
 def measure_pairs(model: Model, folder: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds per candidate of the closer look and of its parts, and the bounds."""
+    """Measure milliseconds per candidate of the closer look and of its parts, and the bounds."""
     query, videos = film(0), {f"v{seed:02}": film(seed) for seed in range(1, CANDIDATES + 1)}
     opened = open_index(made_library(folder, videos))
     places = [
@@ -174,7 +174,7 @@ def made_library(folder: Path, videos: dict[str, np.ndarray]) -> Path:
 
 
 def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
-    """CPU seconds of building and of adding; seconds until an index answers, cold and warm."""
+    """Measure CPU seconds of building and of adding; seconds until an index answers, cold and warm."""
     videos = {f"v{seed:06}": film(seed) for seed in range(n_videos)}
     late = dict(list(videos.items())[-max(1, n_videos // 100) :])
     library = made_library(folder, {name: each for name, each in videos.items() if name not in late})
@@ -200,7 +200,7 @@ def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
 
 
 def _sureness_s(opened: Opened) -> float:
-    """What the build spends on sureness, whatever the size of the library: CPU seconds."""
+    """Measure CPU seconds that the build spends on sureness, whatever the size of the library."""
     reader, began = FeatureReader(opened.library.store), time.process_time()
     for number, row in sampled(opened):
         unrelated(opened, reader, number, row)
@@ -216,7 +216,7 @@ def _out_of_cache(folder: Path) -> None:
 
 
 def measure_sureness(library: Path) -> dict[str, Any]:
-    """Rates per million, stated by one half of the videos and measured on the other."""
+    """Measure rates per million, stated by one half of the videos and measured on the other."""
     opened = open_index(library)
     rows = [(number, row) for number, segment in enumerate(opened.segments) for row in segment.alive]
     reader, limits = FeatureReader(opened.library.store), opened.model.card.range
@@ -261,7 +261,7 @@ def measure_dedupe(folder: Path, n_videos: int, n_queries: int) -> dict[str, flo
 
 
 def _votes_s(query: Query, segments: Sequence[Segment]) -> float:
-    """CPU seconds of a query's probes and votes, where every video asks."""
+    """Measure CPU seconds of a query's probes and votes, where every video asks."""
     assert query.features is not None
     began = time.process_time()
     probes = models.load("thumbprint").probes(query.features)
@@ -323,7 +323,7 @@ def _average_precision(scores: np.ndarray, relevant: np.ndarray, ranked: Sequenc
 
 
 def _in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each step; the first round warms up."""
+    """Measure median CPU seconds of each step; the first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 1):
         for name, step in steps.items():

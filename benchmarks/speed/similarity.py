@@ -37,7 +37,7 @@ _SEED = 20240501
 
 
 def measure(n_frames: int, *, device: str, rounds: int) -> dict[str, float]:
-    """Seconds and ratios of one query against as many targets of `n_frames` as make TARGET_FRAMES."""
+    """Measure seconds and ratios of one query against as many targets of `n_frames` as make TARGET_FRAMES."""
     import torch
 
     from ndvr import models
@@ -76,7 +76,7 @@ def measure(n_frames: int, *, device: str, rounds: int) -> dict[str, float]:
 
 
 def _naive(comparator: Any) -> Callable[[Any, Any], Any]:
-    """The score of a pair: Tensor Dot, Chamfer over regions, CNN, hard tanh, Chamfer over time (ViSiL, section 3)."""
+    """Score a pair by Tensor Dot, Chamfer over regions, CNN, hard tanh, Chamfer over time (ViSiL, section 3)."""
     import torch
 
     from ndvr.models.layers.head import exact_convolutions
@@ -92,7 +92,7 @@ def _naive(comparator: Any) -> Callable[[Any, Any], Any]:
 
 
 def measure_compact(method: str, *, device: str, rounds: int) -> dict[str, float]:
-    """Seconds of QUERIES x VIDEOS scores, given the signatures."""
+    """Measure seconds of QUERIES x VIDEOS scores, given the signatures."""
     from ndvr import models
 
     model = models.load(method, "random", device, parts=("similarity",), **COMPACT[method])

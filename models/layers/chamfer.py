@@ -24,7 +24,7 @@ JOINED_BYTES = {"cpu": 128 * 9 * 512 * 4, "cuda": 8 << 30}
 def frame_rows(
     query: torch.Tensor, targets: Sequence[torch.Tensor], *, symmetric: bool = False, scale: float = 1.0
 ) -> torch.Tensor:
-    """Frame similarities, target-major: query (Tq, R, D), targets (T_v, R, D) -> (sum T_v, Tq).
+    """Compare frames, target-major: query (Tq, R, D), targets (T_v, R, D) -> (sum T_v, Tq).
 
     Row u, column t is mean over the regions o of query frame t of max over the regions p of target frame u of
     their dot product, times `scale`. `symmetric` averages this with the same the other way round.
@@ -81,7 +81,9 @@ def _blocks(targets: Sequence[torch.Tensor], block_frames: int) -> Iterator[list
 
 
 def of_matrix(matrix: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
-    """Similarities (..., Tq, Tt) -> (...): the mean over the query of the best in the target."""
+    """Average the best of each row of similarities (..., Tq, Tt) -> (...): the mean over the query of the best in the
+    target.
+    """
     forward = matrix.amax(-1).mean(-1)
     return (forward + matrix.amax(-2).mean(-1)) / 2 if symmetric else forward
 
@@ -99,7 +101,7 @@ QUERY_VECTORS = 1024  # at a time, so that the products with one block do not gr
 def chamfer(
     query: torch.Tensor, targets: Sequence[torch.Tensor], *, symmetric: bool = False, top_k: int | None = None
 ) -> torch.Tensor:
-    """Scores (V,) of query (Tq, D) against V targets (T_v, D), T >= 1, as one by one up to float rounding.
+    """Score a video (Tq, D) against V others (T_v, D), T >= 1: (V,), as one by one up to float rounding.
 
     symmetric  the mean of both directions
     top_k      the mean of the k best-matched query vectors only, of all where there are fewer; one direction only

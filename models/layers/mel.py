@@ -22,7 +22,7 @@ TOP_DB = 80.0
 
 
 def filterbank(view: Mel) -> np.ndarray:
-    """Slaney's scale and norm, (n_fft / 2 + 1, bands) float32: row k is how much of bin k each band takes."""
+    """Make Slaney's scale and norm, (n_fft / 2 + 1, bands) float32: row k is how much of bin k each band takes."""
     try:
         from torchaudio.functional import melscale_fbanks
     except (ImportError, OSError) as error:  # OSError: its library was built for another torch
@@ -96,7 +96,9 @@ class MelPower:
         return torch.cat([power, parts[:, 1]], dim=1).numpy()
 
     def settle(self, rows: np.ndarray, *, mean: float, peak: float) -> np.ndarray:
-        """Mel power (t, bands) float32 of rows, now that mean and peak of the file are known (0: leave as it is)."""
+        """Finish mel power (t, bands) float32 of rows, now that mean and peak of the file are known (0: leave as it
+        is).
+        """
         bin_1 = rows[:, -2:].astype(np.float64)
         bin_1[:, 0] += (mean - self._base) * self.view.n_fft / 4
         power = rows[:, :-2] + np.square(bin_1).sum(1, keepdims=True) * self._bin_1
@@ -104,6 +106,6 @@ class MelPower:
 
 
 def decibels(power: np.ndarray, *, loudest: float) -> np.ndarray:
-    """Power in dB, float32, cut off 80 dB below `loudest`, the greatest power in the file."""
+    """Convert power to dB, float32, cut off 80 dB below `loudest`, the greatest power in the file."""
     floor = max(AMIN, loudest) * 10 ** (-TOP_DB / 10)
     return (10 * np.log10(np.maximum(np.float32(max(AMIN, floor)), power))).astype(np.float32)

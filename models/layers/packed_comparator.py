@@ -87,7 +87,7 @@ def similarities(
     symmetric: bool = False,
     tile_frames: int = TILE_FRAMES,
 ) -> torch.Tensor:
-    """Scores (V,) of query (Tq, R, D) against V targets (T_v, R, D), equal to one by one up to float rounding.
+    """Score query (Tq, R, D) against V targets (T_v, R, D): (V,), equal to one by one up to float rounding.
 
     Signatures are cut in time and given to `rows`, nothing else: of what shape and type they are is between the two.
     `symmetric` averages both directions of the last step, from cells to scores; `rows` knows what to do with frames.
@@ -201,7 +201,9 @@ class Layers:
         return 2 * CELL if self.repeat else CELL
 
     def compare(self, picture: torch.Tensor, *, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-        """A strip (S, Tq) -> (S // 4, Tq // 4), unclipped; what comes out of empty rows is noise."""
+        """Run a strip (S, Tq) -> (S // 4, Tq // 4) through the layers, unclipped; what comes out of empty rows is
+        noise.
+        """
         x = picture[None, None]
         for shift, (weight, bias) in enumerate(self.convolutions[:3]):
             if self.repeat:
@@ -217,7 +219,7 @@ class Layers:
 
 
 def _with_borders(x: torch.Tensor, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-    """(1, C, S, W) -> (1, C, S, W + 2): the rows and columns around each target's are copies of its outermost."""
+    """Repeat borders, (1, C, S, W) -> (1, C, S, W + 2): rows and columns around each target copy its outermost."""
     ends = starts + lengths
     borders, outermost = np.concatenate([starts - 1, ends]), np.concatenate([starts, ends - 1])
     copies = x.index_select(2, torch.as_tensor(outermost, device=x.device))

@@ -257,12 +257,12 @@ def on_lite0(options: Mapping[str, Any]) -> bool:
 
 
 def region_shape(options: Mapping[str, Any], dims: int) -> tuple[int, ...]:
-    """The shape of a window's features where whitening keeps `dims` numbers a region."""
+    """Return the shape of a window's features where whitening keeps `dims` numbers a region."""
     return (9, LITE0_NUMBERS if on_lite0(options) and options["pca"] == "none" else dims)
 
 
 def refuse_published(weights: Any, options: Mapping[str, Any], card: Card) -> None:
-    """WeightsError when the authors' weights are asked for, or nothing is given, where features are Lite0's."""
+    """Raise WeightsError when the authors' weights are asked for, or nothing is given, where features are Lite0's."""
     if not on_lite0(options):
         return
     if weights is None:
@@ -296,7 +296,7 @@ def _lite_regions(weights: Any, options: Mapping[str, Any], card: Card, dims: in
 
 
 def lite0_state(cache: str | None) -> files.State:
-    """The published tensors below `lite0.`."""
+    """Return the published tensors below `lite0.`."""
     path = lite0.published_file(cache)
     published = files.state_of(files.read(path))
     return {"lite0." + key: value for key, value in lite0.read_state(published, source=str(path)).items()}

@@ -97,7 +97,7 @@ class HashLayer(nn.Module):
         return self.hashcoder(features)
 
     def codes(self, features: torch.Tensor) -> np.ndarray:
-        """(N, dims) -> (N, ceil(bits / 8)) uint8: bit k is set where activation k is above zero.
+        """Binarise (N, dims) -> (N, ceil(bits / 8)) uint8: bit k is set where activation k is above zero.
 
         The authors keep the sign, which has a third value for an activation of exactly 0. Here that is no bit, as
         for a negative one. Two zeros are alike either way; a zero and a negative one, which they count, are alike.
@@ -106,7 +106,7 @@ class HashLayer(nn.Module):
 
 
 def distances(query: np.ndarray, targets: Sequence[np.ndarray]) -> np.ndarray:
-    """Hamming distances (V,) int32 between one code, (bytes,) uint8, and V codes: the number of bits that differ."""
+    """Count the bits that differ between one code, (bytes,) uint8, and V codes: Hamming distances (V,) int32."""
     import faiss  # here, so that it starts its threads only where codes are compared
 
     # Codes of a few bytes: comparing a million takes 10 ms, torch.stack of as many tensors 270, this join 80.
@@ -122,7 +122,7 @@ def distances(query: np.ndarray, targets: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def distance_matrix(queries: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """Hamming distances (Q, V) int32 between all codes of one side and all of the other."""
+    """Count the bits that differ between all codes of one side and all of the other: (Q, V) int32."""
     import faiss
 
     rows, columns = (_padded(codes) for codes in (queries, targets))
@@ -216,7 +216,7 @@ class C3DHash(Method):
         return network.to(memory_format=torch.channels_last_3d) if part == "embed" else network
 
     def embed(self, network: Network, windows: torch.Tensor) -> torch.Tensor:
-        """(N, T, 112, 112, 3) uint8 -> (N, 512) float32, the mean over space and time."""
+        """Embed (N, T, 112, 112, 3) uint8 -> (N, 512) float32, the mean over space and time."""
         mean, std = (torch.tensor(three, device=windows.device) for three in (_MEAN, _STD))
         chunk = _CHUNK_WINDOWS.get(windows.device.type, _CHUNK_WINDOWS["cuda"])
         features = []
@@ -261,7 +261,7 @@ def _whole(options: Options, key: str) -> int:
 
 
 def _state(weights: Any, cache: str | None, part: Part) -> tuple[files.State, str]:
-    """The tensors of one part without their common prefix, and a name for error texts."""
+    """Return the tensors of one part without their common prefix, and a name for error texts."""
     if weights is None:
         raise files.Absent(
             "the authors of c3dhash published no trained weights: name a file that their training script saved, "

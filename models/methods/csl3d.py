@@ -117,7 +117,7 @@ class Block(nn.Module):
 
 
 def _join_temporal_output(block: Any, _: Any) -> None:
-    """fc(proj(x)) = (F P) x + (F p + f): one product less in every block. Not part of the state dict."""
+    """Join fc(proj(x)) into (F P) x + (F p + f): one product less in every block. Not part of the state dict."""
     with torch.no_grad():
         proj, fc = block.temporal_attn.proj, block.temporal_fc
         weight = fc.weight.double() @ proj.weight.double()
@@ -181,7 +181,7 @@ class TimeSformer(nn.Module):
         return tokens
 
     def _places(self, rows: int, columns: int) -> torch.Tensor:
-        """Position embedding (1, 1 + rows * columns, C). As published, any 196 patches take the 14 x 14 as they are."""
+        """Embed places (1, 1 + rows * columns, C). As published, any 196 patches take the 14 x 14 as they are."""
         if rows * columns == GRID * GRID:
             return self.pos_embed
         grid = self.pos_embed[:, 1:].transpose(1, 2).unflatten(2, (GRID, GRID))
@@ -189,7 +189,7 @@ class TimeSformer(nn.Module):
         return torch.cat([self.pos_embed[:, :1], grid.flatten(2).transpose(1, 2)], 1)
 
     def _moments(self, times: int) -> torch.Tensor:
-        """Time embedding (1, T, 1, C)."""
+        """Embed times (1, T, 1, C)."""
         resized = functional.interpolate(self.time_embed.transpose(1, 2), size=times, mode="nearest")
         return resized.transpose(1, 2)[:, :, None]
 

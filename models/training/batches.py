@@ -19,7 +19,7 @@ SOFTNESS = 1e-6  # of the signs that binarisation is trained with: erf(x / sqrt(
 
 
 def prepare(head: SimilarityHead, features: torch.Tensor) -> torch.Tensor:
-    """Features (..., T, R, D), T >= 4 -> the same shape, weighted or softly binarised. Padding stays zero."""
+    """Weigh or softly binarise features (..., T, R, D), T >= 4 -> the same shape. Padding stays zero."""
     if hasattr(head, "attention"):
         features = head.attention(features)
     if hasattr(head, "binarization"):
@@ -29,7 +29,7 @@ def prepare(head: SimilarityHead, features: torch.Tensor) -> torch.Tensor:
 
 
 def frame_similarities(head: SimilarityHead, query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """(..., T, R, D) against (..., U, R, D), both prepared -> (..., T, U). Leading axes broadcast.
+    """Compare frames (..., T, R, D) with (..., U, R, D), both prepared -> (..., T, U). Leading axes broadcast.
 
     All pairs of a batch are `frame_similarities(head, x[:, None], x[None])`. Memory: R * R * 4 bytes a frame pair.
     """
@@ -48,7 +48,7 @@ def compare(
     query_mask: torch.Tensor | None = None,
     target_mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (...) in [-1, 1] and the CNN's cells (..., T // 4, U // 4) before clipping, of prepared batches.
+    """Compare prepared batches: scores (...) in [-1, 1] and the CNN's cells (..., T // 4, U // 4) before clipping.
 
     Masks (..., T) and (..., U) hold 1 for frames and 0 for padding: both or none. Cells of padding are 0, so that
     `losses.out_of_range(cells)` does not count them. S2VS's training takes scores / 2 + 1 / 2, DnS's takes them as is.
@@ -66,7 +66,7 @@ def compare(
 
 
 def score(head: SimilarityHead, matrix: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (B,) and cells (B, 1, T // 4, U // 4) of frame similarities (B, 1, T, U) and their mask."""
+    """Score frame similarities (B, 1, T, U) with their mask: (B,), and cells (B, 1, T // 4, U // 4)."""
     with exact_convolutions():
         cells, kept = masked_cells(head.visil_head, matrix, mask)
     cells = cells.float()  # what comes after the network is added up in float32, also where training is mixed
@@ -77,7 +77,7 @@ def score(head: SimilarityHead, matrix: torch.Tensor, mask: torch.Tensor) -> tup
 
 
 def padded(matrices: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """N matrices (T, U) with zeros at their ends, (N, 1, T, U), and the mask of the same shape that says where."""
+    """Pad N matrices (T, U) with zeros at their ends, (N, 1, T, U); a mask of the same shape says where."""
     rows, columns = (max(matrix.shape[axis] for matrix in matrices) for axis in (0, 1))
     sides = [(0, columns - matrix.shape[1], 0, rows - matrix.shape[0]) for matrix in matrices]
     filled = [functional.pad(matrix, side) for matrix, side in zip(matrices, sides)]
@@ -93,7 +93,7 @@ def long_enough(features: torch.Tensor) -> torch.Tensor:
 
 
 def masked_cells(comparator: Comparator, matrix: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`comparator(matrix)` with padding set to 0 before and after each convolution, and the mask of its output.
+    """Run `comparator(matrix)` with padding set to 0 before and after each convolution; mask its output.
 
     matrix, mask: (B, 1, T, U) -> both (B, 1, T // 4, U // 4). A cell is kept where any of its frame pairs is.
     """
@@ -111,7 +111,7 @@ def masked_cells(comparator: Comparator, matrix: torch.Tensor, mask: torch.Tenso
 
 
 def _chamfer(cells: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(B, 1, T, U) -> (B,): the mean over rows that hold a kept cell of their largest kept cell."""
+    """Average, (B, 1, T, U) -> (B,): the mean over rows that hold a kept cell of their largest kept cell."""
     best = cells.masked_fill(mask == 0, -torch.inf).amax(-1)
     rows = mask.amax(-1)
     return best.masked_fill(rows == 0, 0).sum((1, 2)) / rows.sum((1, 2)).clamp(min=1)

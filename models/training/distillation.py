@@ -136,7 +136,7 @@ class DnSStudent(Recipe):
         return torch.optim.Adam(self.network.parameters(), lr=self.learning_rate(0, 1))
 
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """The same from first to last."""
+        """Keep the rate the same from first to last."""
         return self.settings.rate or (_COARSE if self.coarse else _FINE)
 
 
@@ -147,7 +147,8 @@ def _scores(given: np.ndarray | None, what: str) -> np.ndarray:
 
 
 def rotation(videos: Videos, count: int, seed: int) -> torch.Tensor:
-    """The start of the binary student, (D, D): what brings regions closest to signs (ITQ: Gong, Lazebnik, CVPR 2011).
+    """Fit the start of the binary student, (D, D): what brings regions closest to signs (ITQ: Gong, Lazebnik, CVPR
+    2011).
 
     Principal axes of `count` regions, drawn from all videos, then rotated in 50 rounds to lose least by the signs.
     """
@@ -251,7 +252,7 @@ class DnSSelector(Recipe):
         return torch.optim.Adam(self.network.parameters(), lr=self.settings.rate)
 
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """The same from first to last."""
+        """Keep the rate the same from first to last."""
         return self.settings.rate
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 
 def same_source(composition: torch.Tensor) -> torch.Tensor:
-    """Labels (2 N, 2 N) of a batch of N weak views followed by N strong ones: 1 where two views share a source.
+    """Label a batch of N weak views followed by N strong ones, (2 N, 2 N): 1 where two views share a source.
 
     composition  (N, N), > 0 where strong view i shows video j: ones on the diagonal, and what was pasted into it
     """
@@ -27,7 +27,7 @@ def same_source(composition: torch.Tensor) -> torch.Tensor:
 
 
 def info_nce(similarities: torch.Tensor, labels: torch.Tensor, *, temperature: float = 0.03) -> torch.Tensor:
-    """InfoNCE over all pairs (B, B) of a batch; labels (B, B), 1 for pairs of one source.
+    """Compute InfoNCE over all pairs (B, B) of a batch; labels (B, B), 1 for pairs of one source.
 
     With e = exp(s / temperature), of each positive pair i != j it is -log(e_ij / (e_ij + sum of row i's negatives +
     1e-6)), averaged over a row's positives and then over rows. A row without positives counts as 0.
@@ -42,13 +42,13 @@ def info_nce(similarities: torch.Tensor, labels: torch.Tensor, *, temperature: f
 
 
 def hardest_negative(similarities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean of -log(1 - s) of each row's most similar negative; s in [0, 1], 1 - s not below 0.001."""
+    """Average -log(1 - s) of each row's most similar negative; s in [0, 1], 1 - s not below 0.001."""
     hardest = similarities.masked_fill(labels > 0, 0).amax(1)
     return -(1 - hardest).clamp(min=1e-3).log().mean()
 
 
 def self_similarity(similarities: torch.Tensor) -> torch.Tensor:
-    """Mean of -log(s) of every video against itself; s in [0, 1], not below 0.001."""
+    """Average -log(s) of every video against itself; s in [0, 1], not below 0.001."""
     return -similarities.diagonal().clamp(min=1e-3).log().mean()
 
 
@@ -61,7 +61,7 @@ def out_of_range(cells: torch.Tensor) -> torch.Tensor:
 
 
 def s2vs(similarities: torch.Tensor, labels: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """S2VS's whole loss: InfoNCE + 3 (hardest negative + self-similarity) + out of range.
+    """Compute S2VS's whole loss: InfoNCE + 3 (hardest negative + self-similarity) + out of range.
 
     similarities  (B, B) in [0, 1]: scores / 2 + 1 / 2
     labels        (B, B) of `same_source`
@@ -72,7 +72,8 @@ def s2vs(similarities: torch.Tensor, labels: torch.Tensor, cells: torch.Tensor) 
 
 
 def s2vs_learning_rate(step: int, *, peak: float = 5e-5, n_steps: int = 30_000, n_warmup: int = 1_000) -> float:
-    """Learning rate of optimiser step 0, 1, ...: a linear rise from a hundredth of the peak, then a cosine to a tenth.
+    """Compute the rate of optimiser step 0, 1, ...: a linear rise from a hundredth of the peak, then a cosine to a
+    tenth.
 
     The cosine starts at step 0, so the rise ends below the peak; from `n_steps` on the rate stays.
     """
@@ -87,7 +88,7 @@ def s2vs_learning_rate(step: int, *, peak: float = 5e-5, n_steps: int = 30_000, 
 def distillation(
     student: torch.Tensor, teacher: torch.Tensor, cells: torch.Tensor | None = None, *, range_weight: float = 1e-3
 ) -> torch.Tensor:
-    """DnS's loss of a student: mean |student - teacher| + range_weight * out_of_range(cells).
+    """Compute DnS's loss of a student: mean |student - teacher| + range_weight * out_of_range(cells).
 
     Scores of any one shape, both in [-1, 1] for a fine student, with `cells` of its CNN; for the coarse one, which has
     none, the teacher's are mapped to score / 2 + 1 / 2.
@@ -97,7 +98,7 @@ def distillation(
 
 
 def triplet(positive: torch.Tensor, negative: torch.Tensor, *, margin: float = 1.0) -> torch.Tensor:
-    """ViSiL's loss, the mean of max(0, s_negative - s_positive + margin); of distances, swap the two arguments.
+    """Compute ViSiL's loss, the mean of max(0, s_negative - s_positive + margin); of distances, swap the two arguments.
 
     The authors' PyTorch code takes a margin of 1, their TensorFlow code and paper 0.5.
     """
@@ -110,7 +111,7 @@ def triplet(positive: torch.Tensor, negative: torch.Tensor, *, margin: float = 1
 def circle(
     logits: torch.Tensor, *, margin: float = 0.25, gamma: float = 256.0, authors_code: bool = False
 ) -> torch.Tensor:
-    """Circle loss (Sun et al., CVPR 2020, as TCA uses it) of cosines (N, 1 + K), the positive's first.
+    """Compute the circle loss (Sun et al., CVPR 2020, as TCA uses it) of cosines (N, 1 + K), the positive's first.
 
     Cross-entropy of the first of gamma a_p (s_p - 1 + m) and gamma a_n (s_n - m), with a_p = max(0, 1 + m - s_p) and
     a_n = max(0, s_n + m) taken as constants.
@@ -149,14 +150,16 @@ class MemoryBank(nn.Module):
         self.register_buffer("queue", functional.normalize(torch.randn(dims, size), dim=0))
 
     def forward(self, anchors: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
-        """Unit vectors (N, D) twice -> logits (N, 1 + K): each anchor against its positive, then against the queue."""
+        """Multiply unit vectors (N, D) twice -> logits (N, 1 + K): each anchor against its positive, then against the
+        queue.
+        """
         # A copy, as `push` may come before `backward`.
         products = [(anchors * positives).sum(1, keepdim=True), anchors @ self.queue.clone()]
         return torch.cat(products, 1) / self.temperature
 
     @torch.no_grad()
     def push(self, negatives: torch.Tensor) -> None:
-        """Unit vectors (M, D) take the place of the oldest M."""
+        """Put unit vectors (M, D) in the place of the oldest M."""
         size = self.queue.shape[1]
         if size % len(negatives):
             raise ValueError(
@@ -180,7 +183,7 @@ def follow(keys: nn.Module, encoder: nn.Module, *, momentum: float = 0.0) -> Non
 def all_triplets(
     activations: torch.Tensor, labels: torch.Tensor, *, margin: float = 14.0, each_once: bool = False
 ) -> torch.Tensor:
-    """Mean of max(0, margin + d(a, p) - d(a, n)) over a batch's triplets; 0 where there are none.
+    """Average max(0, margin + d(a, p) - d(a, n)) over a batch's triplets; 0 where there are none.
 
     activations  (N, bits) after tanh; d is the squared Euclidean distance, so that a bit counts up to 4
     labels       (N,) classes. a, p: each pair of a class once, the earlier one as anchor; n: all of other classes

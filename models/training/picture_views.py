@@ -84,7 +84,7 @@ class PictureViews:
     def pictures(
         self, sources: Sequence[tuple[Frames, Frames]], count: int, rng: np.random.Generator
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """The 2 N views themselves, (count, 224, 224, 3) uint8 each, and what the strong ones show."""
+        """Make the 2 N views themselves, (count, 224, 224, 3) uint8 each; say what the strong ones show."""
         makers, at = [], []
         for (first, second), own in zip(sources, rng.spawn(len(sources))):
             window = views.window(np.arange(len(first)), 2 * count, own)
@@ -215,6 +215,6 @@ def video_in_video(clips: Sequence[np.ndarray], rng: np.random.Generator) -> tup
 
 
 def _side(length: int, share: float, rng: np.random.Generator) -> tuple[int, int]:
-    """From where to where a side of the box goes."""
+    """Choose from where to where a side of the box goes."""
     half, centre = int(length * share) // 2, int(rng.integers(length))
     return max(centre - half, 0), min(centre + half, length)

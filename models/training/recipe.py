@@ -75,7 +75,9 @@ class Recipe(ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The loss of a batch, and what `learnt` is to be given after the step: of all batches of it, in order."""
+        """Compute the loss of a batch, and what `learnt` is to be given after the step: of all batches of it, in
+        order.
+        """
 
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
@@ -83,7 +85,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """Learning rate of step 0, 1, ... of `n_steps`."""
+        """Compute the learning rate of step 0, 1, ... of `n_steps`."""
 
     def begin(self, seed: int) -> None:
         """Set the weights as they are before any training."""
@@ -107,7 +109,7 @@ class Recipe(ABC):
         """Take note, after a step, of what its batches gave."""
 
     def state(self) -> State:
-        """What continues the training, beside the network and the optimiser."""
+        """Return what continues the training, beside the network and the optimiser."""
         return {}
 
     def load(self, state: State) -> None:  # noqa: B027
@@ -119,7 +121,7 @@ class Recipe(ABC):
         return {self.prefix + key: value.detach().cpu().clone() for key, value in tensors}
 
     def _saved(self) -> nn.Module:
-        """What a file of weights is of."""
+        """Return what a file of weights is of."""
         return self.network
 
 

@@ -144,7 +144,7 @@ class TCA(Recipe):
         return loss, torch.cat([negatives, batch.other_groups[:, None].float()], 1)
 
     def _vectors(self, encoder: Any, batch: list[np.ndarray]) -> torch.Tensor:
-        """One vector for each of N videos of any lengths: (N, D)."""
+        """Make one vector for each of N videos of any lengths: (N, D)."""
         lengths = torch.tensor([len(features) for features in batch])
         padded = nn.utils.rnn.pad_sequence([tensor(features) for features in batch], batch_first=True)
         mask = torch.arange(padded.shape[1]) < lengths[:, None]
@@ -160,7 +160,7 @@ class TCA(Recipe):
         return torch.optim.Adam(self.encoder.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
 
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """A cosine to zero; the authors step it once an epoch, of 40."""
+        """Lower the rate along a cosine to zero; the authors step it once an epoch, of 40."""
         return self.settings.rate * 0.5 * (1 + float(np.cos(np.pi * step / n_steps)))
 
     def state(self) -> State:
@@ -173,7 +173,7 @@ class TCA(Recipe):
         self.bank.position, self._queue_groups = state["position"], state["groups"].to(self.device)
 
     def _saved(self) -> nn.Module:
-        """The authors save the encoder alone, under bare names."""
+        """Save what the authors save, the encoder alone, under bare names."""
         return self.encoder
 
 
@@ -265,7 +265,7 @@ class C3DHash(Recipe):
         )
 
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """A tenth of it after every quarter; the authors' quarters are of 40 epochs."""
+        """Divide the rate by ten after every quarter; the authors' quarters are of 40 epochs."""
         return self.settings.rate * 0.1 ** (4 * step // n_steps)
 
     def after_step(self) -> None:
@@ -324,7 +324,7 @@ class S2VS(Recipe):
             )
 
     def _check_width(self, videos: Videos) -> None:
-        """ValueError where attention is for regions of another width, as those of a backbone before its PCA."""
+        """Raise ValueError where attention is for regions of another width, as those of a backbone before its PCA."""
         shape = videos.backbone.feature_shape if videos.backbone else next(iter(videos.features.values())).shape
         attention = getattr(self.network, "attention", None)
         width = next(attention.parameters()).shape[-1] if attention is not None else shape[-1]
@@ -335,7 +335,9 @@ class S2VS(Recipe):
             )
 
     def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views (2 N, frames, R, D), N weak ones, then N strong ones of the same sources; their labels (2 N, 2 N)."""
+        """Draw views (2 N, frames, R, D), N weak ones, then N strong ones of the same sources; their labels (2 N, 2
+        N).
+        """
         chosen = rng.permutation(list(videos.members))[: self.settings.videos]
         pairs = (self._pair(videos.members[group], rng) for group in chosen)
         if self._views is None:
@@ -374,7 +376,7 @@ class S2VS(Recipe):
         return torch.optim.AdamW(self.network.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
 
     def learning_rate(self, step: int, n_steps: int) -> float:
-        """The authors' rise over a thirtieth of the steps, then their cosine."""
+        """Raise the rate over a thirtieth of the steps, then lower it along the authors' cosine."""
         peak = self.settings.rate
         return losses.s2vs_learning_rate(step, peak=peak, n_steps=n_steps, n_warmup=n_steps // 30)
 

@@ -10,7 +10,7 @@ import torch
 
 
 def dynamic_programming(query: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The code's `dp` of unit rows (Tq, D), (Tt, D), a number. It finds no alignment.
+    """Run the code's `dp` on unit rows (Tq, D), (Tt, D), a number. It finds no alignment.
 
     A stray `continue` leaves all but the first row and the first column of the table zero; what remains is the mean
     over the query of the largest number in its row.
@@ -21,7 +21,7 @@ def dynamic_programming(query: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
 
 def euclidean(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """1 - d / (the largest d of this target to any query), to six digits: (Q, D), (V, D) -> (Q, V) in [0, 1].
+    """Compute 1 - d / (the largest d of this target to any query), to six digits: (Q, D), (V, D) -> (Q, V) in [0, 1].
 
     It depends on the other queries and rescales every target differently, so it ranks no targets. A target equal to
     all queries scores 1, where the authors divide by zero.

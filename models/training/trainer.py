@@ -103,7 +103,7 @@ class Trainer:
         return loss.detach(), learnt
 
     def state(self) -> dict[str, Any]:
-        """All that continues the training, on any device."""
+        """Return all that continues the training, on any device."""
         state = {
             "done": self.done,
             "network": self.recipe.network.state_dict(),

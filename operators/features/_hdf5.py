@@ -102,7 +102,7 @@ def _object(file: h5py.File, name: str) -> h5py.Group | h5py.Dataset | None:
 
 
 def _parts(path: str) -> list[str]:
-    """The names in a path, the first last."""
+    """Split a path into its names, the first last."""
     return [part for part in path.split("/") if part not in ("", ".")][::-1]
 
 

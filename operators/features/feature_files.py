@@ -50,7 +50,8 @@ class StoredArray:
     _fortran: bool = False
 
     def windows(self, feature_shape: tuple[int, ...]) -> int:
-        """T when this is (T, *feature_shape), else DecodeError. An array without numbers has T = 0 whatever its shape.
+        """Count windows: T when this is (T, *feature_shape), else DecodeError. Without numbers T = 0 whatever the
+        shape.
 
         (*feature_shape) is T = 1: TCA's files of a single frame have lost their first axis.
         """
@@ -62,7 +63,7 @@ class StoredArray:
         return self.shape[0] if self.shape[1:] == feature_shape else 1
 
     def blocks(self, feature_shape: tuple[int, ...], *, block_bytes: int) -> Iterator[np.ndarray]:
-        """All rows in order, (N, *feature_shape) of `dtype`, about `block_bytes` at a time."""
+        """Yield all rows in order, (N, *feature_shape) of `dtype`, about `block_bytes` at a time."""
         count = self.windows(feature_shape)
         size = self.dtype.itemsize * int(np.prod(feature_shape))
         step = max(1, block_bytes // size)
@@ -88,7 +89,7 @@ _DAMAGED = (
 
 @contextmanager
 def open_array(path: str, dataset: str | None = None) -> Iterator[StoredArray]:
-    """The array of a .npy or .npz, or a dataset of an HDF5 file.
+    """Open the array of a .npy or .npz, or a dataset of an HDF5 file.
 
     DecodeError, here and inside the `with`, says what is wrong with the file: keep everything else out of it.
     """
@@ -194,14 +195,14 @@ class FeatureFile:
         return self.path if self.dataset is None else f"{self.path}::{self.dataset}"
 
     def mtime_ns(self) -> int | None:
-        """Of the file; None when there is none."""
+        """Read when the file was written; None when there is none."""
         try:
             return os.stat(self.path).st_mtime_ns
         except OSError:
             return None
 
     def open(self) -> AbstractContextManager[StoredArray]:
-        """Its array, unread."""
+        """Open its array, unread."""
         return open_array(self.path, self.dataset)
 
 
@@ -213,7 +214,7 @@ class FeatureFiles:
         self.total = 0 if listed is None else len(listed)
 
     def walk(self, known: Container[str] = ()) -> Iterator[FeatureFile]:
-        """Every video once, in a fixed order. `known` uris are taken for datasets without being looked at."""
+        """Yield every video once, in a fixed order. `known` uris are taken for datasets without being looked at."""
         if self._listed is not None:
             yield from self._listed
             return
@@ -228,7 +229,7 @@ class FeatureFiles:
 
 
 def find_features(files: str | Path) -> FeatureFiles:
-    """What there is to import. FileNotFoundError or ValueError say what is wrong with FILES and what to do."""
+    """Find what there is to import. FileNotFoundError or ValueError say what is wrong with FILES and what to do."""
     path = Path(files).absolute()
     suffix = path.suffix.lower()
     if not path.exists():

@@ -17,12 +17,12 @@ _SCALE = 255
 
 
 def width(n_numbers: int) -> int:
-    """How many numbers a vector of D has when it is turned: the next power of two, 8 at least."""
+    """Tell how many numbers a vector of D has when it is turned: the next power of two, 8 at least."""
     return max(8, 1 << (n_numbers - 1).bit_length())
 
 
 def turned(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (K, D) turned: (K, W) float32 of the same lengths and products."""
+    """Turn vectors (K, D): (K, W) float32 of the same lengths and products."""
     n, w = len(vectors), width(vectors.shape[1])
     x = np.zeros((n, w), np.float32)
     x[:, : vectors.shape[1]] = vectors * _signs(vectors.shape[1])
@@ -36,13 +36,13 @@ def turned(vectors: np.ndarray) -> np.ndarray:
 
 @cache
 def _signs(n: int) -> np.ndarray:
-    """(n,) float32 of 1 and -1, the same forever."""
+    """Draw (n,) float32 of 1 and -1, the same forever."""
     mixed = (np.arange(n, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     return np.where(mixed >> np.uint64(63), np.float32(-1), np.float32(1))
 
 
 def encode(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turned vectors (K, W) -> codes (K, W / 4) uint8 and their factors (K,) uint8."""
+    """Encode turned vectors (K, W) -> codes (K, W / 4) uint8 and their factors (K,) uint8."""
     w = vectors.shape[1]
     squared = np.einsum("kw,kw->k", vectors, vectors)
     spread = np.sqrt(np.maximum(squared / w, 1e-20))[:, None]
@@ -55,24 +55,24 @@ def encode(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def decode(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Codes (K, W / 4) and factors (K,) -> vectors (K, W) float32."""
+    """Decode codes (K, W / 4) and factors (K,) -> vectors (K, W) float32."""
     x = np.take(_table(), codes, axis=0).reshape(len(codes), 4 * codes.shape[1])
     x *= factor_of(factors, x.shape[1])[:, None]
     return x
 
 
 def factor_of(kept: np.ndarray, width: int) -> np.ndarray:
-    """What products of letters are multiplied with, as kept (K,) uint8 of vectors of W numbers: (K,) float32."""
+    """Return what products of letters are multiplied with, as kept (K,) uint8 of vectors of W numbers: (K,) float32."""
     return kept * np.float32(_MOST / _SCALE / np.sqrt(width))
 
 
 def letters() -> np.ndarray:
-    """(16, 2) float32: the two numbers of four bits, lower half of a byte first."""
+    """List (16, 2) float32: the two numbers of four bits, lower half of a byte first."""
     return _table()[:16, :2]
 
 
 @cache
 def _table() -> np.ndarray:
-    """(256, 4) float32: the four numbers of a byte."""
+    """List (256, 4) float32: the four numbers of a byte."""
     level = np.array([-_OUTER, -_INNER, _INNER, _OUTER], np.float32)
     return level[(np.arange(256)[:, None] >> np.arange(0, 8, 2)) & 3]

@@ -66,7 +66,7 @@ class _Keys:
 
 
 def common(segments: Sequence[Segment], *, least_videos: int = 3) -> list[Material]:
-    """What at least so many videos show: by the number of videos times the length, most first."""
+    """Find what at least so many videos show: by the number of videos times the length, most first."""
     keys = _whole(segments)
     if not len(keys):
         return []
@@ -79,7 +79,7 @@ def common(segments: Sequence[Segment], *, least_videos: int = 3) -> list[Materi
 
 
 def mostly_shown(keys: np.ndarray, other: np.ndarray) -> bool:
-    """Whether one of two videos is largely shown by the other, by unit vectors of their whole pictures (K, D)."""
+    """Say whether one of two videos is largely shown by the other, by unit vectors of their whole pictures (K, D)."""
     alike = keys @ other.T >= ALIKE
     return any(len(each) > 0 and float(each.mean()) >= COPY for each in (alike.any(1), alike.any(0)))
 
@@ -104,12 +104,12 @@ def _whole(segments: Sequence[Segment]) -> _Keys:
 
 
 def _is_whole(segment: Segment) -> np.ndarray:
-    """Which boxes of a segment are the whole picture."""
+    """Find which boxes of a segment are the whole picture."""
     return (segment.boxes == (0, 0, 1, 1)).all(1)
 
 
 def _alike(keys: _Keys, segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of keys, by their numbers, that look alike and are of different videos: (H,), (H,)."""
+    """Find pairs of keys, by their numbers, that look alike and are of different videos: (H,), (H,)."""
     before = np.concatenate([[0], np.cumsum([segment.firsts[-1] for segment in segments])])
     pairs = [np.zeros((2, 0), np.int64)]
     for start in range(0, len(keys), _BLOCK):
@@ -140,14 +140,14 @@ def _without_copies(keys: _Keys, probe: np.ndarray, other: np.ndarray) -> tuple[
 
 
 def _stretches(keys: _Keys, is_common: np.ndarray) -> np.ndarray:
-    """(K,) the number of the stretch that a key belongs to; -1: it is not common."""
+    """Number (K,) the stretch that a key belongs to; -1: it is not common."""
     begins = is_common.copy()
     begins[1:] &= ~(is_common[:-1] & (keys.video[1:] == keys.video[:-1]))
     return np.where(is_common, np.cumsum(begins) - 1, -1)
 
 
 def _joined(keys: _Keys, stretch: np.ndarray, probe: np.ndarray, other: np.ndarray) -> list[Material]:
-    """Stretches that look alike, together; of a video that shows one several times the longest."""
+    """Join stretches that look alike; of a video that shows one several times the longest."""
     n = int(stretch.max()) + 1
     links = np.stack([stretch[probe], stretch[other]])
     root = connected(n, *np.unique(links[:, (links >= 0).all(0)], axis=1))

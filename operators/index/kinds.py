@@ -46,7 +46,7 @@ class Stretch:
 
 
 def stretches(lines: Sequence[Line], query_s: np.ndarray, video_s: np.ndarray) -> list[Stretch]:
-    """Lines in seconds, in order of the query's time; query_s, video_s (T,): when each window begins."""
+    """Convert lines to seconds, in order of the query's time; query_s, video_s (T,): when each window begins."""
     hop_q, hop_v = hop_s(query_s), hop_s(video_s)
     made = []
     for line in lines:
@@ -69,7 +69,7 @@ def stretches(lines: Sequence[Line], query_s: np.ndarray, video_s: np.ndarray) -
 
 
 def hop_s(starts: np.ndarray) -> float:
-    """Seconds from window to window; a half for a single one."""
+    """Measure seconds from window to window; a half for a single one."""
     return float(np.median(np.diff(starts))) if len(starts) > 1 else 0.5
 
 
@@ -81,7 +81,7 @@ def covered(stretch: Sequence[Stretch], query_length_s: float, video_length_s: f
 
 
 def kind_of(cover: tuple[float, float], lengths_s: tuple[float, float], *, setting: bool) -> Kind:
-    """By the shares covered of query and video, and their lengths."""
+    """Choose the kind by the shares covered of query and video, and their lengths."""
     if setting:
         return "setting"
     query, video = (
@@ -94,7 +94,7 @@ def kind_of(cover: tuple[float, float], lengths_s: tuple[float, float], *, setti
 
 
 def is_setting(matrix: np.ndarray, lines: Sequence[Line], layers: tuple[float, float]) -> bool:
-    """Whether a pair agrees at all times alike, where its videos do not: a background or template that both show.
+    """Say whether a pair agrees at all times alike, where its videos do not: a background or template that both show.
 
     In a copy, windows of the same moment agree more than windows of other moments, by as much as windows of one video
     differ from each other. `layers`: see `layer`. A video that is a still picture cannot be told in this way.
@@ -123,7 +123,7 @@ def is_setting(matrix: np.ndarray, lines: Sequence[Line], layers: tuple[float, f
 
 
 def layer(own: np.ndarray) -> float:
-    """How much distant windows of one video agree, as a share of how much a window agrees with itself.
+    """Measure how much distant windows of one video agree, as a share of how much a window agrees with itself.
 
     Of its own matrix (T, T); 1 where it is too short, or too dark to agree with itself.
     """

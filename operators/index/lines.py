@@ -46,7 +46,7 @@ class Line:
 
 
 def find_lines(matrix: np.ndarray, *, chance: float = CHANCE) -> list[Line]:
-    """The lines of a matrix (Tq, Tv), most gain first; none where nothing stands out."""
+    """Find the lines of a matrix (Tq, Tv), most gain first; none where nothing stands out."""
     matrix = np.asarray(matrix, np.float32)
     if not matrix.size:
         return []
@@ -71,7 +71,7 @@ def find_lines(matrix: np.ndarray, *, chance: float = CHANCE) -> list[Line]:
 
 
 def _stand_out(matrix: np.ndarray, chance: float) -> np.ndarray:
-    """How much each cell is above what its row and its column have elsewhere, less a margin."""
+    """Compute how much each cell is above what its row and its column have elsewhere, less a margin."""
     rows = np.quantile(matrix, 0.4, axis=1, method="lower", keepdims=True)
     columns = np.quantile(matrix, 0.4, axis=0, method="lower", keepdims=True)
     return matrix - np.clip(np.maximum(rows, columns), chance, _CAP) - _MARGIN
@@ -87,7 +87,7 @@ def _best_line(gains: np.ndarray, matrix: np.ndarray) -> Line | None:
 
 
 def _proposed(rows: np.ndarray, columns: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and offsets (L,) of the lines that most cells (P,), by weight, vote for: the best of each slope."""
+    """Find slopes and offsets (L,) of the lines that most cells (P,), by weight, vote for: the best of each slope."""
     offset = columns - _SLOPES[:, None] * rows  # (S, P)
     low = np.floor(offset.min(1)) - 1
     place = np.round(offset - low[:, None]).astype(np.int64)
@@ -103,7 +103,7 @@ def _proposed(rows: np.ndarray, columns: np.ndarray, weight: np.ndarray) -> tupl
 
 
 def _peaks(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cells that vote: the highest of each row and of each column that stand out."""
+    """Find the cells that vote: the highest of each row and of each column that stand out."""
     cells = []
     for axis in (0, 1):
         k = min(_PEAKS, gains.shape[axis])
@@ -120,7 +120,7 @@ _Run = tuple[float, float, float, int, int]  # gain with the prior, slope, offse
 
 
 def _follow(wide: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> list[_Run | None]:
-    """The run with the largest sum along each of (L,) lines, over small shifts of it."""
+    """Find the run with the largest sum along each of (L,) lines, over small shifts of it."""
     i = np.arange(len(wide))
     cells = _along(wide, i, slopes[:, None, None] * i + offsets[:, None, None] + _SHIFTS[:, None])
     total = np.zeros((*cells.shape[:2], len(i) + 1))
@@ -143,21 +143,21 @@ def _follow(wide: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> list[_
 
 
 def _widened(cells: np.ndarray) -> np.ndarray:
-    """Each cell (T, U), or a little less of the better neighbour, with a column more on both sides: (T, U + 2)."""
+    """Widen each cell (T, U) to a little less of the better neighbour, with a column more on both sides: (T, U + 2)."""
     wide = np.full((len(cells), cells.shape[1] + 4), -1.0, np.float32)
     wide[:, 2:-2] = cells
     return np.maximum(wide[:, 1:-1], np.maximum(wide[:, :-2], wide[:, 2:]) - np.float32(_JITTER))
 
 
 def _along(wide: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """What `_widened` has at rows i and columns j; outside of the matrix far below."""
+    """Look up what `_widened` has at rows i and columns j; outside of the matrix far below."""
     width = wide.shape[1] - 2
     cells = wide[i, np.clip(np.round(j).astype(np.int64) + 1, 0, width + 1)]
     return np.where((j < -0.75) | (j > width - 0.25), np.float32(-100.0), cells)
 
 
 def _refined(wide: np.ndarray, gains: np.ndarray, matrix: np.ndarray, run: _Run) -> Line:
-    """Its slope and offset fitted to the cells that agree most, and followed again."""
+    """Fit slope and offset to the cells that agree most, and follow the line again."""
     _, slope, offset, first, last = run
     i = np.arange(first, last + 1)
     if last - first >= 7:

@@ -33,12 +33,12 @@ class Coded:
         return len(self.codes)
 
     def take(self, rows: np.ndarray) -> Coded:
-        """Some of them: a mask or places."""
+        """Take some of the keys: a mask or places."""
         names = ("codes", "factor", "place", "box", "novelty")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def at(self, place: np.ndarray) -> Coded:
-        """With other places (K,)."""
+        """Move the keys to other places (K,)."""
         return replace(self, place=place.astype(np.uint32))
 
 
@@ -54,7 +54,7 @@ class Lists:
 
 
 def coded(keys: Keys) -> Coded:
-    """The keys of one video."""
+    """Select the keys of one video."""
     data, factor = codes.encode(codes.turned(keys.vectors))
     boxes, box = np.unique(np.rint(keys.boxes * _GRID), axis=0, return_inverse=True)
     return Coded(
@@ -68,7 +68,7 @@ def coded(keys: Keys) -> Coded:
 
 
 def joined(parts: Sequence[Coded], windows: Sequence[int]) -> Coded:
-    """One behind the other; `windows` of each part."""
+    """Join parts one behind the other; `windows` of each part."""
     start = np.concatenate([[0], np.cumsum(windows)[:-1]]).astype(np.int64)
     if start[-1] + windows[-1] >= 1 << 32:
         raise ValueError("a segment of an index cannot have more than 2^32 windows")
@@ -88,7 +88,7 @@ def joined(parts: Sequence[Coded], windows: Sequence[int]) -> Coded:
 
 
 def into_lists(keys: Coded) -> tuple[Coded, Lists]:
-    """The keys list by list, in a list by place: the same whatever order they come in."""
+    """Sort the keys list by list, in a list by place: the same whatever order they come in."""
     keys = keys.take(np.lexsort((keys.box, keys.place)))
     centroids = _centroids(keys)
     of = np.zeros(len(keys), np.int64)
@@ -103,7 +103,7 @@ def into_lists(keys: Coded) -> tuple[Coded, Lists]:
 
 
 def _centroids(keys: Coded) -> np.ndarray:
-    """(L, W) float32, fitted to a sample; about as many lists as a list has keys."""
+    """Fit (L, W) float32 to a sample; about as many lists as a list has keys."""
     w = keys.codes.shape[1] * 4
     if len(keys) < _LEAST:
         return np.zeros((1, w), np.float32)

@@ -23,7 +23,7 @@ _BLOCK = 32  # keys that are read at a time
 
 
 def lists_tried(n_lists: int) -> int:
-    """How many of a segment's lists a probe looks into: an edit moves a picture to another one."""
+    """Count the lists of a segment that a probe looks into: an edit moves a picture to another one."""
     return min(n_lists, round(TRIED * n_lists**0.4))
 
 
@@ -62,7 +62,8 @@ class Scan:
     def alike(
         self, vectors: np.ndarray, least: np.ndarray, neighbours: int, *, few: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys, rising by probe: (H,) each.
+        """Find probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys, rising by probe: (H,)
+        each.
 
         least: above 0, or all 0: then only so many `neighbours` of a probe, the most alike.
         few: look into half as many lists.
@@ -84,7 +85,7 @@ class Scan:
     def _near(
         self, vectors: np.ndarray, least: float, neighbours: int, tried: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Probes, keys and products before factors, of those that can be above `least`."""
+        """Find probes, keys and products before factors, of those that can be above `least`."""
         if least > 0:
             ends, product, key = self._index.range_search(vectors, least / self._high, params=tried)
             counts: np.ndarray = np.diff(ends.astype(np.int64))

@@ -134,12 +134,14 @@ class Segment:
 
     @cached_property
     def coded(self) -> Coded:
-        """Its keys, list by list."""
+        """Keys of the segment, list by list."""
         column = {name: self.table[name].combine_chunks().to_numpy() for name in ("factor", "place", "box", "novelty")}
         return Coded(codes=_bytes_of(self.table["code"]), boxes=self.boxes, **column)
 
     def scan(self, *, lists: bool, whole: bool = False) -> Scan:
-        """Its keys of videos that count, to be compared with probes: list by list, or all; of whole pictures only."""
+        """Open its keys of videos that count, to be compared with probes: list by list, or all; of whole pictures
+        only.
+        """
         if (lists, whole) not in self._scans:
             wanted = ~np.isin(self.where(np.arange(len(self)))[0], list(self.gone))
             if whole:
@@ -149,7 +151,7 @@ class Segment:
 
     @cached_property
     def videos(self) -> list[IndexedVideo]:
-        """By row; those that are gone too."""
+        """Videos by row; those that are gone too."""
         return [IndexedVideo(**row) for row in self.rows.to_pylist()]
 
     @property
@@ -163,13 +165,13 @@ class Segment:
         return np.concatenate([[0], np.cumsum(self.rows["windows"].to_numpy())]).astype(np.int64)
 
     def where(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of the videos that keys are of, and their windows."""
+        """Find the rows of the videos that keys are of, and their windows."""
         place = self.coded.place[keys].astype(np.int64)
         row = np.searchsorted(self.firsts, place, "right") - 1
         return row, place - self.firsts[row]
 
     def counting(self) -> tuple[list[IndexedVideo], Coded]:
-        """The videos that count, with their keys."""
+        """Select the videos that count, with their keys."""
         row, window = self.where(np.arange(len(self)))
         alive = np.array(self.alive, np.int64)
         sizes = np.diff(self.firsts)[alive]
@@ -197,7 +199,7 @@ def _name_of(table: pa.Buffer, lists: pa.Buffer, rows: pa.Table) -> str:
 
 
 def _bytes_of(column: pa.ChunkedArray) -> np.ndarray:
-    """(K, D) uint8 of a column of fixed-size binary."""
+    """Read (K, D) uint8 of a column of fixed-size binary."""
     whole = column.combine_chunks()
     size = whole.type.byte_width
     if not len(whole):
@@ -207,7 +209,7 @@ def _bytes_of(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _binary(array: np.ndarray) -> pa.Array:
-    """(K, D) of any type -> fixed-size binary."""
+    """Write (K, D) of any type as fixed-size binary."""
     data = np.ascontiguousarray(array)
     size = data.dtype.itemsize * data.shape[1]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(data), [None, pa.py_buffer(data.tobytes())])
@@ -232,7 +234,7 @@ class IndexFiles:
         return self.store.exists(ABOUT)
 
     def about(self) -> dict[str, Any]:
-        """What was written by `create`."""
+        """Read what was written by `create`."""
         try:
             about = read_sealed_json(self.store, ABOUT, remedy=_REMEDY)
         except FileNotFoundError:
@@ -248,7 +250,7 @@ class IndexFiles:
         self.store.write_json(ABOUT, seal_json(about | {"format": FORMAT}))
 
     def snapshot(self) -> Snapshot:
-        """The one that holds now. Damaged when it names anything but segments of its own."""
+        """Read the snapshot that holds now. Damaged when it names anything but segments of its own."""
         names = self._snapshots()
         return self._opened(names[-1]) if names else Snapshot()
 
@@ -312,7 +314,9 @@ class IndexFiles:
         return name
 
     def open(self, snapshot: Snapshot, *, keys: bool = True) -> list[Segment]:
-        """The segments that count. Damaged when one is not as it was written; without `keys` this is not looked at."""
+        """Open the segments that count. Damaged when one is not as it was written; without `keys` this is not looked
+        at.
+        """
         segments = [Segment(self.store, name, snapshot.gone.get(name, ())) for name in snapshot.segments]
         for segment in segments if keys else ():
             if segment.name not in self._checked:
@@ -321,7 +325,7 @@ class IndexFiles:
         return segments
 
     def shares(self, snapshot: Snapshot, n: int) -> list[list[str]]:
-        """The segments that count, in at most n runs of neighbours with about as many keys each."""
+        """Share the segments that count out, in at most n runs of neighbours with about as many keys each."""
         sizes = self.store.sizes(SEGMENTS)
         ends = np.cumsum([sizes.get(f"{name}.arrow", 0) for name in snapshot.segments], dtype=np.int64)
         share = (ends - 1) * n // max(ends[-1:].max(initial=1), 1)

@@ -53,13 +53,15 @@ class Sureness:
         return asdict(self)
 
     def false_per_million(self, score: float, limits: tuple[float, float] = (0.0, 1.0)) -> float:
-        """How many of a million unrelated pairs score as much; `limits` are the method's lowest and highest score."""
+        """Estimate how many of a million unrelated pairs score as much; `limits` are the method's lowest and highest
+        score.
+        """
         above = max(odds(np.array([score]), limits)[0] - self.start, 0.0)
         rate = self.share * (1 + self.shape * above / self.scale) ** (-1 / self.shape)
         return float(f"{max(1e6 * rate, _FLOOR):.2g}")
 
     def score_at(self, false_per_million: float, limits: tuple[float, float] = (0.0, 1.0)) -> float:
-        """The score from which on false matches are expected at this rate."""
+        """Find the score from which on false matches are expected at this rate."""
         times = max(self.share / (max(false_per_million, _FLOOR) / 1e6), 1.0)
         x = self.start + self.scale * (times**self.shape - 1) / self.shape
         return limits[0] + (limits[1] - limits[0]) * x / (1 + x)

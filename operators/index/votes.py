@@ -81,7 +81,7 @@ def candidates(
     plain: bool = False,
     mutual: bool = False,
 ) -> list[Candidate]:
-    """The `top` videos with the most votes, highest first, equals by their place in the index.
+    """Find the `top` videos with the most votes, highest first, equals by their place in the index.
 
     every: compare probes with all keys, also of a large index. common, plain: see `elect`; mutual: see `sight`.
     """
@@ -94,7 +94,7 @@ def candidates(
 
 
 def is_small(n_keys: int) -> bool:
-    """Whether an index of so many keys is compared whole."""
+    """Say whether an index of so many keys is compared whole."""
     return n_keys <= SMALL
 
 
@@ -107,7 +107,7 @@ def sight(
     first: int = 0,
     boxes: np.ndarray | None = None,
 ) -> Sightings:
-    """What turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
+    """Find what turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
 
     plain: of a method with one vector a video: so many videos, however little they are alike.
     boxes: (P, 4) of the probes, where every video of the index is asked for in turn: see `look_up`.
@@ -128,7 +128,8 @@ def sight(
 def elect(
     probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False, plain: bool = False
 ) -> list[Candidate]:
-    """The `top` videos with the most votes, by what the probes look like in the parts of an index, in their order.
+    """Return the `top` videos with the most votes, by what the probes look like in the parts of an index, in their
+    order.
 
     plain: of a method with one vector a video, of which the likeness is the vote.
     common: what more than COMMON videos show votes in full, see `_rarity`.
@@ -152,7 +153,7 @@ def look_up(
     neighbours: int = NEIGHBOURS,
     boxes: np.ndarray | None = None,
 ) -> Hits:
-    """The most alike keys of every probe, so many `neighbours`, of videos that count and above `least`.
+    """Find the most alike keys of every probe, so many `neighbours`, of videos that count and above `least`.
 
     vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
     are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
@@ -177,7 +178,7 @@ def look_up(
 def _scans(
     segment: Segment, n_probes: int, *, every: bool, boxes: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, Scan]]:
-    """Probes, and the keys of a segment that they are compared with."""
+    """List probes, and the keys of a segment that they are compared with."""
     in_all = np.ones(n_probes, bool)
     if boxes is not None:
         in_all = (np.abs(boxes[:, None] - segment.boxes).max(2) < _SAME_BOX).any(1)
@@ -192,12 +193,12 @@ def _none() -> Hits:
 
 
 def _rows(hits: Rows, rows: np.ndarray) -> Rows:
-    """Some of them: a mask or places."""
+    """Take some of them: a mask or places."""
     return type(hits)(*(getattr(hits, name)[rows] for name in hits.__dataclass_fields__))
 
 
 def _best(parts: Sequence[Rows], least: np.ndarray, neighbours: int) -> Rows:
-    """So many best hits of each probe; raises `least` (P,) to the lowest of them.
+    """Keep so many best hits of each probe; `least` (P,) is raised to the lowest of them.
 
     Equals: those that come first, which is by their place in the index.
     """
@@ -215,7 +216,9 @@ def _best(parts: Sequence[Rows], least: np.ndarray, neighbours: int) -> Rows:
 
 
 def _votes(probes: Keys, hits: Sightings, *, common: bool) -> np.ndarray:
-    """(H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both look."""
+    """Weigh hits, (H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both
+    look.
+    """
     videos, of = np.unique(hits.segment << 32 | hits.row, return_inverse=True)
     # The best hit of each video for each probe, in the order of hits; then the COMMON-th of these.
     mine = np.sort(np.unique(hits.probe * len(videos) + of, return_index=True)[1])
@@ -232,7 +235,7 @@ def _votes(probes: Keys, hits: Sightings, *, common: bool) -> np.ndarray:
 
 
 def _rarity(probes: Keys, showing: np.ndarray) -> np.ndarray:
-    """(P,) in (0, 1]: how much probes count, by how many videos show the same (P,): intros and cards hardly.
+    """Weigh probes, (P,) in (0, 1], by how many videos show the same (P,): intros and cards count hardly.
 
     Beside most of the query: of a video that is there a hundred times all pictures are common, and all count.
     """
@@ -248,13 +251,13 @@ def _information(likeness: np.ndarray) -> np.ndarray:
 
 
 def inverse(turn: np.ndarray) -> np.ndarray:
-    """The turns that undo turns (H,): a quarter turn to the left for one to the right."""
+    """Find the turns that undo turns (H,): a quarter turn to the left for one to the right."""
     swapped = turn & ~3 | (turn & 1) << 1 | (turn & 2) >> 1
     return np.where(turn & 4, swapped, turn)
 
 
 def placement(query_box: np.ndarray, video_box: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Where the whole picture of the video lies in the query's: boxes (H, 4), (H, 4), turns (H,) -> (H, 4)."""
+    """Compute where the whole picture of the video lies in the query's: boxes (H, 4), (H, 4), turns (H,) -> (H, 4)."""
     x, y, w, h = video_box.T.astype(np.float64)
     swap = (turn & 4) > 0
     x, y, w, h = np.where(swap, y, x), np.where(swap, x, y), np.where(swap, h, w), np.where(swap, w, h)

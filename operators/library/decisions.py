@@ -109,7 +109,7 @@ class Decision:
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"time": self.time.isoformat()}
 
     def text(self) -> str:
-        """A line for people."""
+        """Return a line for people."""
         words = {
             "same": "{} is the same as {}",
             "different": "{} is no match of {}",
@@ -130,7 +130,7 @@ def this_user() -> str:
 
 
 def pair_of(a: str, b: str) -> tuple[str, str]:
-    """Two contents, sorted."""
+    """Sort two contents into a pair."""
     return (a, b) if a <= b else (b, a)
 
 
@@ -159,7 +159,7 @@ class Calibration:
     wrong: int
 
     def text(self) -> str:
-        """A sentence."""
+        """Return a sentence."""
         of = f"of {self.judged:,} pairs judged with {self.false_per_million:g} or fewer false per million"
         return f"{of}, {self.wrong:,} {'was' if self.wrong == 1 else 'were'} not a match"
 
@@ -182,30 +182,30 @@ class Decisions:
         return len(self.standing)
 
     def pairs(self, verdict: Literal["same", "different"]) -> list[tuple[str, str]]:
-        """The pairs of contents of which this was said last."""
+        """Return the pairs of contents of which this was said last."""
         return [pair for pair, row in self._latest.items() if row.verdict == verdict]
 
     def verdict(self, a: str, b: str) -> Literal["same", "different"] | None:
-        """What was said last of a pair of contents."""
+        """Return what was said last of a pair of contents."""
         row = self._latest.get(pair_of(a, b))
         return None if row is None else row.verdict  # type: ignore[return-value]  # only these two are kept there
 
     def partners(self, content: str, verdict: Literal["same", "different"]) -> list[str]:
-        """The contents that were judged to be a match of this one, or none."""
+        """Return the contents that were judged to be a match of this one, or none."""
         return self._partners.get((content, verdict), [])
 
     def leaves_out(self, a: str, b: str, kind: str) -> bool:
-        """Whether a pair of contents is no answer: judged different, or there by a decision that was taken back."""
+        """Say whether a pair of contents is no answer: judged different, or there by a decision that was taken back."""
         verdict = self.verdict(a, b)
         return verdict == "different" or (kind == "decided" and verdict != "same")
 
     def of_pair(self, a: str, b: str) -> list[Decision]:
-        """What stands of a pair, the latest last."""
+        """Return what stands of a pair, the latest last."""
         pair = pair_of(a, b)
         return [row for row in self.standing if row.pair == pair]
 
     def latest_of(self, who: str) -> Decision | None:
-        """The last decision of somebody that stands."""
+        """Return the last decision of somebody that stands."""
         return next((row for row in reversed(self.standing) if row.who == who), None)
 
     def kept(self) -> dict[tuple[str, str], str]:
@@ -213,7 +213,9 @@ class Decisions:
         return self._kept
 
     def contradictions(self) -> list[str]:
-        """Sentences: people who disagree, and sames that lead from one video to another that is judged different."""
+        """Write sentences on people who disagree, and on sames that lead from one video to another that is judged
+        different.
+        """
         return self._disagreements() + self._broken_chains()
 
     def _disagreements(self) -> list[str]:
@@ -241,7 +243,7 @@ class Decisions:
         ]
 
     def calibration(self) -> list[Calibration]:
-        """How right matches of each sureness were; only limits under which something was judged."""
+        """Measure how right matches of each sureness were; only limits under which something was judged."""
         judged = [row for row in self._latest.values() if row.false_per_million is not None]
         made: list[Calibration] = []
         for limit in LIMITS:
@@ -262,7 +264,7 @@ class Decisions:
         }
 
     def text(self) -> str:
-        """What was decided in all, contradictions, and how right the matches were."""
+        """Say what was decided in all, contradictions, and how right the matches were."""
         counts = self.to_json()["verdicts"]
         what = f"{counts['same']:,} same, {counts['different']:,} not a match, {counts['keep']:,} to keep"
         lines = [f"{len(self.standing):,} decisions stand: {what}"]
@@ -270,7 +272,7 @@ class Decisions:
         return "\n".join(lines + [each.text() for each in self.calibration()])
 
     def as_csv(self) -> str:
-        """All rows, undone ones as well."""
+        """Write all rows as a table, undone ones as well."""
         text = io.StringIO()
         writer = csv.DictWriter(text, SCHEMA.names, lineterminator="\n")
         writer.writeheader()

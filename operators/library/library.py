@@ -249,7 +249,7 @@ class Library:
         return start_s, features
 
     def check_piece(self, shard: str, digest: str | None, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Damaged when start times and features, in `parts`, are not those of a piece with this digest."""
+        """Raise Damaged when start times and features, in `parts`, are not those of a piece with this digest."""
         start_s, features = (np.concatenate(column) if len(parts) > 1 else column[0] for column in zip(*parts))
         if different := changed(digest, np.ascontiguousarray(features), start_s):
             why = f"it has other {different} than were written"

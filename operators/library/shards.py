@@ -62,7 +62,7 @@ def repeated(values: list, counts: list[int]) -> pa.Array:
 
 
 def feature_column(config: Config, data: pa.Buffer, count: int) -> pa.Array:
-    """`count` features as a Parquet column, straight from their bytes."""
+    """Make a Parquet column of `count` features, straight from their bytes."""
     kind = feature_type(config)
     if pa.types.is_fixed_size_binary(kind):
         return pa.FixedSizeBinaryArray.from_buffers(kind, count, [None, data])

@@ -96,7 +96,7 @@ def _side_by_side(pictures: list[np.ndarray], width: int) -> np.ndarray:
 
 
 def _widened(picture: np.ndarray, width: int) -> np.ndarray:
-    """The picture in the middle of `width` pixels at least, black on both sides."""
+    """Put the picture into the middle of `width` pixels at least, black on both sides."""
     missing = max(0, width - picture.shape[1])
     return np.pad(picture, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
 

@@ -53,7 +53,7 @@ class Match:
 
     @property
     def axes(self) -> tuple[Segment, Segment]:
-        """On the query's time, on the video's time."""
+        """Where it lies on the query's time and on the video's time."""
         return self.query, self.video
 
     def overlaps(self, other: Match) -> bool:

@@ -104,14 +104,14 @@ def _packages() -> list[str]:
 
 
 def _told(error: DecodeError | NoPicture) -> tuple[str, str, bool]:
-    """The class of failure, or "no picture"; the message; whether the process died with it."""
+    """Name the class of failure, or "no picture"; the message; whether the process died with it."""
     if isinstance(error, NoPicture):
         return NO_PICTURE, str(error), False
     return error.kind, error.message, error.died
 
 
 def _reason(error: Exception, memory_gb: float) -> DecodeError:
-    """The class of what nobody foresaw."""
+    """Classify what nobody foresaw."""
     if isinstance(error, MemoryError):
         return DecodeError("oom", f"the decoder needed more than {memory_gb:g} GB", died=True)
     if isinstance(error, OSError) and error.errno == errno.EFBIG:

@@ -66,7 +66,7 @@ class HandedFile(io.RawIOBase):
         return file
 
     def again(self) -> HandedFile:
-        """The same file from its start."""
+        """Hand the same file out again, from its start."""
         return HandedFile(self.descriptor, self.name, self._owner or self)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ def open_container(file: HandedFile) -> av.container.InputContainer:
 
 
 def refuse_scripts(file: HandedFile) -> None:
-    """DecodeError(unsupported) for a playlist or script, whatever its name says."""
+    """Raise DecodeError(unsupported) for a playlist or script, whatever its name says."""
     head = file.again().read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n\0")
     start = re.sub(rb"\A(<\?xml.*?\?>|<!--.*?-->|\s)+", b"", head, flags=re.DOTALL)
     if _SCRIPTS.match(start):

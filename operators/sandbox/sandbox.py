@@ -96,7 +96,7 @@ class Sandbox:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, while there is one."""
+        """Process id of the child, while there is one."""
         return self._child.pid if self._child is not None else None
 
     def __enter__(self) -> Sandbox:
@@ -106,7 +106,7 @@ class Sandbox:
         self.close()
 
     def stream(self, *args: Any, file: str | None = None) -> Iterator[Any]:
-        """What the call yields. DecodeError with class timeout, oom or crash when the child had to go or went.
+        """Yield what the call yields. DecodeError with class timeout, oom or crash when the child had to go or went.
 
         file  is opened here, and handed to `serve(beat, HandedFile, *args)`. DecodeError(io) where it cannot be opened.
         DecodeError and NoPicture raised inside are raised here, any other exception as a DecodeError(crash).
@@ -182,7 +182,7 @@ class Sandbox:
                 yield value
 
     def _answer(self) -> tuple[str, Any]:
-        """One message of the child, which may be anybody's by now."""
+        """Receive one message of the child, which may be anybody's by now."""
         assert self._pipe is not None
         message = wire.read(self._pipe, records=self.records, most_bytes=_MESSAGE_BYTES)
         if not isinstance(message, tuple) or len(message) != 2:
@@ -247,7 +247,7 @@ class Sandbox:
         self.walls = _names(self._answer()[1])
 
     def _death(self) -> DecodeError:
-        """What a child that is gone died of."""
+        """Find out what a child that is gone died of."""
         assert self._child is not None and self._log is not None
         try:
             code = self._child.wait(timeout=GONE_S)
@@ -289,7 +289,7 @@ def _remove_left_folders() -> None:
 
 
 def _clean_environment() -> dict[str, str]:
-    """What Python and its libraries need to start, and nothing that anybody keeps secret.
+    """Keep what Python and its libraries need to start, and nothing that anybody keeps secret.
 
     One thread: walls are for the thread that raises them, and a decoder has one core.
     """
@@ -302,7 +302,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _error(value: Any) -> DecodeError | NoPicture:
-    """The exception behind what the child said of it."""
+    """Rebuild the exception behind what the child said of it."""
     try:
         kind, message, died = value
         if kind == NO_PICTURE:

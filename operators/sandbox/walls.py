@@ -90,7 +90,9 @@ def raise_walls(
 
 
 def missing(standing: Sequence[str]) -> tuple[str, ...]:
-    """The walls that keep a decoder from files, network and programs and are not there: landlock, seccomp or none."""
+    """Name the walls that keep a decoder from files, network and programs and are not there: landlock, seccomp or
+    none.
+    """
     return tuple(wall for wall in ("landlock", "seccomp") if not any(each.startswith(wall) for each in standing))
 
 
@@ -144,7 +146,7 @@ def _limit() -> None:
 
 
 def _landlock(scratch: str | None, readable: Sequence[str]) -> int:
-    """The version of Landlock that now restricts this process; 0 where there is none."""
+    """Restrict this process by Landlock; return its version, 0 where there is none."""
     version = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return 0
@@ -190,7 +192,7 @@ def _seccomp() -> bool:
 
 
 def _filter(column: int, architecture: int) -> bytes:
-    """The filter as classic BPF: load the number, compare, return."""
+    """Write the filter as classic BPF: load the number, compare, return."""
     load, equal, above, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
     own = os.getpid()
 

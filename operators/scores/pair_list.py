@@ -146,7 +146,7 @@ def _no_pairs() -> tuple[np.ndarray, ...]:
 
 
 def _columns(pairs: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the first and of the second of each pair, (P,) int64."""
+    """Find places of the first and of the second of each pair, (P,) int64."""
     a, b = np.array(pairs, np.int64).reshape(-1, 2).T
     return a, b
 

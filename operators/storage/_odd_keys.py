@@ -40,7 +40,7 @@ class OddObject:
         return int(self._headers["Content-Length"])
 
     def metadata(self) -> dict[str, bytes]:
-        """What tells this object from another one in its place; the time as pyarrow writes it."""
+        """Note what tells this object from another one in its place; the time as pyarrow writes it."""
         written = parsedate_to_datetime(self._headers["Last-Modified"]).astimezone(timezone.utc)
         return {"ETag": self._headers["ETag"].encode(), "Last-Modified": f"{written:%Y-%m-%dT%H:%M:%SZ}".encode()}
 

@@ -64,7 +64,7 @@ class Manifest:
 
 
 def read_manifest(videos: str | Path) -> Manifest:
-    """The manifest behind VIDEOS. FileNotFoundError or ValueError say what is wrong with it and what to do."""
+    """Read the manifest behind VIDEOS. FileNotFoundError or ValueError say what is wrong with it and what to do."""
     place = str(videos) if is_remote(videos) else str(Path(videos))
     kind = kind_of(place) if is_remote(place) else _local_kind(place)
     if kind is None:
@@ -96,7 +96,7 @@ def _read(place: str) -> bytes:
 
 
 def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
-    """Relative paths, from the folder of the list."""
+    """Resolve relative paths from the folder of the list."""
     spelled = cache(_spelled)
     base = place.rpartition("/")[0] if is_remote(place) else str(Path(place).resolve().parent)
 
@@ -117,7 +117,7 @@ def _resolved(place: str, uris: dict[str, str]) -> dict[str, str]:
 
 
 def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
-    """Of all, if one is in an object store."""
+    """Look at all files, if one is in an object store."""
     remote = {video_id: uri for video_id, uri in uris.items() if is_object(uri)}
     if not remote:
         return {}
@@ -126,7 +126,7 @@ def _stats(uris: dict[str, str]) -> dict[str, Stat | None]:
 
 
 def stat_files(uris: dict[str, str]) -> dict[str, Stat | None]:
-    """Bytes and mtime_ns of local files; None for one that cannot be looked at."""
+    """Read bytes and mtime_ns of local files; None for one that cannot be looked at."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(uris, pool.map(_stat, uris.values(), chunksize=64)))
 
@@ -140,7 +140,7 @@ def _stat(uri: str) -> Stat | None:
 
 
 def _spelled(folder: str) -> str:
-    """The folder as it is spelled on disk: 3D-CSL's lists say Videos/ and videos/ of the same one."""
+    """Spell the folder as it is on disk: 3D-CSL's lists say Videos/ and videos/ of the same one."""
     parent, name = os.path.split(folder)
     if os.path.isdir(folder) or not name:
         return folder

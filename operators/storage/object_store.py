@@ -154,7 +154,7 @@ def put(files: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
 
 
 def kind_of(uri: str, access: Access | None = None) -> str | None:
-    """ "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
+    """Say "file", "folder", or None where there is nothing. Unreachable where there is no such bucket."""
     files, path = filesystem(uri, access)
     if is_odd_object(uri.rstrip("/")):
         return "file" if stat_objects([uri], access)[0] else None

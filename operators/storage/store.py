@@ -76,7 +76,7 @@ class Store:
         return self.root
 
     def absolute(self) -> Store:
-        """The same place, whatever the folder of the process."""
+        """Name the same place whatever the folder of the process."""
         return self if self.remote else Store(os.path.abspath(self.root), self.access, self.lease)
 
     @property
@@ -269,7 +269,7 @@ def is_unfinished(name: str) -> bool:
 
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """`write` to a temporary name beside `path`, flush, rename, flush the folder: a file that exists is whole.
+    """Write to a temporary name beside `path`, flush, rename, flush the folder: a file that exists is whole.
 
     Once this returns, a power cut leaves the file there. OSError names `path`, whoever raised it.
     """

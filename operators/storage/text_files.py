@@ -87,7 +87,7 @@ def read_lines(path: str | Path, data: bytes | None = None) -> Iterator[tuple[in
 
 
 def read_ids(path: str | Path, data: bytes | None = None) -> list[str]:
-    """Ids, one a line, in the order of the file; of `ndvr show --list` ("id path", quoted where needed) the id."""
+    """Read ids, one a line, in the order of the file; of `ndvr show --list` ("id path", quoted where needed) the id."""
     return [split_pair(line)[0] for line in read_id_lines(path, data)]
 
 
@@ -124,14 +124,16 @@ def split_pair(line: str) -> tuple[str, str]:
 
 
 def quoted_id(video_id: str) -> str:
-    """The id as `split_pair` reads it back, in quotes only where they are needed."""
+    """Write the id as `split_pair` reads it back, in quotes only where they are needed."""
     if video_id and not video_id.startswith('"') and not any(letter.isspace() for letter in video_id):
         return video_id
     return '"' + video_id.replace('"', '""') + '"'
 
 
 def visible(text: str) -> str:
-    """The text for a terminal: control characters, which may steer it, and marks that turn text round as escapes."""
+    """Make the text fit for a terminal: control characters, which may steer it, and marks that turn text round as
+    escapes.
+    """
     return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 

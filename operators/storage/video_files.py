@@ -108,18 +108,18 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def no_video(name: str) -> str | None:
-    """The kind of file that is no video by its name: its extension, or the name of a hidden one."""
+    """Name the kind of file that is no video by its name: its extension, or the name of a hidden one."""
     suffix = PurePosixPath(name).suffix.lower()
     return (suffix or name) if name.startswith(".") or suffix in NOT_VIDEOS else None
 
 
 def printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 written as \\xe9: an id that every table and terminal can hold."""
+    """Write the name with bytes that are no UTF-8 as \\xe9: an id that every table and terminal can hold."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def uri_of(path: str) -> str:
-    """The path itself, or file:// with its bytes where they are no UTF-8."""
+    """Write a path as itself, or as file:// with its bytes where they are no UTF-8."""
     try:
         path.encode()
         return path
@@ -128,12 +128,14 @@ def uri_of(path: str) -> str:
 
 
 def local_path(uri: str) -> str:
-    """The path behind what `uri_of` returned."""
+    """Return the path behind what `uri_of` returned."""
     return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))) if uri.startswith("file:///") else uri
 
 
 def no_video_inside(file: Path) -> str | None:
-    """The kind of a file that says by its first bytes that it is no video, where its name does not say it is one."""
+    """Name the kind of a file that says by its first bytes that it is no video, where its name does not say it is
+    one.
+    """
     if file.suffix.lower() in _VIDEO_NAMES:
         return None
     try:

@@ -31,7 +31,7 @@ class Upright:
         self._last: tuple[av.VideoFrame, np.ndarray] | None = None
 
     def turn(self, frame: av.VideoFrame) -> Turn:
-        """What the file asks to do with its pictures."""
+        """Read what the file asks to do with its pictures."""
         self._turn = self._turn or display_turn(frame)
         return self._turn
 

@@ -291,7 +291,7 @@ class _Lookahead:
         self.waiting.append(packet)
 
     def release(self) -> av.Packet:
-        """The next packet; the decoder is told whether its picture may be left out."""
+        """Release the next packet; the decoder is told whether its picture may be left out."""
         packet, needs, skip = self.waiting.popleft(), self._needs, False
         if needs is not None and packet.pts is not None and packet.time_base is not None:
             time_s = packet.pts * packet.time_base - self._start_s

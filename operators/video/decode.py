@@ -119,7 +119,7 @@ class Decode:
         )
 
     def _decoders(self) -> tuple[str, ...]:
-        """Which decoders are tried: decord's old FFmpeg as a second one only where walls stand around it."""
+        """Choose which decoders are tried: decord's old FFmpeg as a second one only where walls stand around it."""
         choice = len(self.order) > 1 and bool(missing(self.sandbox.walls))
         return self.order[:1] if choice else self.order
 

@@ -58,7 +58,7 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """Of one frame."""
+        """How many pixels a frame has."""
         return self.width * self.height
 
 

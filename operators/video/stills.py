@@ -98,7 +98,7 @@ def _near(
     *,
     most: int,
 ) -> av.VideoFrame | None:
-    """The frame shown at a time, or the last of the `most` frames before it; None where none is decoded."""
+    """Find the frame shown at a time, or the last of the `most` frames before it; None where none is decoded."""
     container.seek(int(target_s * av.time_base))
     shown = None
     for n, frame in enumerate(container.decode(video)):

@@ -165,7 +165,7 @@ def _nodes() -> tuple[Node, ...]:
 
 
 def is_gone(actor: Any) -> bool:
-    """Whether an actor has died and is not there again."""
+    """Say whether an actor has died and is not there again."""
     from ray._private.state import actors
 
     return actors(actor._actor_id.hex())["State"] in ("RESTARTING", "DEAD")

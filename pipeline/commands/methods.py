@@ -24,7 +24,7 @@ def _bytes_per_s(card: Card) -> float:
 
 
 def _often(card: Card) -> str:
-    """How many windows there are."""
+    """Say how many windows there are."""
     per_s = card.view.windows_per_s
     return f"{per_s:.3g} a second" if per_s else "1 a video"
 
@@ -42,12 +42,12 @@ def _one(name: str) -> dict[str, Any]:
 
 
 def cards_json(name: str | None = None) -> Any:
-    """Everything on the cards: one method's, or a list of all."""
+    """Describe everything on the cards: one method's, or a list of all."""
     return _one(name) if name else [_one(each) for each in models.names()]
 
 
 def cards_text(name: str | None = None) -> str:
-    """A table of all methods, or one method's card."""
+    """Print a table of all methods, or one method's card."""
     if name:
         return _card_text(name, models.card(name))
     rows = [("method", "title", "looks at", "windows", "feature", "size", "weights")]

@@ -44,7 +44,7 @@ class OneOf(click.ParamType):
         return self._names() if callable(self._names) else self._names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The value, if it is one of the names."""
+        """Check that the value is one of the names."""
         self.check(value)
         return value
 
@@ -54,7 +54,7 @@ class OneOf(click.ParamType):
             raise ValueError(unknown(self.name, value, self.names))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
-        """The names, where they are few and fixed."""
+        """Name the choices, where they are few and fixed."""
         return self.name.upper() if callable(self._names) else f"[{'|'.join(self._names)}]"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -20,7 +20,7 @@ _MOST_NAMED = 20  # lines on stderr
 
 
 def given(**settings: Any) -> dict[str, Any]:
-    """Only what the user set; the defaults are written once, in the function."""
+    """Take only what the user set; the defaults are written once, in the function."""
     return {key: value for key, value in settings.items() if value not in (None, (), {})}
 
 
@@ -103,7 +103,7 @@ address_option = click.option("--address", metavar="ADDR", help="Ray cluster to 
 
 
 def pool_options(command: Command) -> Command:
-    """The options that make ndvr.pipeline.extraction.pools.Pools."""
+    """Add the options that make ndvr.pipeline.extraction.pools.Pools."""
     workers: dict[str, Any] = {"metavar": "N|MIN-MAX", "callback": _workers}
     for option in (
         click.option("--embed-cpus", type=float, help="CPUs an embedding worker counts for. Default: none on a GPU."),
@@ -141,7 +141,7 @@ def tell_left_out(done: Leaving) -> None:
 def check_methods(
     methods: Sequence[str], weights: Sequence[tuple[str | None, str]], options: dict[str, str]
 ) -> dict[str, str]:
-    """Weights by method; refuses what does not fit the methods before anything heavy is imported."""
+    """Check weights by method; refuse what does not fit the methods before anything heavy is imported."""
     chosen = tuple(methods) or (DEFAULT_METHOD,)
     known = {key: None for method in chosen for key in models.card(method).options}
     for key in options:
@@ -155,7 +155,7 @@ def check_methods(
 
 
 def check_method(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a command for one method, with `weights` as the text that belongs to it."""
+    """Check the settings of a command for one method; `weights` become the text that belongs to it."""
     method = settings.get("method") or DEFAULT_METHOD
     weights = check_methods((method,), settings["weights"], settings["options"])
     return settings | {"weights": weights.get(method)}

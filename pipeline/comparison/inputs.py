@@ -113,7 +113,7 @@ class Inputs:
         return self.decisive["trained"]
 
     def hire(self, workers: Workers) -> Workers:
-        """The workers that the user wants, where this method's comparison gains from them."""
+        """Hire the workers that the user wants, where this method's comparison gains from them."""
         return replace(workers, on_cpu=self.setting.card.compares_on_cpu)
 
     def read_through(self) -> Inputs:

@@ -119,7 +119,9 @@ def compare(
 
 
 def _named(model: Model, signatures: list[Any], times: list[np.ndarray], score: float) -> dict[str, Any]:
-    """What the two have to do with each other, and when they show the same, where their score is that of a match."""
+    """Say what the two have to do with each other, and when they show the same, where their score is that of a
+    match.
+    """
     low, high = model.card.range
     if model.compact or score < (low + high) / 2:
         return {}

@@ -99,17 +99,17 @@ class HeaderSample:
         return [{method: self.views[method] for method in row["methods"]} for row in self.rows]
 
     def total(self, values: Array) -> float:
-        """The sum of `values` (H,) over all videos, in proportion to bytes."""
+        """Sum `values` (H,) over all videos, in proportion to bytes."""
         read = float(np.sum(self.weight * values))
         bytes_read = float(np.sum(self.weight * self.bytes))
         return read if self.complete or not bytes_read else read * self.bytes_all / bytes_read
 
     def count(self, which: Array) -> int:
-        """How many of all videos have the property `which` (H,) bool, in proportion to their number."""
+        """Count how many of all videos have the property `which` (H,) bool, in proportion to their number."""
         return round(float(np.sum(self.weight * which)) * self.n_all / max(1e-9, float(self.weight.sum())))
 
     def facts(self) -> HeaderFacts:
-        """Everything that the headers say about the whole collection."""
+        """Collect everything that the headers say about the whole collection."""
         headers = self.headers
         errors = sorted({header.error_class for header in headers if header.error_class})
         codecs = Counter(header.codec for header in headers if header.codec)

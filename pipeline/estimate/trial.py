@@ -176,7 +176,7 @@ class Trial:
     seconds: float  # what trying out took
 
     def facts(self) -> TrialFacts:
-        """Fields of the estimate that the trial decides."""
+        """Collect the fields of the estimate that the trial decides."""
         return TrialFacts(sampled=len(self.videos), sample_s=self.seconds)
 
 

@@ -134,5 +134,5 @@ def wall_s(
 
 
 def driver_s(n_blocks: int) -> float:
-    """Seconds that the driver needs for so many blocks, which are part of the work of "ray"."""
+    """Estimate seconds that the driver needs for so many blocks, which are part of the work of "ray"."""
     return n_blocks * costs.DRIVER_BLOCK_S

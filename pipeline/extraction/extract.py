@@ -106,14 +106,14 @@ class Run:
 
 
 def check_words(decoder: str, retry: Collection[str], gone: str) -> None:
-    """ValueError for a decoder, a class of failures or a way with gone videos that does not exist."""
+    """Raise ValueError for a decoder, a class of failures or a way with gone videos that does not exist."""
     decoders.order(decoder)
     check_retry(retry)
     check_gone(gone)
 
 
 def check_room(pools: Pools, address: str | None, *, n_videos: int) -> None:
-    """ValueError when the cluster cannot give what the user asks of it, before anything is written."""
+    """Raise ValueError when the cluster cannot give what the user asks of it, before anything is written."""
     from ndvr.pipeline.cluster import cluster
 
     if address or pools != Pools():
@@ -212,7 +212,7 @@ def give_up(run: Run, videos: list[dict[str, Any]], reason: str) -> pa.Table:
 
 
 def check_balance(run: Run, receipts: Receipts) -> None:
-    """RunStopped unless the ledger, as it was committed, says of every video what the receipts said."""
+    """Raise RunStopped unless the ledger, as it was committed, says of every video what the receipts said."""
     lookup = run.settings.library.lookup([], run.plan.ids)
     committed = {
         (row["video_id"], row["method"])
@@ -237,7 +237,7 @@ def close(run: Run, receipts: Receipts, summary: Summary) -> None:
 
 
 def check_complete(summary: Summary) -> None:
-    """RunStopped when the summary says nothing of some videos."""
+    """Raise RunStopped when the summary says nothing of some videos."""
     if summary.unaccounted:
         raise RunStopped(
             f"the ledger of {summary.library} does not balance: it says nothing of {summary.unaccounted} of "

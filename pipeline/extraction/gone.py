@@ -28,7 +28,7 @@ Gone = Literal["keep", "mark"]
 
 
 def check_gone(word: str) -> None:
-    """ValueError for a word that --gone does not know."""
+    """Raise ValueError for a word that --gone does not know."""
     if word not in get_args(Gone):
         raise ValueError(f"unknown gone {word!r}; choose one of {', '.join(get_args(Gone))}")
 
@@ -77,7 +77,7 @@ def _commit(library: Library, ids: Iterable[str], **values: Any) -> None:
 
 
 def _root(manifest: Manifest) -> str | None:
-    """The folder that was listed, as the paths or addresses of its files begin; None where VIDEOS is no folder."""
+    """Find the folder that was listed, as the paths or addresses of its files begin; None where VIDEOS is no folder."""
     if not is_remote(manifest.source):
         return os.path.realpath(manifest.source).rstrip("/") + "/" if os.path.isdir(manifest.source) else None
     root = manifest.source.rstrip("/") + "/"

@@ -106,7 +106,7 @@ def _stored_as(config: Config, dtype: str | None) -> Config:
 
 
 def _refuse_other_method(files: FeatureFiles, config: Config) -> None:
-    """One video of another shape is that video's failure; the first ones all are a wrong --method."""
+    """Raise where the first videos all have another shape: a wrong --method. One such video is a failure of its own."""
     wanted, misfit = config.feature_shape, None
     for file in islice(files.walk(), LOOKED_AT):
         shape: tuple[int, ...] = ()

@@ -112,7 +112,7 @@ def _imported(config: Config | None) -> bool:
 
 
 def _state(entry: Entry | None, uri: str, stat: Stat | None, retry: frozenset[str]) -> str:
-    """ "todo", "settled", "verify" where the bytes must tell, or the class of a failure that stands."""
+    """Say "todo", "settled", "verify" where the bytes must tell, or the class of a failure that stands."""
     if entry is None:
         return "todo"
     end = entry.end

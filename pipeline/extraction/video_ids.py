@@ -49,7 +49,8 @@ def find_others(
 def refuse_conflicts(
     others: Mapping[str, Entry], uris: Mapping[str, str], stats: Mapping[str, Stat | None], *, library: str
 ) -> None:
-    """ValueError where a file has another size than the video of its id, which lies elsewhere: it is another video.
+    """Raise ValueError where a file has another size than the video of its id, which lies elsewhere: it is another
+    video.
 
     Of a file of the same size the decoder tells, which reads its bytes.
     """
@@ -85,7 +86,7 @@ def is_unchanged(entry: Entry, uri: str, stat: Stat) -> bool:
 
 
 def renamed(manifest: Manifest, *, prefix: str, id_from: IdFrom | None, library: Library | None) -> Manifest:
-    """The same videos under ids made as the user asked. ValueError where two videos would get one id.
+    """Rename the videos as the user asked. ValueError where two videos would get one id.
 
     prefix   put before every id
     id_from  path: the whole path or address; name: the file name; hash: the SHA-256 of the bytes; None: as it is
@@ -123,7 +124,7 @@ def _path(uri: str) -> str:
 
 
 def _hashes(manifest: Manifest, library: Library | None) -> dict[str, str]:
-    """The SHA-256 of every file, by id; of one that cannot be read its path, so that its failure is told under it."""
+    """Hash every file (SHA-256), by id; of one that cannot be read its path, so that its failure is told under it."""
     stats = manifest.stats or stat_files(manifest.uris)
     known: dict[tuple[str, int, int], str] = {}
     if library is not None:

@@ -39,7 +39,7 @@ class Decided:
         return {"decided": [each.to_json() for each in self.decisions], "contradictions": self.contradictions}
 
     def text(self) -> str:
-        """A line each."""
+        """Write a line each."""
         lines = [each.text() for each in self.decisions]
         return "\n".join(lines + [f"CONTRADICTION: {each}" for each in self.contradictions])
 
@@ -94,7 +94,7 @@ def undo(library: str | Path, pair: tuple[str, str] | None = None, *, who: str |
 
 
 def undoing(decision: Decision, who: str) -> Decision:
-    """The row that takes a decision back."""
+    """Make the row that takes a decision back."""
     known = {name: getattr(decision, name) for name in ("a_content", "b_content", "a_id", "b_id")}
     return Decision.now(verdict="undo", **known, who=who, undoes=decision.id)
 
@@ -110,18 +110,18 @@ def import_csv(library: str | Path, path: str | Path) -> int:
 
 
 def summary(library: str | Path) -> Decisions:
-    """All decisions beside a library."""
+    """Summarise all decisions beside a library."""
     return decisions_of(Library(library))
 
 
 def all_contents(library: Library) -> dict[str, str]:
-    """The contents of all videos of a library, by id."""
+    """Look up the contents of all videos of a library, by id."""
     ids = {video_id for config in library.configs for video_id in library.entries(config)}
     return contents_of(library, ids)
 
 
 def find_contents(library: Library, names: Iterable[str], known: dict[str, str]) -> dict[str, str]:
-    """The contents of videos by id in the library, then as `known`, then as files. ValueError for what is none."""
+    """Find the contents of videos by id in the library, then as `known`, then as files. ValueError for what is none."""
     contents = known | contents_of(library, names)
     for name in names:
         if name in contents:
@@ -139,7 +139,7 @@ def find_contents(library: Library, names: Iterable[str], known: dict[str, str])
 
 
 def _facts(matches: str | Path, a: str, b: str) -> dict[str, Any]:
-    """What a search said of a pair: the contents of queries, score and sureness."""
+    """Note what a search said of a pair: the contents of queries, score and sureness."""
     _, answers = read_answers(matches)
     facts: dict[str, Any] = {"contents": {each.query_id: each.sha256 for each in answers if each.sha256}}
     for answer in answers:

@@ -48,7 +48,7 @@ class Looked:
     placement: str
 
     def picture(self) -> bytes:
-        """PNG of the matrix: a from top to bottom, b from left to right. ValueError when there is none."""
+        """Draw the matrix as PNG: a from top to bottom, b from left to right. ValueError when there is none."""
         from matplotlib import colormaps
         from matplotlib.image import imsave
 
@@ -62,7 +62,7 @@ class Looked:
         return out.getvalue()
 
     def lines(self) -> list[tuple[float, float, float, float]]:
-        """The segments as lines in the picture: x1, y1, x2, y2, each in [0, 1]."""
+        """Draw the segments as lines in the picture: x1, y1, x2, y2, each in [0, 1]."""
         made = []
         for each in self.segments:
             first, last = (each.v_end_s, each.v_start_s) if each.reversed else (each.v_start_s, each.v_end_s)
@@ -132,7 +132,8 @@ class Evidence:
         )
 
     def hear(self, pair: Pair, segments: Sequence[Stretch]) -> Verdict | None:
-        """What the picture of a pair, with its segments, and its sound, heard now, say together. Raises as `of`.
+        """Listen to a pair: what its picture, with its segments, and its sound, heard now, say together. Raises as
+        `of`.
 
         None where nothing says that the two share anything: only a score is known, and the sound is not the same.
         """
@@ -153,7 +154,7 @@ class Evidence:
         return verdict_of(seen, heard, looks=Judgeable(query=True, video=True), hears=hears)
 
     def _match(self, pair: Pair) -> tuple[Match | None, Judgeable]:
-        """The match that this method sees in a pair, if any, and whether it can tell."""
+        """Find the match that this method sees in a pair, if any, and whether it can tell."""
         query, video_id = self._query(pair), pair.b.video_id
         video = self._opened.lookup([video_id]).get(video_id)
         if video is None:
@@ -188,7 +189,7 @@ class Evidence:
 
 
 def sound_config(library: str) -> str:
-    """The configuration of a library by which pairs are listened to; "" where it has none."""
+    """Find the configuration of a library by which pairs are listened to; "" where it has none."""
     try:
         configs = Library(library).configs
     except (FileNotFoundError, ValueError):

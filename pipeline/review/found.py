@@ -106,7 +106,7 @@ def _of_matches(source: str | Path, library: str | Path | None) -> Found:
 def _with_sound(
     source: str | Path, library: Library | None, answers: Sequence[Answer]
 ) -> tuple[list[Pair], list[Pair], list[Answer]]:
-    """The pairs of a search by picture and sound, each with its verdict, those that are left out, and what both say.
+    """Pair a search by picture and sound up: each pair with its verdict, those that are left out, and what both say.
 
     Of a query those found by sound alone come last.
     """
@@ -132,7 +132,7 @@ def _with_verdicts(
     videos: Mapping[str, Video],
     verdicts: Mapping[tuple[str, str], dict[str, Any]],
 ) -> list[Pair]:
-    """The matches of the queries that both methods searched for, by picture or by sound."""
+    """Collect the matches of the queries that both methods searched for, by picture or by sound."""
     heard = {answer.query_id: answer for answer in sounds}
     pairs = []
     for answer in (answer for answer in answers if answer.query_id in heard):
@@ -150,12 +150,12 @@ def _with_verdicts(
 
 
 def _as_matches(answers: Sequence[Answer]) -> list[Answer]:
-    """The answers with what people judged to be no match as their matches."""
+    """Show the answers with what people judged to be no match as their matches."""
     return [replace(answer, matches=answer.left_out) for answer in answers]
 
 
 def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
-    """What was searched for a query by both methods."""
+    """Say what was searched for a query by both methods."""
     if by_sound is None:
         return replace(by_picture, status="partial", message="its sound was not searched; run the same search again")
     messages = [message for message in dict.fromkeys((by_picture.message, by_sound.message)) if message]
@@ -166,7 +166,9 @@ def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
 
 
 def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
-    """Of `ndvr dedupe --by-index`: pairs with what they cover, and the segments of the searches behind them."""
+    """Read what `ndvr dedupe --by-index` wrote: pairs with what they cover, and the segments of the searches behind
+    them.
+    """
     searches = Store(f"{store.root}/{SEARCHES}", store.access)
     about, answers = read_answers(searches)
     place = str(library or about["library"])
@@ -202,7 +204,7 @@ def _order(row: Mapping[str, Any]) -> tuple[float, str, str]:
 
 
 def _where(match: Match | None, back: Match | None) -> dict[str, Any]:
-    """Placement and segments of a pair, by the search for its first video, else by that for the second."""
+    """Say where a pair agrees, by the search for its first video, else by that for the second."""
     segments = tuple(match.segments if match else ())
     placement = match.placement if match else ""
     if back is not None:
@@ -212,7 +214,7 @@ def _where(match: Match | None, back: Match | None) -> dict[str, Any]:
 
 
 def _turned(stretch: Stretch) -> Stretch:
-    """The same, said of the other video."""
+    """Say the same of the other video."""
     return Stretch(
         q_start_s=stretch.v_start_s,
         q_end_s=stretch.v_end_s,
@@ -251,14 +253,14 @@ def _of_all_pairs(store: Store, library: str | Path | None) -> Found:
 
 
 def _of_all(store: Store, name: str, files: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The rows of a file that `ndvr dedupe` wrote. ValueError where it is another one by now."""
+    """Read the rows of a file that `ndvr dedupe` wrote. ValueError where it is another one by now."""
     if files.get(name) not in (None, file_hash(store.folder / name)):
         raise ValueError(f"{store}/{name} is not the file that {PAIRS_ABOUT} names; {_REMEDY}")
     return read_table(store.folder / name).to_pylist()
 
 
 def _of_scores(folder: Path, library: str | Path | None, most: int) -> Found:
-    """The best scores of SCORES, a pair once where both directions are there, and no video with itself."""
+    """Find the best scores of SCORES, a pair once where both directions are there, and no video with itself."""
     scores = open_scores(folder)
     about = shaped(dict(scores.meta), _COMPARED, folder / SCORES_ABOUT, remedy="run `ndvr similarity` again")
     place, query_place = str(library or about["database_library"]), about["query_library"]

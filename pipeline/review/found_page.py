@@ -102,7 +102,7 @@ def _lead(found: Found) -> str:
 
 
 def _nothing(found: Found) -> str:
-    """What stands where pairs would."""
+    """Write what stands where pairs would."""
     if found.rejected:
         return "None are left: all that was found was judged not a match."
     if found.what == "matches":
@@ -141,7 +141,7 @@ def _kinds(found: Found) -> list[dict[str, Any]]:
 
 
 def _groups(found: Found) -> list[dict[str, Any]]:
-    """Groups of PAIRS with the video that is kept by the rules that need no file."""
+    """Read the groups of PAIRS with the video that is kept by the rules that need no file."""
     if found.what != "pairs":
         return []
     library = opened(found.library)
@@ -159,7 +159,7 @@ def _groups(found: Found) -> list[dict[str, Any]]:
 
 
 def _look(found: Found, maps: int) -> dict[int, Looked]:
-    """The closer look at the first pairs, by number; of what is not there any more none."""
+    """Look closer at the first pairs, by number; at what is not there any more not."""
     evidence, looked = Evidence(found), {}
     for number, pair in enumerate(found.pairs[:maps]):
         try:
@@ -170,7 +170,9 @@ def _look(found: Found, maps: int) -> dict[int, Looked]:
 
 
 def _listen(found: Found, segments: Sequence[Sequence[Stretch]], most: int) -> dict[int, Verdict]:
-    """What picture and sound of pairs say together, by number: as it was found, else of the first pairs, heard now."""
+    """Say what picture and sound of pairs say together, by number: as it was found, else of the first pairs, heard
+    now.
+    """
     known = {number: pair.verdict for number, pair in enumerate(found.pairs) if pair.verdict}
     config = sound_config(found.library)
     if known or not config or config == found.config:
@@ -195,7 +197,7 @@ def _segments(pair: Pair, looked: Looked | None) -> Sequence[Stretch]:
 
 
 def matching_times(segments: Sequence[Stretch], count: int) -> tuple[Times, Times]:
-    """Moments of both videos that show the same, evenly spaced over the segments; none without segments."""
+    """Choose moments of both videos that show the same, evenly spaced over the segments; none without segments."""
     total_s = sum(each.q_end_s - each.q_start_s for each in segments)
     a_s, b_s = [], []
     for number in range(count if total_s > 0 else 0):
@@ -212,7 +214,7 @@ def matching_times(segments: Sequence[Stretch], count: int) -> tuple[Times, Time
 
 
 def _wanted(pair: Pair, segments: Sequence[Stretch]) -> tuple[Wanted, Wanted]:
-    """The strips of a pair: at the matching times, or evenly spaced where none are known."""
+    """Choose the strips of a pair: at the matching times, or evenly spaced where none are known."""
     times = list(matching_times(segments, _FRAMES))
     for place, video in enumerate((pair.a, pair.b)):
         if not times[place]:
@@ -222,7 +224,7 @@ def _wanted(pair: Pair, segments: Sequence[Stretch]) -> tuple[Wanted, Wanted]:
 
 
 def _strips(pairs: Sequence[Pair], segments: Sequence[Sequence[Stretch]], most: int) -> dict[Wanted, tuple[str, str]]:
-    """The film strips, each once, as data and ratio; those of files that are not here are left out."""
+    """Draw the film strips, each once, as data and ratio; those of files that are not here are left out."""
     wanted = [each for pair, parts in zip(pairs[:most], segments) for each in _wanted(pair, parts)]
     here = [each for each in dict.fromkeys(wanted) if _is_here(each[0])]
     strips = {}
@@ -266,7 +268,7 @@ def _row(
 
 
 def _sound(pair: Pair, match: Match | None) -> dict[str, Any] | None:
-    """What is shown of the sound that two videos share, on the time lines of the pictures."""
+    """Describe what is shown of the sound that two videos share, on the time lines of the pictures."""
     if match is None:
         return None
     sure = "" if match.false_per_million is None else f", {rate_text(match.false_per_million)} false per million"
@@ -278,7 +280,7 @@ def _sound(pair: Pair, match: Match | None) -> dict[str, Any] | None:
 
 
 def _timeline(pair: Pair, segments: Sequence[Stretch], placement: str) -> list[dict[str, str]]:
-    """Shapes between the time line of the first video (above) and of the second, both 1000 wide."""
+    """Draw shapes between the time line of the first video (above) and of the second, both 1000 wide."""
     if not segments:
         return []
     a_s = max(pair.a.duration_s or 0.0, max(each.q_end_s for each in segments))

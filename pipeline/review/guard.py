@@ -46,7 +46,7 @@ def new_token() -> str:
 
 
 def own_hosts(host: str) -> frozenset[str]:
-    """The names under which a server at `host` may be addressed, beside plain addresses."""
+    """List the names under which a server at `host` may be addressed, beside plain addresses."""
     names = {"localhost", host.strip("[]").lower()}
     if not is_loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
@@ -95,7 +95,7 @@ class Guard:
         await (answer or self.app)(scope, receive, _with_headers(send))
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header names this server: an address, or one of its names."""
+        """Say whether a Host header names this server: an address, or one of its names."""
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         try:
             ipaddress.ip_address(name.strip("[]"))
@@ -104,7 +104,9 @@ class Guard:
         return True
 
     def may(self, method: str, headers: Headers) -> bool:
-        """Whether a request comes with what it needs: the token itself to change something, else the cookie will do."""
+        """Say whether a request comes with what it needs: the token itself to change something, else the cookie will
+        do.
+        """
         scheme, _, sent = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return hmac.compare_digest(sent.strip().encode(), self.token.encode())

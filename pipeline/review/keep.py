@@ -73,7 +73,7 @@ class Line:
 
 
 def groups_of(found: Found) -> list[Group]:
-    """The groups that pairs make, the largest first, equals by their first id."""
+    """Group pairs, the largest group first, equals by their first id."""
     edges = [pair for pair in found.pairs if pair.kind in ALIKE]
     videos: dict[tuple[str, str], Video] = {}
     for pair in edges:
@@ -92,7 +92,7 @@ def _name(video: Video) -> tuple[str, str]:
 
 
 def facts_of(videos: Iterable[Video], headers: Mapping[str, Header] | None = None) -> dict[str, Facts]:
-    """What is known of the files, by content, as `headers` are; without these, what the library knows."""
+    """Collect what is known of the files, by content, as `headers` are; without these, what the library knows."""
     facts = {}
     for video in videos:
         header = (headers or {}).get(video.content)
@@ -136,7 +136,8 @@ def choose(
     *,
     absent: Collection[str] = (),
 ) -> tuple[Video, str]:
-    """The video to keep and why: one that people said to keep, else by the rules, one after the other; last by id.
+    """Choose the video to keep and say why: one that people said to keep, else by the rules, one after the other; last
+    by id.
 
     One whose place is `absent` is only kept where all are.
     """
@@ -169,7 +170,7 @@ def keep_plan(
     *,
     absent: Collection[str] = (),
 ) -> list[Line]:
-    """What to do with each video of a group: the kept one first."""
+    """Plan what to do with each video of a group: the kept one first."""
     kept, why = choose(group, facts, rules, decisions, absent=absent)
     known = {pair_of(pair.a.content, pair.b.content): pair for pair in group.pairs}
     lines = [_line(number, kept, "keep", kept, why)]
@@ -203,7 +204,7 @@ def _verdict(pair: Pair | None, video: Video, kept: Video, decisions: Decisions)
 
 
 def _keeps_sound(sound: str, is_a: bool) -> bool:
-    """Whether the sound of a video is lost with it, by what was heard of its pair."""
+    """Say whether the sound of a video is lost with it, by what was heard of its pair."""
     return sound in ("same", "silent") or sound == ("muted" if is_a else "added")
 
 
@@ -220,7 +221,7 @@ def _line(number: int, video: Video, action: Action, kept: Video, reason: str) -
 
 
 def plan(found: Found, rules: Sequence[str], decisions: Decisions) -> list[Line]:
-    """The plan for all groups. Headers are read only where a rule needs them."""
+    """Plan for all groups. Headers are read only where a rule needs them."""
     groups = groups_of(found)
     every = [video for group in groups for video in group.videos]
     there = [video for video in every if video.uri] if "largest" in rules else []
@@ -232,7 +233,7 @@ def plan(found: Found, rules: Sequence[str], decisions: Decisions) -> list[Line]
 
 
 def plan_csv(lines: Iterable[Line]) -> str:
-    """As a table."""
+    """Write the plan as a table."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Line)], lineterminator="\n")
     writer.writeheader()
@@ -252,5 +253,5 @@ def plan_text(lines: Sequence[Line]) -> str:
 
 
 def video_json(video: Video, facts: Facts) -> dict[str, Any]:
-    """A video with its facts, for pages and programs."""
+    """Describe a video with its facts, for pages and programs."""
     return asdict(facts) | {"video_id": video.video_id, "uri": video.uri, "remote": is_object(video.uri)}

@@ -58,7 +58,7 @@ class Source(Protocol):
     size: int
 
     def read(self, start: int, count: int) -> bytes:
-        """At most `count` bytes from `start`."""
+        """Read at most `count` bytes from `start`."""
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Files:
             self._same.add(state)
 
     def picture(self, video: Video, at_s: float, height: int) -> bytes:
-        """JPEG of the frame at a time. NotServed where the file is not there or cannot be decoded."""
+        """Decode the frame at a time as JPEG. NotServed where the file is not there or cannot be decoded."""
         key = (video.content, round(at_s, 3), height)
         with self._lock:
             if key in self._pictures:
@@ -162,7 +162,7 @@ class Files:
 
     @contextlib.contextmanager
     def _here(self, video: Video) -> Iterator[str]:
-        """A path that a decoder can open; of an object a copy, which is kept for the next picture."""
+        """Lend a path that a decoder can open; of an object a copy, which is kept for the next picture."""
         if not is_object(video.uri):
             with self.open(video):
                 yield video.uri
@@ -181,11 +181,11 @@ class Files:
             yield self._copies[video.content][1]
 
     def header(self, video: Video) -> Header:
-        """What the file's header says; an empty one where it is not there."""
+        """Read the file's header; an empty one where it is not there."""
         return self.headers([video])[video.content]
 
     def headers(self, videos: Iterable[Video]) -> dict[str, Header]:
-        """What the headers of files say, by content; each is read once."""
+        """Read the headers of files, by content; each once."""
         every = {video.content: video for video in videos}
         failed, new = {}, []
         for content, video in every.items():
@@ -202,17 +202,17 @@ class Files:
 
 
 def plays(header: Header) -> bool:
-    """Whether browsers are likely to play it; where they do not, the page asks for pictures."""
+    """Say whether browsers are likely to play it; where they do not, the page asks for pictures."""
     return header.codec in _CODECS and any(name in header.container for name in _CONTAINERS)
 
 
 def media_type(video: Video) -> str:
-    """A type of video whatever the name says, so that nothing that is served is taken for a page."""
+    """Name a type of video whatever the name says, so that nothing that is served is taken for a page."""
     return _TYPES.get(os.path.splitext(video.uri)[1].lower(), "video/mp4")
 
 
 def byte_range(text: str | None, size: int) -> tuple[int, int] | None:
-    """[start, end) of a Range header; None where all is asked for, or several. ValueError beyond the end."""
+    """Read [start, end) of a Range header; None where all is asked for, or several. ValueError beyond the end."""
     match = re.fullmatch(r"bytes=(\d{0,19})-(\d{0,19})", (text or "").strip(), re.ASCII)
     if not match or match[0] == "bytes=-":
         return None

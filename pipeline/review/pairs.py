@@ -85,7 +85,7 @@ class Found:
 
 
 def videos_of_library(library: Library | None, ids: Iterable[str]) -> dict[str, Video]:
-    """What a library says of videos, by id; ids alone where there is no such library or video any more."""
+    """Look up what a library says of videos, by id; ids alone where there is no such library or video any more."""
     wanted = sorted(set(ids))
     entries: dict[str, Entry] = {}
     if library is not None:
@@ -112,7 +112,7 @@ def _video(video_id: str, entry: Entry | None) -> Video:
 
 
 def opened(library: str | Path) -> Library | None:
-    """The library, or None where it is not here any more."""
+    """Open the library, or return None where it is not here any more."""
     try:
         return Library(library)
     except (FileNotFoundError, ValueError):
@@ -124,7 +124,7 @@ def decisions_there(library: Library | None) -> Decisions:
 
 
 def standing_of(pairs: list[Pair], library: Library | None) -> dict[str, Any]:
-    """The pairs, those of them that people judged to be no match, and how many these are."""
+    """Split the pairs: those that people judged to be no match are left out and counted."""
     decisions = decisions_there(library)
     standing, left_out = [], []
     for pair in pairs:
@@ -136,7 +136,7 @@ def standing_of(pairs: list[Pair], library: Library | None) -> dict[str, Any]:
 
 
 def pairs_of_answers(library: Library | None, answers: Sequence[Answer]) -> list[Pair]:
-    """The matches of a search as pairs: queries are `a`."""
+    """Turn the matches of a search into pairs: queries are `a`."""
     return pairs_of(videos_of_library(library, ids_found(answers)), answers)
 
 

@@ -40,7 +40,7 @@ _FILES = ("style.css", "review.css", "review.js", "player.js", "timeline.js")
 
 
 def make_app(state: State, *, token: str, hosts: Collection[str]) -> Guard:
-    """The server's ASGI app, behind its guard."""
+    """Make the server's ASGI app, behind its guard."""
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
@@ -238,7 +238,7 @@ class _Server:
 
 
 def _ranged(files: Files, video: Video, text: str | None, method: str) -> Response:
-    """A video or a range of it. It is opened again for reading: a browser asks for much that it does not read."""
+    """Send a video or a range of it. It is opened again for reading: a browser asks for much that it does not read."""
     with files.open(video) as source:
         size = source.size
     headers = {"accept-ranges": "bytes", "content-type": media_type(video), "cache-control": "private, no-cache"}
@@ -274,7 +274,7 @@ def _numbers(given: Any, *names: str) -> dict[str, int]:
 
 
 async def _json(request: Request, known: dict[str, type]) -> dict[str, Any]:
-    """The body as an object of known keys, each of its type."""
+    """Read the body as an object of known keys, each of its type."""
     data = b""
     async for block in request.stream():
         data += block

@@ -105,7 +105,7 @@ class State:
 
     @property
     def decisions(self) -> Decisions:
-        """As of now, give or take a second."""
+        """Decisions as of now, give or take a second."""
         with self._lock:
             read_s, names, decisions = self._read
             if time.monotonic() - read_s > _READ_AGAIN_S:
@@ -154,7 +154,7 @@ class State:
     # --- Pairs
 
     def listed(self, wanted: Wanted) -> tuple[int, list[int]]:
-        """How many pairs there are, and the numbers of those on the page."""
+        """List the pairs on the page by number, and count all that are wanted."""
         numbers, decisions = self._ordered(wanted.order), self.decisions
         if wanted.state != "different" and (out := self._still_left_out(decisions)):
             numbers = [number for number in numbers if number not in out]
@@ -164,7 +164,7 @@ class State:
         return len(numbers), numbers[wanted.offset : wanted.offset + wanted.limit]
 
     def _still_left_out(self, decisions: Decisions) -> set[int]:
-        """The pairs that were left out when this began, unless that was taken back since."""
+        """Find the pairs that were left out when this began, unless that was taken back since."""
         pairs = ((number, self.pairs[number]) for number in self._left_out)
         return {number for number, pair in pairs if decisions.verdict(pair.a.content, pair.b.content) == "different"}
 
@@ -184,7 +184,7 @@ class State:
         return wanted.state == "all" or (verdict or "open") == wanted.state
 
     def row(self, number: int) -> dict[str, Any]:
-        """A pair as JSON, with what was decided."""
+        """Describe a pair, with what was decided."""
         pair, decisions = self.pairs[number], self.decisions
         kept = decisions.kept().get(pair_of(pair.a.content, pair.b.content))
         return pair.to_json() | {
@@ -196,7 +196,7 @@ class State:
         }
 
     def details(self, number: int) -> dict[str, Any]:
-        """A pair with all that is shown of it: how its videos can be played, its decisions."""
+        """Describe a pair with all that is shown of it: how its videos can be played, its decisions."""
         pair = self.pairs[number]
         stretches = pair.segments or ()
         sides = {}
@@ -223,14 +223,16 @@ class State:
         return self.row(number) | sides | {"said": said, "where": where, "sound": sound}
 
     def look(self, number: int) -> Looked:
-        """The closer look at a pair; kept."""
+        """Look closer at a pair; what is seen is kept."""
         with self._look_lock:
             if number not in self._looked:
                 self._looked[number] = _of(self._evidence, number).of(self.pairs[number])
             return self._looked[number]
 
     def hear(self, number: int) -> PairVerdict | None:
-        """What picture and sound of a pair say together; kept. ValueError where LIBRARY has no features of sound."""
+        """Say what picture and sound of a pair say together; kept. ValueError where LIBRARY has no features of
+        sound.
+        """
         pair = self.pairs[number]
         if pair.verdict:
             return pair.verdict
@@ -249,7 +251,7 @@ class State:
         return groups_of(self.found) if self.found else []
 
     def groups(self, rules: Sequence[str] = DEFAULT, *, offset: int = 0, limit: int = 20) -> dict[str, Any]:
-        """Groups with what each rule says, and what is to be kept and why."""
+        """List groups with what each rule says, and what is to be kept and why."""
         made, decisions = [], self.decisions
         shown = list(enumerate(self._groups, 1))[offset : offset + limit]
         every = [video for _, group in shown for video in group.videos]
@@ -270,7 +272,7 @@ class State:
     # --- Searches
 
     def _config(self) -> str:
-        """The configuration that searches use: that of what was found, else thumbprint's, else any."""
+        """Choose the configuration that searches use: that of what was found, else thumbprint's, else any."""
         if self.found:
             return self.found.config
         names = sorted(self.library.configs.values(), key=lambda config: (config.method != "thumbprint", config.name))
@@ -282,7 +284,7 @@ class State:
         return Index.open(self.library.store, method=self.library.config(config).method, config=config).update()
 
     def new_file(self, name: str) -> Path:
-        """A place for a file that is sent to be searched for, under its bare name."""
+        """Make a place for a file that is sent to be searched for, under its bare name."""
         folder = Path(tempfile.mkdtemp(dir=self._uploads.name))
         bare = "".join(sign for sign in name.replace("\\", "/").rpartition("/")[2] if sign.isprintable()).lstrip(".")
         return folder / (bare[:120] or "video")
@@ -310,7 +312,7 @@ class State:
 
 
 def sound_json(verdict: PairVerdict | None) -> dict[str, Any]:
-    """What picture and sound of a pair say together, and where the sound is the same."""
+    """Describe what picture and sound of a pair say together, and where the sound is the same."""
     segments = verdict.by_sound.segments if verdict and verdict.by_sound else []
     return {
         "picture_and_sound": verdict.words if verdict else None,
@@ -320,12 +322,12 @@ def sound_json(verdict: PairVerdict | None) -> dict[str, Any]:
 
 
 def _of(evidence: dict[int, Evidence], number: int) -> Evidence:
-    """What compares a pair again: that of the search by which the pair came."""
+    """Choose what compares a pair again: that of the search by which the pair came."""
     return evidence[max(at for at in evidence if at <= number)]
 
 
 def _found(library: Library, config: str, pairs: list[Pair], *, of_library: bool) -> Found:
-    """Pairs that no folder holds; `of_library`: their first videos are read from the library too."""
+    """Collect pairs that no folder holds; `of_library`: their first videos are read from the library too."""
     place = str(library)
     known: dict[str, Any] = {
         "source": "",
@@ -339,7 +341,7 @@ def _found(library: Library, config: str, pairs: list[Pair], *, of_library: bool
 
 
 def decided_pairs(library: Library, decisions: Decisions) -> list[Pair]:
-    """The pairs of the library that people spoke of: what a review without MATCHES shows."""
+    """Find the pairs of the library that people spoke of: what a review without MATCHES shows."""
     rows = {row.pair: row for row in decisions.standing}
     videos = videos_of_library(library, {name for row in rows.values() for name in (row.a_id, row.b_id)})
 

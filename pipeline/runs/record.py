@@ -82,7 +82,7 @@ class Summary:
         return self.videos - self.done - sum(self.skipped.values()) - sum(self.failed.values())
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object for programs."""
+        """Return one flat object for programs."""
         busy = max(sum(self.stage_seconds.values()), 1e-9)
         return {
             "library": self.library,
@@ -265,7 +265,7 @@ class RunRecord:
         return counts["videos"] == settled + counts["open"]
 
     def to_json(self) -> dict[str, Any]:
-        """One object; `from_json` reads it."""
+        """Return one object; `from_json` reads it."""
         return asdict(self)
 
     def data(self) -> bytes:

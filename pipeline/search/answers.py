@@ -61,7 +61,9 @@ QUERIES = pa.schema(
 
 
 def status_of_both(picture: Status, sound: Status) -> Status:
-    """As of one search: failed where both did, partial where one did, unsure where neither can tell."""
+    """Tell the status of one search by both: failed where both did, partial where one did, unsure where neither can
+    tell.
+    """
     said = {picture, sound}
     if said & {"failed", "partial"}:
         return "failed" if said == {"failed"} else "partial"
@@ -85,11 +87,11 @@ class Match:
         return asdict(self)
 
     def text(self, number: int) -> str:
-        """Two lines or more: what it is, and where."""
+        """Write two lines or more: what it is, and where."""
         return f"  {number}. {self.video_id}: " + "\n     ".join(self.lines())
 
     def lines(self) -> list[str]:
-        """What it is, where, and how much of both that covers."""
+        """Say what it is, where, and how much of both that covers."""
         sure = "" if self.false_per_million is None else f", {rate_text(self.false_per_million)} false per million"
         lines = [f"{WORDS[self.kind]}, score {self.score:.2f}{sure}"]
         lines += [where_text(stretch, self.placement) for stretch in self.segments[:6]]
@@ -119,11 +121,11 @@ class Answer:
     left_out: list[Match] = field(default_factory=list)  # these, where they are known
 
     def to_json(self) -> dict[str, Any]:
-        """With matches and segments."""
+        """Return the answer as JSON, with matches and segments."""
         return asdict(self)
 
     def text(self) -> str:
-        """A line, and some per match."""
+        """Write a line, and some per match."""
         if self.status == "failed":
             return f"{self.query_id}: could not be searched for: {self.message}"
         if not self.matches:
@@ -161,19 +163,21 @@ class Answer:
 
 
 def in_order(matches: Iterable[Match]) -> list[Match]:
-    """The same file first, then what was decided, then by score; common material, then what may be none, last."""
+    """Sort matches: the same file first, then what was decided, then by score; common material, then what may be none,
+    last.
+    """
     last = {"identical": 0, "decided": 1, "common": 3, "setting": 4, "unsure": 4}
     return sorted(matches, key=lambda match: (last.get(match.kind, 2), -match.score, match.video_id))
 
 
 def shows(other: Match, match: Match) -> bool:
-    """Whether nearly all of what the query shares with one video is what it shares with another one, too."""
+    """Say whether nearly all of what the query shares with one video is what it shares with another one, too."""
     mine, its = (union((each.q_start_s, each.q_end_s) for each in of.segments) for of in (match, other))
     return bool(mine) and shared_s(mine, its) >= COVERED * length_s(mine)
 
 
 def clock(seconds: float) -> str:
-    """12.5 -> 00:12.5, 3675 -> 1:01:15.0."""
+    """Write seconds as times: 12.5 -> 00:12.5, 3675 -> 1:01:15.0."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -182,7 +186,7 @@ def clock(seconds: float) -> str:
 
 
 def where_text(stretch: Stretch, placement: str = "") -> str:
-    """00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x, reversed, mirrored."""
+    """Write where: 00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x, reversed, mirrored."""
     text = f"{clock(stretch.q_start_s)}-{clock(stretch.q_end_s)} at {clock(stretch.v_start_s)}-{clock(stretch.v_end_s)}"
     if abs(stretch.speed - 1) > 0.02:
         text += f", {stretch.speed:.2f}x"
@@ -191,7 +195,7 @@ def where_text(stretch: Stretch, placement: str = "") -> str:
 
 
 def rate_text(value: float) -> str:
-    """False matches per million comparisons, as far as they can be told."""
+    """Write false matches per million comparisons, as far as they can be told."""
     if value <= 0.001:
         return "0.001 or fewer"
     return f"{value:,.3g}" if value < 999.5 else f"{value:,.0f}"
@@ -210,7 +214,7 @@ _TURNS = {
 
 
 def placement_words(box: tuple[float, float, float, float] | None, turn: int) -> str:
-    """How the video's picture lies in the query's, in words; see ndvr.models.keys.Judged."""
+    """Say how the video's picture lies in the query's, in words; see ndvr.models.keys.Judged."""
     words = [_TURNS[turn & 7]] if turn & 7 else []
     if turn & 8:
         words.append("as a negative")

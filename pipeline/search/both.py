@@ -61,7 +61,7 @@ class BothAnswer:
         return {"query_id": self.query_id, "status": self.status, "verdicts": verdicts} | answers
 
     def text(self) -> str:
-        """A line, and some per pair."""
+        """Write a line, and some per pair."""
         sides = {"by picture": self.by_picture, "by sound": self.by_sound}
         among = "; ".join(f"{name}, {_among(answer)}" for name, answer in sides.items())
         count = "1 match" if len(self.verdicts) == 1 else f"{len(self.verdicts):,} matches"
@@ -109,7 +109,7 @@ class BothResult:
         return all(answer.status == "searched" for answer in self.answers)
 
     def csv(self) -> str:
-        """A row per segment, by picture or by sound, with the columns of its match and of the verdict."""
+        """Write a row per segment, by picture or by sound, with the columns of its match and of the verdict."""
         columns = ["verdict", "picture", "sound", "together", "by", *MATCHES.names, *SEGMENTS.names[2:]]
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -120,11 +120,11 @@ class BothResult:
         return text.getvalue().rstrip("\n")
 
     def left_out_text(self) -> str:
-        """Which videos have lost their features; nothing when none has."""
+        """Say which videos have lost their features; nothing when none has."""
         return "\n".join(filter(None, [self.by_picture.left_out_text(), self.by_sound.left_out_text()]))
 
     def text(self) -> str:
-        """The answers, and what was not searched."""
+        """Write the answers, and what was not searched."""
         lines = [*(answer.text() for answer in self.answers), *self.by_picture.repeated_lines()]
         for side, what in ((self.by_picture, "by pictures"), (self.by_sound, "by sound")):
             lines += [f"{what}: {line}" for line in side.not_searched_lines()]
@@ -180,14 +180,14 @@ def search_both(
 
 
 def _configs(config: str | None, methods: Sequence[str]) -> list[str | None]:
-    """The configuration asked for, in the place of its method. ValueError when it is of neither."""
+    """Put the configuration asked for in the place of its method. ValueError when it is of neither."""
     if config is not None and config.rpartition("-")[0] not in methods:
         raise ValueError(f"--config {config} is of neither {methods[0]} nor {methods[1]}")
     return [config if config is not None and config.rpartition("-")[0] == method else None for method in methods]
 
 
 def in_turn(methods: Sequence[str]) -> tuple[str, str]:
-    """The method that looks and the one that listens. ValueError unless there is one of each."""
+    """Sort the methods: the one that looks, then the one that listens. ValueError unless there is one of each."""
     hears = {method: isinstance(models.card(method).view, Mel) for method in methods}
     if len(methods) != 2 or sorted(hears.values()) != [False, True]:
         raise ValueError(
@@ -210,14 +210,16 @@ class BothExplained:
         return asdict(self)
 
     def text(self) -> str:
-        """The verdict, and the gates of each."""
+        """Write the verdict, and the gates of each."""
         sides = (("by picture", self.by_picture), ("by sound", self.by_sound))
         pair = f"{self.by_picture.a} in {self.by_picture.b}: {self.verdict}"
         return "\n".join([pair, *(f"{name}, {side.text()}" for name, side in sides)])
 
 
 def explain_both(library: str | Path, a: str, b: str, *, methods: Sequence[str]) -> BothExplained:
-    """Why A, a file or a video of the library, is or is not found in video B; see ndvr.pipeline.search.explain."""
+    """Explain why A, a file or a video of the library, is or is not found in video B; see
+    ndvr.pipeline.search.explain.
+    """
     seen, heard = (explain(open_updated(library, method=method), a, b) for method in in_turn(methods))
     verdict = "not found"
     if seen.match or heard.match:
@@ -238,7 +240,7 @@ class _Finder:
 
 
 def _answer(eyes: _Finder, ears: _Finder, picture: Query, sound: Query) -> BothAnswer:
-    """What both say of one query, each of what the other found as well."""
+    """Answer one query by both, each of what the other found as well."""
     heard = ears.answer(sound)
     known = _found(heard)
     seen = eyes.answer(picture, known)
@@ -261,7 +263,7 @@ def _found(answer: Answer) -> list[str]:
 def _verdicts(
     eyes: Matcher, ears: Matcher, picture: tuple[Query, Answer], sound: tuple[Query, Answer], of: str
 ) -> Iterator[Verdict]:
-    """A verdict a pair; `of`: matches, or left_out."""
+    """Give a verdict a pair; `of`: matches, or left_out."""
     seen, heard = ({match.video_id: match for match in getattr(answer, of)} for _, answer in (picture, sound))
     for video_id in dict.fromkeys([*seen, *heard]):
         looks, hears = _judgeable(eyes, picture[0], video_id), _judgeable(ears, sound[0], video_id)
@@ -269,7 +271,7 @@ def _verdicts(
 
 
 def _judgeable(matcher: Matcher, query: Query, video_id: str) -> Judgeable:
-    """What one method can tell of a pair."""
+    """Say what one method can tell of a pair."""
     video = False if video_id in matcher.lost else matcher.has_keys(video_id)
     return Judgeable(query=matcher.can_judge(query), video=video)
 
@@ -285,7 +287,7 @@ def _folders(out: str | Path | None, opened: Sequence[Opened], sides: Sequence[S
 
 
 def _waiting(queries: Sequence[Queries], folders: Sequence[OutFolder], sides: Sequence[Side]) -> list[str]:
-    """The queries that have no answer by both yet."""
+    """Find the queries that have no answer by both yet."""
     done = [(folder.answered(side.same), each.stats) for folder, side, each in zip(folders, sides, queries)]
     return [
         query_id
@@ -295,7 +297,7 @@ def _waiting(queries: Sequence[Queries], folders: Sequence[OutFolder], sides: Se
 
 
 def _ids(queries: Sequence[Queries]) -> list[str]:
-    """All queries, those that only one of the methods has features of included."""
+    """List all queries, those that only one of the methods has features of included."""
     return list(dict.fromkeys(query_id for each in queries for query_id in each.uris))
 
 

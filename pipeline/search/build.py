@@ -46,11 +46,11 @@ class Updated(LeavesOut):
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object for programs."""
+        """Return one flat object for programs."""
         return asdict(self)
 
     def text(self) -> str:
-        """One line."""
+        """Write one line."""
         did = f"{self.added:,} added, {self.removed:,} taken out" if self.added or self.removed else "nothing to do"
         return (
             f"{self.videos:,} videos indexed ({did}): {self.keys:,} keys, {self.bytes / 1e6:,.1f} MB in "
@@ -119,7 +119,9 @@ def _committed(opened: Opened, snapshot: Snapshot) -> Opened:
 
 
 def check_library(opened: Opened) -> None:
-    """ValueError when the index is of another library: of this one under another name, as when it moved, it is not."""
+    """Raise ValueError when the index is of another library: of this one under another name, as when it moved, it
+    is not.
+    """
     if not any(len(segment.rows) for segment in opened.segments):
         return
     if (of := opened.files.about()["library"]) == str(opened.library):
@@ -187,7 +189,7 @@ def _full(videos: int, keys: int) -> bool:
 
 
 def _unfilled(opened: Opened) -> tuple[str | None, list[IndexedVideo], list[Coded]]:
-    """The last segment, if there is room in it: its name, videos, and keys by video."""
+    """Find the last segment, if there is room in it: its name, videos, and keys by video."""
     if not opened.segments or (last := opened.segments[-1]).level or _full(len(last.rows), len(last)):
         return None, [], []
     rows, keys = last.counting()
@@ -219,7 +221,7 @@ def _hashes(opened: Opened, videos: Sequence[Video]) -> dict[str, str]:
 
 
 def _merge(opened: Opened) -> tuple[Opened, int]:
-    """Ten segments that were merged as often become one; one that lost many videos is written anew."""
+    """Merge ten segments that were merged as often into one; write one that lost many videos anew."""
     merged = 0
     while (chosen := _to_merge(opened.segments)) is not None:
         counting = [(part, *part.counting()) for part in chosen]
@@ -261,7 +263,9 @@ def _measure(opened: Opened, progress: bool) -> Opened:
 
 
 def sampled(opened: Opened) -> list[tuple[int, int]]:
-    """The videos that sureness is measured on, by segment and row: the same whatever order they were indexed in."""
+    """Choose the videos that sureness is measured on, by segment and row: the same whatever order they were indexed
+    in.
+    """
     drawn = []
     for number, segment in enumerate(opened.segments):
         for row in segment.alive:
@@ -272,7 +276,7 @@ def sampled(opened: Opened) -> list[tuple[int, int]]:
 
 
 def unrelated(opened: Opened, read: FeatureReader, number: int, row: int) -> list[float]:
-    """Scores of one video, by segment and row, with those of other content that its probes find first."""
+    """Score one video, by segment and row, with those of other content that its probes find first."""
     mine = opened.segments[number].videos[row]
     indexed = [(opened.segments[c.segment].videos[c.row]) for c in _others(opened, read, mine)]
     videos = opened.lookup([mine.video_id, *(other.video_id for other in indexed)])

@@ -38,7 +38,7 @@ class CommonMaterial:
     examples: list[Example]
 
     def text(self, number: int) -> str:
-        """One line."""
+        """Write one line."""
         shown = ", ".join(f"{e.video_id} {clock(e.start_s)}-{clock(e.end_s)}" for e in self.examples[:3])
         more = f" and {self.videos - 3:,} more" if self.videos > 3 else ""
         return f"  {number}. {self.videos:,} videos, {self.seconds:.1f} s: {shown}{more}"
@@ -59,7 +59,7 @@ class Common:
         return asdict(self)
 
     def text(self) -> str:
-        """A line, and one per piece of material."""
+        """Write a line, and one per piece of material."""
         if not self.found:
             return f"nothing that {self.least_videos:,} of {self.videos:,} videos show without being copies"
         pieces = "1 piece" if self.found == 1 else f"{self.found:,} pieces"
@@ -92,7 +92,7 @@ def common(library: str | Path, *, least_videos: int = LEAST_VIDEOS, top: int = 
 
 
 def _told(opened: Opened, material: Material) -> CommonMaterial:
-    """With ids and seconds; examples whose video left the library are left out."""
+    """Tell material with ids and seconds; examples whose video left the library are left out."""
     ids = {_id(opened, shown): shown for shown in material.shown}
     videos = opened.lookup(list(ids)[: 2 * _EXAMPLES])
     read, examples = FeatureReader(opened.library.store), []

@@ -88,7 +88,7 @@ class Duplicates(LeavesOut):
         return asdict(self)
 
     def text(self) -> str:
-        """Two lines."""
+        """Write two lines."""
         chains = f", {self.chains:,} of them chains" if self.chains else ""
         return (
             f"{self.found:,} pairs of {self.videos:,} videos scored {self.threshold:g} or more by {self.method}, "
@@ -174,7 +174,9 @@ def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers
 
 
 def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list[dict[str, Any]]:
-    """Each pair once, by the surer of its two answers; highest first, equals by id. Only of videos that are there."""
+    """Read each pair once, by the surer of its two answers; highest first, equals by id. Only of videos that are
+    there.
+    """
     there = set(videos)
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for answer in read_answers(searches)[1]:
@@ -205,7 +207,7 @@ def _sum(row: dict[str, Any]) -> float:
 
 
 def group(pairs: Iterable[dict[str, Any]], lengths: dict[str, int]) -> list[dict[str, Any]]:
-    """Groups of videos of which each is a copy or a part of another: rows of GROUPS, the largest group first.
+    """Group videos of which each is a copy or a part of another: rows of GROUPS, the largest group first.
 
     `pairs` come highest first.
     """

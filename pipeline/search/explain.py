@@ -56,7 +56,9 @@ class Explanation:
 
 
 def explain(opened: Opened, a: str, b: str) -> Explanation:
-    """A is a video of the library, or a file; B is a video of the library. ValueError when B is none."""
+    """Explain why A, a video of the library or a file, is or is not found in video B. ValueError when the library has
+    no B.
+    """
     entry = opened.library.lookup([opened.config], [b]).entries[opened.config].get(b)
     if entry is None:
         raise ValueError(f"{opened.library} has no features of a video {b!r}; `ndvr show LIBRARY --list` lists them")
@@ -99,7 +101,7 @@ def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) ->
 
 
 def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:
-    """The match as a search tells it: whether shared material is common the other matches say."""
+    """Tell the match as a search does: whether shared material is common the other matches say."""
     if match.kind != "shared":
         return match
     answer = matcher.answer(query, [match.video_id])
@@ -107,7 +109,7 @@ def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:
 
 
 def _gates_of(match: Match, score: float, matcher: Matcher) -> list[Gate]:
-    """Whether the score, and how sure it is, suffice."""
+    """Judge whether the score, and how sure it is, suffice."""
     least, sureness = matcher.verifier.least, matcher.opened.sureness
     gates = [Gate(name="score", value=f"{score:.4f}", limit=f">= {least:.4f}", passed=score >= least)]
     if match.false_per_million is not None:
@@ -154,7 +156,7 @@ def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
 
 
 def _candidate(matcher: Matcher, query: Query, probes: Keys, video: Video) -> list[Gate]:
-    """Its rank by votes, and the rough look at the placements that they propose."""
+    """Find its rank by votes, and take the rough look at the placements that they propose."""
     n = matcher.wanted.n_candidates
     limit = f"among the first {n}"
     others = candidates(probes, matcher.opened.segments, top=1 << 30, plain=matcher.model.compact)

@@ -38,7 +38,7 @@ class IndexView:
         return asdict(self)
 
     def text(self) -> str:
-        """Some lines."""
+        """Write some lines."""
         a_second = f", {self.bytes / self.seconds:.0f} bytes a second of video" if self.seconds else ""
         state = (
             "up to date" if self.up_to_date else "the library has changed since; `ndvr index` or a search updates it"
@@ -67,7 +67,7 @@ class IndexView:
 
 
 def show_index(library: str | Path, *, to: str | Path | None = None) -> list[IndexView]:
-    """All indexes of a library, by configuration. FileNotFoundError when there is none."""
+    """Describe all indexes of a library, by configuration. FileNotFoundError when there is none."""
     opened = Library(library)
     views = []
     for config in opened.configs:

@@ -55,13 +55,13 @@ class Crew(Protocol):
         """Begin to look turned vectors of probes up in the index; plain, boxes: see ndvr.operators.index.votes."""
 
     def sighted(self, begun: Any) -> tuple[list[Sightings], list[int]]:
-        """What they look like in each part, and the places of segments that could not be looked into."""
+        """Collect what they look like in each part, and the places of segments that could not be looked into."""
 
     def verify(self, query: Query, batches: Sequence[Sequence[Proposed]]) -> Any:
         """Begin to compare a query with proposed videos."""
 
     def verified(self, begun: Any) -> list[Verified]:
-        """What came of each batch."""
+        """Collect what came of each batch."""
 
 
 class Here:
@@ -139,11 +139,11 @@ class Matcher:
 
     @cached_property
     def _ids(self) -> list[str]:
-        """Of all indexed videos, in the order of the index."""
+        """Ids of all indexed videos, in the order of the index."""
         return [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
 
     def has_keys(self, video_id: str) -> bool | None:
-        """Whether there is something in a video to tell by; None: there is no sound, or no picture, in it."""
+        """Say whether there is something in a video to tell by; None: there is no sound, or no picture, in it."""
         if self._n_keys.get(video_id):
             return True
         entry = self.opened.library.lookup([self.opened.config], [video_id]).entries[self.opened.config].get(video_id)
@@ -159,7 +159,7 @@ class Matcher:
         return counts
 
     def answers(self, queries: Iterable[Query], crew: Crew) -> Iterator[Answer]:
-        """What is known of each query, in order; while one is compared, others are looked up."""
+        """Answer each query, in order; while one is compared, others are looked up."""
         sighted: deque[_UnderWay] = deque()
         compared: deque[_UnderWay] = deque()
         for query in queries:
@@ -173,7 +173,7 @@ class Matcher:
             yield self._answer(each, crew)
 
     def answer(self, query: Query, also: Collection[str] = (), crew: Crew | None = None) -> Answer:
-        """What is known of a query; `also` are compared with it, whatever the index proposes. No crew: this process."""
+        """Answer a query; `also` are compared with it, whatever the index proposes. No crew: this process."""
         crew = crew or Here(self.opened, self.verifier)
         return self._answer(self._compare(self._look_up(query, crew, also), crew), crew)
 
@@ -190,7 +190,9 @@ class Matcher:
         return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), plain, boxes))
 
     def _top(self, query: Query) -> int:
-        """How many candidates a query has, a video of the library one of its own; fewer where pairs are met twice."""
+        """Say how many candidates a query has, a video of the library one of its own; fewer where pairs are met
+        twice.
+        """
         wanted = self.wanted.n_candidates
         return (-(-wanted * 3 // 5) if self.wanted.mutual else wanted) + query.own
 
@@ -228,7 +230,7 @@ class Matcher:
         decided: Collection[str],
         named: Collection[str],
     ) -> list[Proposed]:
-        """What is there of these videos: what left the library since it was indexed is no answer."""
+        """Select what is there of these videos: what left the library since it was indexed is no answer."""
         videos = self.opened.lookup(ids)
         return [
             Proposed(
@@ -243,7 +245,7 @@ class Matcher:
         ]
 
     def same_file(self, query: Query) -> list[str]:
-        """Ids of indexed videos that are the same file."""
+        """Find ids of indexed videos that are the same file."""
         return self._by_hash.get(query.sha256, []) if query.sha256 else []
 
     def _answer(self, under_way: _UnderWay, crew: Crew) -> Answer:
@@ -317,27 +319,27 @@ class Matcher:
         return "; ".join(reasons)
 
     def judged(self, query: Query, verdict: Literal["same", "different"]) -> set[str]:
-        """The ids of videos of which people said this, and a query."""
+        """Find the ids of videos of which people said this, and a query."""
         return self.judged_content(content_key(query.sha256, query.query_id), verdict) - {query.query_id}
 
     def judged_content(self, content: str, verdict: Literal["same", "different"]) -> set[str]:
-        """The same of a content; only of videos that are indexed."""
+        """Find the ids of indexed videos of which people said this, and a content."""
         contents = self.decisions.partners(content, verdict)
         ids = {video_id for each in contents for video_id in self._by_hash.get(each, [each.removeprefix("id:")])}
         return ids.intersection(self._ids) if ids else ids
 
     def counts(self, match: Match) -> bool:
-        """Whether it is one."""
+        """Say whether a match is one."""
         return match.kind in ("identical", "decided") or match.score >= self.verifier.least
 
     def can_judge(self, query: Query) -> bool | None:
-        """Whether there is something in a query to tell by; None: there is no sound, or no picture, in it."""
+        """Say whether there is something in a query to tell by; None: there is no sound, or no picture, in it."""
         if query.features is None or not len(query.features):
             return None if query.skipped else False
         return not self.doubt(query, len(self.model.probes(query.features, whole=True)))
 
     def doubt(self, query: Query, n_probes: int) -> str:
-        """Why "not seen" would say too much of a query, or ""."""
+        """Say why "not seen" would say too much of a query, or ""."""
         assert query.features is not None
         if not n_probes:
             heard = isinstance(self.model.view, Mel)
@@ -348,5 +350,5 @@ class Matcher:
         return ""
 
     def id_of(self, candidate: Candidate) -> str:
-        """The id of the video that a candidate is."""
+        """Look up the id of the video that a candidate is."""
         return self.opened.segments[candidate.segment].videos[candidate.row].video_id

@@ -55,7 +55,7 @@ class Holder:
         return Verifier(self._opened, **self._wanted)
 
     def sight(self, vectors: np.ndarray, every: bool, plain: int, boxes: np.ndarray | None) -> Sightings:
-        """What turned vectors of probes look like in this part."""
+        """Find what turned vectors of probes look like in this part."""
         return sight(vectors, self._segments, every=every, plain=plain, first=self._first, boxes=boxes)
 
     def verify(self, query: Query, proposed: Sequence[Proposed]) -> Verified:
@@ -139,7 +139,7 @@ class OnRay:
         return [self._verified(asked) for asked in begun]
 
     def _verified(self, asked: Asked) -> Verified:
-        """What came of a batch; where an actor is gone for long, another one is asked."""
+        """Wait for what came of a batch; where an actor is gone for long, another one is asked."""
         for _ in self._actors:
             if (done := self._answer(asked)) is not None:
                 return done
@@ -149,7 +149,7 @@ class OnRay:
         )
 
     def _answer(self, asked: Asked) -> Any:
-        """What an actor answers; None when it has died, and has not been started again for PATIENCE_S."""
+        """Wait for what an actor answers; None when it has died, and has not been started again for PATIENCE_S."""
         import ray
 
         from ndvr.pipeline.cluster import cluster

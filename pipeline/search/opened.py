@@ -53,15 +53,15 @@ class Opened:
 
     @property
     def n_videos(self) -> int:
-        """That count."""
+        """How many videos count."""
         return sum(len(segment.alive) for segment in self.segments)
 
     def now(self) -> Opened:
-        """With what the library and its index hold now."""
+        """Open it again with what the library and its index hold now."""
         return replace(self, library=Library(self.library.store), snapshot=self.files.snapshot())
 
     def lookup(self, ids: Iterable[str]) -> dict[str, Video]:
-        """The videos of these ids that have features now, by id."""
+        """Look up the videos of these ids that have features now, by id."""
         entries = self.library.lookup([self.config], sorted(set(ids))).entries[self.config]
         return {video.video_id: video for video in videos_of(entries.values(), self.config)}
 
@@ -78,7 +78,7 @@ class Reopen:
 
     @classmethod
     def of(cls, opened: Opened) -> Reopen:
-        """Stores of this machine are named by their whole paths."""
+        """Describe how to open it again; stores of this machine are named by their whole paths."""
         return cls(
             library=opened.library.store.absolute(),
             config=opened.config,
@@ -144,14 +144,14 @@ def files_of(library: Library, config: str, to: str | Path | None) -> IndexFiles
 
 
 def ledger_state(library: Library) -> str:
-    """A name for what the library's ledger says now; it may change without a change of what it says."""
+    """Name what the library's ledger says now; the name may change without a change of what it says."""
     files = LedgerFiles.now(library.store)
     state = [files.snapshot.number, [part["name"] for part in files.snapshot.ledger], files.commits]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 
 
 def without_features(entries: Iterable[Entry]) -> dict[str, int]:
-    """How many videos have no features, by reason; the most first."""
+    """Count the videos that have no features, by reason; the most first."""
     reasons: Counter[str] = Counter()
     for entry in entries:
         if not entry.pieces:

@@ -59,7 +59,8 @@ class OutFolder:
             self.store.write_json(ABOUT, seal_json(about))
 
     def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
-        """Bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in part.
+        """Read bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in
+        part.
 
         Nor of those that were judged the same as a video since: `same` has the ids of these by content.
         """
@@ -119,7 +120,7 @@ def _table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.
 
 
 def read_answers(out: str | Path | Store) -> tuple[dict[str, Any], list[Answer]]:
-    """What decided the answers in OUT, and the latest answer to every query, by id.
+    """Read what decided the answers in OUT, and the latest answer to every query, by id.
 
     Raises FileNotFoundError when there is none. What people decide afterwards is not in it: see `respect`.
     """
@@ -159,7 +160,8 @@ def about_answers(store: Store) -> dict[str, Any]:
 def respect(
     answers: Sequence[Answer], decisions: Decisions, contents: Mapping[str, str], *, top: int | None = None
 ) -> list[Answer]:
-    """The answers under today's decisions: what was judged no match is left out and counted, what no longer is is back.
+    """Bring the answers under today's decisions: what was judged no match is left out and counted, what no longer is is
+    back.
 
     contents  of the videos, by id
     top       matches of an answer, at most
@@ -187,7 +189,7 @@ def _rows(store: Store, kind: str, schema: pa.Schema) -> list[dict[str, Any]]:
 
 
 def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[str, Any]]]]:
-    """Segments, matches, those left out, and queries as rows: name, columns, rows."""
+    """Make tables of segments, matches, those left out, and queries: name, columns, rows."""
     return [
         ("segments", SEGMENTS, [row for answer in answers for row in answer.segment_rows()]),
         ("matches", MATCHES, [row for answer in answers for row in answer.match_rows()]),
@@ -197,7 +199,7 @@ def tables(answers: Sequence[Answer]) -> list[tuple[str, pa.Schema, list[dict[st
 
 
 def as_csv(answers: Sequence[Answer]) -> str:
-    """A row per segment with the columns of its match; of a match without segments one row without times."""
+    """Write a row per segment with the columns of its match; of a match without segments one row without times."""
     columns = [*MATCHES.names, *SEGMENTS.names[2:]]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -52,7 +52,7 @@ class Queries:
         return len(self.uris)
 
     def read(self, ids: list[str], opened: Opened, *, strict: bool = False) -> Iterator[Query]:
-        """Their features, in order; of those that are missing or damaged a message, or Damaged if `strict`."""
+        """Read features, in order; of those that are missing or damaged a message, or Damaged if `strict`."""
         if self.library is not None:
             yield from _of_library(self.library, ids, opened, strict=strict)
         else:
@@ -61,7 +61,7 @@ class Queries:
 
 
 def read_queries(videos: str | Path, opened: Opened) -> Queries:
-    """VIDEOS as a list of queries. ValueError or FileNotFoundError when there are none or they do not fit."""
+    """Read VIDEOS as a list of queries. ValueError or FileNotFoundError when there are none or they do not fit."""
     if is_library(videos):
         library = Library(videos)
         config = library.config_of(opened.setting.method)
@@ -104,7 +104,7 @@ def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: boo
 def read_each(
     queries: Sequence[Queries], ids: list[str], opened: Sequence[Opened], *, strict: bool = False
 ) -> Iterator[tuple[Query, ...]]:
-    """The features of each query by several methods, `queries` by the same; a file is decoded once."""
+    """Read the features of each query by several methods, `queries` by the same; a file is decoded once."""
     if queries[0].library is None:
         yield from _of_files({video_id: queries[0].uris[video_id] for video_id in ids}, queries[0].stats, opened)
         return
@@ -146,7 +146,7 @@ def _of_files(uris: dict[str, str], stats: Stats, opened: Sequence[Opened]) -> I
 def _query(
     video_id: str, uri: str, rows: list[dict], opened: Opened, stat: tuple[int | None, int | None] | None
 ) -> Query:
-    """From the rows that decoding and embedding gave; only the last attempt counts."""
+    """Make a query of the rows that decoding and embedding gave; only the last attempt counts."""
     end = rows[-1]
     facts = {"query_id": video_id, "uri": uri, "sha256": end["sha256"] or "", "duration_s": end["duration_s"]}
     facts |= dict(zip(("bytes", "mtime_ns"), stat)) if stat else {}

@@ -73,11 +73,11 @@ class SearchResult(LeavesOut):
         return all(answer.status == "searched" for answer in self.answers)
 
     def csv(self) -> str:
-        """A table of the matches; see ndvr.pipeline.search.out_folder."""
+        """Write a table of the matches; see ndvr.pipeline.search.out_folder."""
         return as_csv(self.answers)
 
     def text(self) -> str:
-        """The answers, and what was not searched."""
+        """Write the answers, and what was not searched."""
         lines = [answer.text() for answer in self.answers]
         return "\n".join([*lines, *self.repeated_lines(), *self.not_searched_lines()])
 
@@ -109,11 +109,13 @@ class Index:
 
     @classmethod
     def open(cls, library: str | Path | Store, **settings: Any) -> Index:
-        """Settings as of ndvr.pipeline.search.opened.open_index: method, weights, options, config, to."""
+        """Open an index; settings as of ndvr.pipeline.search.opened.open_index: method, weights, options, config,
+        to.
+        """
         return cls(open_index(library, **settings, embeds=True))
 
     def update(self, *, progress: bool = False, again: bool = False) -> Index:
-        """The index, brought up to what the library holds now."""
+        """Bring the index up to what the library holds now."""
         build.update(self.opened.now(), progress=progress, again=again)
         return Index(self.opened.now())
 
@@ -122,7 +124,9 @@ class Index:
         return search_index(self.opened, videos, **settings)
 
     def explain(self, a: str, b: str) -> Explanation:
-        """Why A, a file or a video of the library, is or is not found in video B; see ndvr.pipeline.search.explain."""
+        """Explain why A, a file or a video of the library, is or is not found in video B; see
+        ndvr.pipeline.search.explain.
+        """
         return explain(self.opened, a, b)
 
 
@@ -175,7 +179,7 @@ def search(
 
 
 def crew_of(workers: int | None, address: str | None, *, progress: bool) -> Workers:
-    """Who searches, as the user says: this process when nothing is said."""
+    """Choose who searches, as the user says: this process when nothing is said."""
     return Workers(workers=0 if workers is None and address is None else workers, address=address, progress=progress)
 
 
@@ -214,7 +218,7 @@ def search_index(
     progress: bool = False,
     **wanted: Any,
 ) -> SearchResult:
-    """The answers to VIDEOS, a file, folder, list, bucket or library.
+    """Search for VIDEOS, a file, folder, list, bucket or library.
 
     top, false_per_million   matches of a query, at most; false ones that are expected among a million pairs, at most
     n_candidates, exhaustive how many videos are compared with a query; all of them
@@ -281,7 +285,7 @@ class Side:
         return cls(opened, matcher, left_out)
 
     def crew(self, workers: Workers, *, strict: bool, crews: int = 1) -> AbstractContextManager[Crew]:
-        """Who holds the index and compares; on Ray `crews` share the CPUs."""
+        """Hire who holds the index and compares; on Ray `crews` share the CPUs."""
         if workers.workers == 0:
             return nullcontext(Here(self.opened, self.matcher.verifier))
         from ndvr.pipeline.search.on_ray import OnRay
@@ -290,18 +294,18 @@ class Side:
         return OnRay(self.opened, workers, crews=crews, **wanted)
 
     def about(self) -> dict[str, Any]:
-        """What decides the answers, but for decisions."""
+        """Note what decides the answers, but for decisions."""
         opened, wanted = self.opened, asdict(self.matcher.wanted)
         wanted["common"] = wanted["common"] or None  # answers of earlier versions do not say
         del wanted["mutual"]  # the same pairs, from either side
         return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | wanted
 
     def same(self, content: str) -> set[str]:
-        """The ids of the indexed videos that people judged the same as a content."""
+        """Find the ids of the indexed videos that people judged the same as a content."""
         return self.matcher.judged_content(content, "same")
 
     def result(self, answers: list[Answer], *, out: str | Path | None, repeated: int, began: float) -> SearchResult:
-        """What was found since `began`, as time.monotonic() said it."""
+        """Collect what was found since `began`, as time.monotonic() said it."""
         matcher, opened = self.matcher, self.opened
         sure, least = opened.sureness, matcher.verifier.least
         return SearchResult(
@@ -322,7 +326,7 @@ class Side:
 
 
 def _left_out(opened: Opened, *, strict: bool) -> dict[str, Any]:
-    """What a search does not see: videos without features, newer ones, and those that the index could not read."""
+    """Say what a search does not see: videos without features, newer ones, and those that the index could not read."""
     library = Library(opened.library.store)  # as of now
     entries, new = library.entries(opened.config), 0
     unknown: list[str] = []

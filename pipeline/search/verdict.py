@@ -67,7 +67,7 @@ class Verdict:
         return {"verdict": self.words} | asdict(self)
 
     def text(self, number: int) -> str:
-        """A line, and some on pictures and on sound."""
+        """Write a line, and some on pictures and on sound."""
         lines = [f"  {number}. {self.video_id}: {self.words}"]
         for name, match in (("picture", self.by_picture), ("sound", self.by_sound)):
             if match is not None:
@@ -76,7 +76,7 @@ class Verdict:
         return "\n".join(lines)
 
     def csv_rows(self, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A row per segment, with the columns of its match; of a match without segments one without times."""
+        """Write a row per segment, with the columns of its match; of a match without segments one without times."""
         known |= {"verdict": self.words, "picture": self.picture, "sound": self.sound, "together": self.together}
         for name, match in (("picture", self.by_picture), ("sound", self.by_sound)):
             if match is not None:
@@ -85,7 +85,7 @@ class Verdict:
                 yield from (known | {"by": name} | mine | each for each in times or [{}])
 
     def row(self, query_id: str, *, left_out: bool) -> dict[str, Any]:
-        """One of VERDICTS."""
+        """Choose one of VERDICTS."""
         scores = {"picture_score": self.by_picture, "sound_score": self.by_sound}
         known = {name: getattr(self, name) for name in ("video_id", "picture", "sound", "together")}
         known |= {"query_id": query_id, "verdict": self.words, "left_out": left_out}
@@ -93,7 +93,7 @@ class Verdict:
 
 
 def words_of(picture: Picture, sound: Sound) -> str:
-    """The verdict, as people read it."""
+    """Write the verdict as people read it."""
     if picture in _PICTURE_WORDS:
         return _PICTURE_WORDS[picture] + _SOUND_WORDS[sound]
     if sound in ("same", "partly", "elsewhere"):
@@ -150,6 +150,6 @@ def _together(pictures: Sequence[Stretch], sounds: Sequence[Stretch]) -> float:
 
 
 def _moment(stretch: Stretch, at_s: float) -> float:
-    """The second of the video that a second of the query shows."""
+    """Compute the second of the video that a second of the query shows."""
     moved = (at_s - stretch.q_start_s) * stretch.speed
     return stretch.v_end_s - moved if stretch.reversed else stretch.v_start_s + moved

@@ -96,7 +96,7 @@ class Verifier:
         return Verified(matches=matches, lost=lost)
 
     def _pair(self, query: Query, proposed: Proposed) -> tuple[str, str] | None:
-        """Both ids, when the other one of the two may have been the query, with the same score; otherwise None."""
+        """Name both ids, when the other one of the two may have been the query, with the same score; otherwise None."""
         if not query.own or proposed.named or not self.model.card.symmetric:
             return None
         first, second = sorted((query.query_id, proposed.video.video_id))
@@ -113,7 +113,7 @@ class Verifier:
             lost.append(video_id)
 
     def spotted(self, query: Query, proposed: Sequence[Proposed], lost: list[str]) -> list[Proposed]:
-        """Those that a rough look at the proposed placements leaves; what was not proposed by votes stays.
+        """Keep those that a rough look at the proposed placements leaves; what was not proposed by votes stays.
 
         Those whose features are missing or damaged are added to `lost`.
         """
@@ -135,7 +135,7 @@ class Verifier:
     def judge(
         self, query: Query, signature: Any, own_layer: float, proposed: Proposed, least: float = -math.inf
     ) -> Compared:
-        """The closer look at one video; a score below `least` may be another one below it."""
+        """Look closer at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
         target = self.model.signature(features)
@@ -152,7 +152,7 @@ class Verifier:
         return Compared(judged=judged, lines=lines, match=match)
 
     def differ(self, videos: Iterable[Video], enough: int) -> bool:
-        """Whether so many of these videos are there of which none is largely shown by another."""
+        """Say whether so many of these videos are there of which none is largely shown by another."""
         apart: list[np.ndarray] = []
         for video in videos:
             keys = self._whole_keys(video)
@@ -163,13 +163,13 @@ class Verifier:
         return False
 
     def _whole_keys(self, video: Video) -> np.ndarray:
-        """Unit vectors of whole pictures (K, D)."""
+        """Make unit vectors of whole pictures (K, D)."""
         keys = self.model.keys(self._read.read(video.pieces))
         vectors = keys.vectors[(keys.boxes == (0, 0, 1, 1)).all(1)]
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
     def layer(self, signature: Any) -> float:
-        """How much distant windows of a video agree; see ndvr.operators.index.kinds."""
+        """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
         return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
 
     def _match(
@@ -201,7 +201,7 @@ class Verifier:
 
 
 def _patch(matrix: np.ndarray) -> list[Line]:
-    """Where windows agree at all, when no line stands out: a patch of the matrix, as one line."""
+    """Find where windows agree at all, when no line stands out: a patch of the matrix, as one line."""
     strong = matrix >= max(0.35, 0.6 * float(matrix.max(initial=0)))
     rows, columns = np.flatnonzero(strong.any(1)), np.flatnonzero(strong.any(0))
     if not len(rows):

@@ -27,7 +27,7 @@ class Reranked:
     share: float
 
     def scores(self, selector: Model, signatures: Sequence[Any], rows: list[int]) -> np.ndarray:
-        """The coarse scores (Q, V) of some queries, but the fine ones where the selector doubts most."""
+        """Score some queries coarsely (Q, V), but finely where the selector doubts most."""
         coarse = np.nan_to_num(self.coarse[rows])  # of a video itself there is none, and none is asked for
         doubts = selector.urgency([signatures[row] for row in rows], signatures, coarse)
         doubts[np.arange(len(rows)), rows] = -1
@@ -52,13 +52,15 @@ class HeldOut:
         return [video_id for video_id in there if self.alike.related.get(video_id, frozenset()) & there.keys()]
 
     def neither(self, video_id: str) -> frozenset[str]:
-        """Videos that share a partner with this one: two edits of one original count neither as right nor as wrong."""
+        """Find videos that share a partner with this one: two edits of one original count neither as right nor as
+        wrong.
+        """
         related = self.alike.related
         return frozenset().union(*(related[other] for other in related[video_id])) - related[video_id] | {video_id}
 
 
 def check_held_out(held_out: HeldOut) -> None:
-    """ValueError when no query is there."""
+    """Raise ValueError when no query is there."""
     if not held_out.queries:
         raise ValueError(
             f"no two videos that {held_out.alike.name} calls alike have features in {held_out.features.library}: "

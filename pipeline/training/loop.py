@@ -126,5 +126,5 @@ def device_of(asked: str) -> str:
 
 
 def best_of(points: list[Point]) -> Point:
-    """The point with the highest mAP, the first of equals; without a truth the last."""
+    """Find the point with the highest mAP, the first of equals; without a truth the last."""
     return max(points, key=lambda point: (point.map, -point.step) if point.map is not None else (0.0, point.step))

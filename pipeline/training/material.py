@@ -88,7 +88,7 @@ def _of_classes(path: Path) -> dict[str, set[str]]:
 
 
 def _connected(related: Sets) -> dict[str, frozenset[str]]:
-    """By id: all videos that a chain of pairs leads to, itself included."""
+    """Find, by id, all videos that a chain of pairs leads to, itself included."""
     chains = map(frozenset, families([(a, b) for a, others in related.items() for b in others]))
     return {video_id: chain for chain in chains for video_id in chain}
 
@@ -111,7 +111,7 @@ class Features:
         return replace(videos, features={video_id: self.by_id[video_id] for video_id in videos.groups})
 
     def part(self, ids: Collection[str]) -> Features:
-        """The features of some of these videos."""
+        """Select the features of some of these videos."""
         return replace(self, by_id={video_id: self.by_id[video_id] for video_id in ids})
 
 
@@ -170,7 +170,7 @@ def training_videos(ids: Collection[str], place: str, alike: Alike | None, held_
 
 
 def _check_members(alike: Alike, ids: Set[str], library: str) -> None:
-    """ValueError when no two videos that show the same are there, or a class has a single one left."""
+    """Raise ValueError when no two videos that show the same are there, or a class has a single one left."""
     there = [video_id for video_id in alike.related if video_id in ids]
     if not there:
         raise ValueError(

@@ -253,7 +253,9 @@ def _start(order: Order, made_with: Config) -> Model:
 def _not_trained_on(
     features: Features | Shown, judged: Features | Shown, truth: Alike, alike: Alike | None
 ) -> set[str]:
-    """The ids that must not be trained on: videos that are judged by, and all that are connected with one of them."""
+    """Collect the ids that must not be trained on: videos that are judged by, and all that are connected with one of
+    them.
+    """
     ids = _judged_ids(features, judged, truth)
     contents = {judged.contents[video_id] for video_id in ids} - {None}
     same = {video_id for video_id, content in features.contents.items() if content in contents}
@@ -263,7 +265,7 @@ def _not_trained_on(
 
 
 def _judged_ids(features: Features | Shown, judged: Features | Shown, truth: Alike) -> list[str]:
-    """The videos of the truth; of a place of their own all that are there."""
+    """List the videos of the truth; of a place of their own all that are there."""
     if judged is not features:
         return list(judged.contents)
     named = {video_id for group in truth.groups.values() for video_id in group}
@@ -271,7 +273,7 @@ def _judged_ids(features: Features | Shown, judged: Features | Shown, truth: Ali
 
 
 def _held_out(features: Features | Shown, judged: Features | Shown, truth: Alike) -> HeldOut:
-    """What the network is judged by."""
+    """Collect what the network is judged by."""
     if isinstance(judged, Shown) and isinstance(features, Shown):
         judged.backbone = features.backbone
     for key in ("weights_digest", "feature_shape", "features_version"):

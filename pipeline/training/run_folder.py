@@ -51,7 +51,7 @@ class RunFolder:
         self.store, self.path, self.description = Store(out), Path(str(out)), dict(description)
 
     def check_free(self, *, resume: bool) -> None:
-        """ValueError when the folder is taken, or is of a training with other settings."""
+        """Raise ValueError when the folder is taken, or is of a training with other settings."""
         if self.check_place(resume=resume):
             self._check_same(self._described(self.path / DESCRIPTION))
 

@@ -80,7 +80,7 @@ def run_on_ray(order: Order, folder: RunFolder, *, workers: int, address: str | 
 
 
 def _work(job: dict[str, Any]) -> None:
-    """What every worker does: the same plan, its share of the batches."""
+    """Do what every worker does: the same plan, its share of the batches."""
     work_in(job["here"])
     order = Order(**job["order"])
     plan = make_plan(order)

@@ -25,7 +25,7 @@ _MAX_LANES = 1 << 15
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum as it is stored: turned and shifted, so that it can itself be part of checksummed data."""
+    """Compute the checksum as it is stored: turned and shifted, so that it can itself be part of checksummed data."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -64,7 +64,7 @@ def _by_byte(data: bytes) -> int:
 
 
 def _apply(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Matrix (32,) uint32, column i being the image of bit i, times each of x (n,) uint32."""
+    """Multiply matrix (32,) uint32, column i being the image of bit i, with each of x (n,) uint32."""
     bits = (x[:, None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
     return np.bitwise_xor.reduce(bits * matrix, axis=1)
 

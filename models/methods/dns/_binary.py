@@ -21,19 +21,19 @@ BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}
 
 
 def pack(positive: torch.Tensor) -> torch.Tensor:
-    """Bits (..., D) bool -> codes (..., D // 8) uint8; the first of eight is the lowest."""
+    """Pack bits (..., D) bool -> codes (..., D // 8) uint8; the first of eight is the lowest."""
     places = torch.arange(8, dtype=torch.uint8, device=positive.device)
     return (positive.unflatten(-1, (-1, 8)).to(torch.uint8) << places).sum(-1, dtype=torch.uint8)
 
 
 def unpack(codes: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Codes (..., B) uint8 -> (..., 8 * B) in {-1, +1}."""
+    """Unpack codes (..., B) uint8 -> (..., 8 * B) in {-1, +1}."""
     places = torch.arange(8, dtype=torch.uint8, device=codes.device)
     return ((codes[..., None] >> places) & 1).flatten(-2).to(dtype) * 2 - 1
 
 
 def frame_rows(query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Chamfer similarities over regions, target-major: codes (Tq, R, B), (T_v, R, B) -> (sum T_v, Tq) in [-1, 1].
+    """Compare codes of frames, target-major: (Tq, R, B), (T_v, R, B) -> (sum T_v, Tq) in [-1, 1], Chamfer over regions.
 
     Row u, column t is mean over the regions o of query frame t of max over the regions p of target frame u of the
     dot product of their signs, divided by the number of bits. Every step before the two divisions is in whole numbers.
@@ -64,7 +64,7 @@ def dots_by_popcount(block: torch.Tensor, columns: torch.Tensor, n_query: int) -
 
 
 def dots_by_product(block: torch.Tensor, columns: torch.Tensor, n_query: int) -> torch.Tensor:
-    """The same by matrix products of half floats, which are exact up to 2048: what a GPU is fastest at."""
+    """Compute the same by matrix products of half floats, which are exact up to 2048: what a GPU is fastest at."""
     n_frames, n_regions, _ = block.shape
     products = unpack(block.flatten(0, 1), torch.float16) @ unpack(columns, torch.float16).t()
     return products.view(n_frames, n_regions, n_regions, n_query).amax(1).sum(1, dtype=torch.float32)
@@ -77,7 +77,8 @@ class BinaryHead(SimilarityHead):
         super().__init__(dims, attention=None, binary=True, comparator=Comparator())
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, R, D) -> (T', R, D // 8) uint8, repeated until there are 4. The sign of an exact 0 is taken as +1.
+        """Binarise regions, (T, R, D) -> (T', R, D // 8) uint8, repeated until there are 4. The sign of an exact 0 is
+        +1.
 
         The authors' is 0, a third value. In float32 one of some thirty million projections is exactly 0; it moves a
         frame similarity by 1 / D at most.

@@ -156,13 +156,13 @@ class NetVLAD(nn.Module):
         return self.reduced(self.residuals(x))
 
     def residuals(self, x: torch.Tensor) -> torch.Tensor:
-        """(T, dims) -> (clusters * dims,) of length one."""
+        """Sum residuals, (T, dims) -> (clusters * dims,) of length one."""
         share = functional.linear(x, self.conv.weight.flatten(1)).softmax(-1)  # (T, K)
         residuals = share.t() @ x - share.sum(0)[:, None] * self.centroids  # (K, D)
         return functional.normalize(functional.normalize(residuals, dim=-1).flatten(), dim=0)
 
     def reduced(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(..., clusters * dims) -> (..., out)."""
+        """Reduce (..., clusters * dims) -> (..., out)."""
         return self.norm(self.reduction_layer(vectors))
 
 

@@ -84,7 +84,7 @@ def doubtful(doubts: np.ndarray, percentage: float) -> np.ndarray:
 
 
 def merged(coarse: np.ndarray, chosen: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """Coarse scores (V,) where those at `chosen` (P,) are replaced by their fine ones (P,), brought to their scale."""
+    """Replace coarse scores (V,) at `chosen` (P,) by their fine ones (P,), brought to their scale."""
     scores = coarse.copy()
     scores[chosen] = METHOD.to_proposer_scale(torch.from_numpy(fine)).numpy()
     return scores

@@ -58,7 +58,9 @@ class Glance(nn.Module):
 
 
 def content(frames: torch.Tensor) -> torch.Tensor:
-    """How much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) -> (N,)."""
+    """Tell how much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) ->
+    (N,).
+    """
     red, green, blue = frames.float().unbind(3)
     grey = ((red + green + blue) / 3)[:, None]
     mean = functional.avg_pool2d(grey, 8)
@@ -111,19 +113,19 @@ class GlanceMethod(Method):
 
 
 def _decoded(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (T, 256) of length one, and how much there is to see, (T,) in [0, 1]."""
+    """Decode vectors (T, 256) of length one, and how much there is to see, (T,) in [0, 1]."""
     vectors = (features[:, :DIMS].float() - 128) / _LEVELS * _SPAN
     return torch.nn.functional.normalize(vectors, dim=1), features[:, DIMS].float() / 255
 
 
 def _score(alike: torch.Tensor) -> torch.Tensor:
-    """Mean of the best rows and of the best columns of (Tq, Tt)."""
+    """Average the best rows and the best columns of (Tq, Tt)."""
     means = [alike.amax(dim).topk(min(_BEST, alike.shape[1 - dim])).values.mean() for dim in (0, 1)]
     return ((means[0] + means[1]) / 2).clamp(0, 1)
 
 
 def _of_windows(vectors: np.ndarray, windows: np.ndarray) -> Keys:
-    """Keys of vectors (K, D) of windows (K,)."""
+    """Make keys of vectors (K, D) of windows (K,)."""
     keys = whole_windows(vectors)
     return replace(keys, windows=windows[keys.windows].astype(np.int32))
 

@@ -46,7 +46,7 @@ class Prepared:
         return self.contrast.nbytes + self.patches.nbytes
 
     def rows(self, variant: tuple[float, float]) -> torch.Tensor:
-        """Patches (I, 99) twice a second of the sound played at a speed and pitch; kept, except of long sounds."""
+        """Cut patches (I, 99) twice a second of the sound played at a speed and pitch; kept, except of long sounds."""
         if variant in self._rows:
             return self._rows[variant]
         sound = played(self.contrast, *variant)
@@ -80,7 +80,7 @@ class Comparison:
 
 
 def prepare(codes: torch.Tensor) -> Prepared:
-    """Everything of one sound (T, 120) uint8 that does not depend on the other."""
+    """Prepare everything of one sound (T, 120) uint8 that does not depend on the other."""
     cells = contrast(codes)
     return Prepared(
         contrast=cells,
@@ -116,7 +116,7 @@ class _Proposal:
 
 
 def _proposals(first: Prepared, second: Prepared) -> list[_Proposal]:
-    """The best runs of alike patches, each of another place, speed or pitch; strongest first."""
+    """Propose the best runs of alike patches, each of another place, speed or pitch; strongest first."""
     diagonals = []
     for variant in variants():
         rows = first.rows(variant)
@@ -134,7 +134,7 @@ def _proposals(first: Prepared, second: Prepared) -> list[_Proposal]:
 
 
 def _same(one: _Proposal, other: _Proposal) -> bool:
-    """Whether two proposals lay the same moments over each other."""
+    """Say whether two proposals lay the same moments over each other."""
     middle = max(one.start * one.variant[0], other.start * other.variant[0])
     stop = min(one.stop * one.variant[0], other.stop * other.variant[0])
     if stop <= middle:
@@ -144,7 +144,7 @@ def _same(one: _Proposal, other: _Proposal) -> bool:
 
 
 def _diagonals(alike: torch.Tensor, first_row: int, variant: tuple[float, float]) -> list[_Proposal]:
-    """The strongest runs along the diagonals of patches by windows, (I, T), of rows two windows apart."""
+    """Find the strongest runs along the diagonals of patches by windows, (I, T), of rows two windows apart."""
     count, width = alike.shape
     padded = F.pad(alike, (_ROW * count, _ROW * count))
     # Row i of column c is the patch at window 2 i + c - 2 count.
@@ -197,7 +197,7 @@ def _straightened(
     first: Prepared, second: Prepared, variant: tuple[float, float], offset: float, *,
     middle: float, span: tuple[float, float], reach: int, bend: float,
 ) -> tuple[float, float]:  # fmt: skip
-    """The speed and offset, near those given, at which frames within `span` of the first sound agree best."""
+    """Find the speed and offset, near those given, at which frames within `span` of the first sound agree best."""
     speed, pitch = variant
     sound = played(first.contrast, 1.0, pitch)
     begin, end = max(0, int(span[0])), min(len(sound), math.ceil(span[1]))
@@ -221,7 +221,7 @@ def _straightened(
 
 
 def _run(first: Prepared, second: Prepared, variant: tuple[float, float], offset: float) -> Run:
-    """The run along one line that says most."""
+    """Find the run along one line that says most."""
     speed, pitch = variant
     sound = played(first.contrast, 1.0, pitch)
     begin = max(0, math.ceil(-offset * speed))
@@ -242,7 +242,7 @@ def _run(first: Prepared, second: Prepared, variant: tuple[float, float], offset
 
 
 def _strongest(both: torch.Tensor, power: torch.Tensor, chance: float) -> tuple[int, int]:
-    """The frames [start, stop) with the largest sum of products (F,), less what power (2, F) gives by chance."""
+    """Find the frames [start, stop) with the largest sum of products (F,), less what power (2, F) gives by chance."""
     total = F.pad((both - chance * power.mean(0)).cumsum(0), (1, 0))
     low, lowest = total.cummin(0)
     stop = int((total - low).argmax())
@@ -250,7 +250,7 @@ def _strongest(both: torch.Tensor, power: torch.Tensor, chance: float) -> tuple[
 
 
 def _nats(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The evidence that two sounds (F, 30) agree, frame by frame."""
+    """Compute the evidence that two sounds (F, 30) agree, frame by frame."""
     energy = torch.stack([one, other]).square().sum(2)  # (2, F)
     total = energy.sum(1).clamp(min=1e-6)
     count = float(effective_count(energy).min())
@@ -263,7 +263,9 @@ def _nats(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _memory(cells: torch.Tensor) -> torch.Tensor:
-    """How much cells (F, 30) correlate with those some frames and bands away: (lags, shifts), 1 with themselves."""
+    """Compute how much cells (F, 30) correlate with those some frames and bands away: (lags, shifts), 1 with
+    themselves.
+    """
     size = (1 << (len(cells) + _LAGS).bit_length(), 2 * BANDS)
     own = torch.fft.irfft2(torch.fft.rfft2(cells, s=size).abs().square(), s=size)
     near = torch.roll(own, (_LAGS, _SHIFTS), (0, 1))[: 2 * _LAGS + 1, : 2 * _SHIFTS + 1]
@@ -271,7 +273,7 @@ def _memory(cells: torch.Tensor) -> torch.Tensor:
 
 
 def matrix(query: Prepared, target: Prepared, comparison: Comparison) -> torch.Tensor:
-    """How windows of both agree at the speed and pitch of the best run: (Tq, Tt) in [0, 1]."""
+    """Compute how windows of both agree at the speed and pitch of the best run: (Tq, Tt) in [0, 1]."""
     first, second = sorted((query, target), key=lambda each: each.rank)
     best = max(comparison.runs, key=lambda run: run.nats, default=_NOTHING)
     sound = played(first.contrast, best.speed, best.pitch)

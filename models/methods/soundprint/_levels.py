@@ -22,7 +22,7 @@ _NOISE_DB = 3.0  # contrast that is taken for none
 
 
 def encode(windows: torch.Tensor) -> torch.Tensor:
-    """(N, 16, 30) decibels -> (N, 120) uint8: the mean power of four rows each."""
+    """Encode (N, 16, 30) decibels -> (N, 120) uint8: the mean power of four rows each."""
     rows = windows.unflatten(1, (FRAMES, -1))  # (N, 4, 4, 30)
     # Rows of zeros in every band were appended; in decibels they are loud.
     there = (rows != 0).any(3, keepdim=True)
@@ -34,7 +34,8 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
 
 
 def contrast(codes: torch.Tensor) -> torch.Tensor:
-    """(T, 120) uint8 -> (4 T, 30) in (-1, 1): how much each cell is above its surroundings, in units of their spread.
+    """Decode (T, 120) uint8 -> (4 T, 30) in (-1, 1): how much each cell is above its surroundings, in units of their
+    spread.
 
     Means over half a second and three bands around take off what an equaliser or a volume knob adds.
     """
@@ -53,26 +54,26 @@ def contrast(codes: torch.Tensor) -> torch.Tensor:
 
 
 def effective_count(energy: torch.Tensor) -> torch.Tensor:
-    """How many frames share the energy (..., F): F if all have as much, 1 if one has all, 0 without any."""
+    """Tell how many frames share the energy (..., F): F if all have as much, 1 if one has all, 0 without any."""
     return energy.sum(-1).square() / energy.square().sum(-1).clamp(min=1e-9)
 
 
 @cache
 def _over_time(around_s: float) -> torch.Tensor:
-    """Weights of the frames around, (n,)."""
+    """Weigh the frames around, (n,)."""
     width = round(3 * around_s * FPS)
     weights = torch.exp(-0.5 * (torch.arange(-width, width + 1) / (around_s * FPS)) ** 2)
     return weights / weights.sum()
 
 
 def _around(cells: torch.Tensor) -> torch.Tensor:
-    """Weighted sum of the cells (F, 30) around each, in time and bands."""
+    """Sum the cells (F, 30) around each, weighted, in time and bands."""
     apart = torch.arange(BANDS)[:, None] - torch.arange(BANDS)
     bands = torch.exp(-0.5 * (apart / _AROUND_BANDS) ** 2)
     return _before_and_after(cells @ (bands / bands.sum(0)), _AROUND_S)
 
 
 def _before_and_after(cells: torch.Tensor, around_s: float) -> torch.Tensor:
-    """Weighted sum of the cells (F, 30) before and after each."""
+    """Sum the cells (F, 30) before and after each, weighted."""
     weights = _over_time(around_s)
     return torch.nn.functional.conv1d(cells.T[:, None], weights[None, None], padding=len(weights) // 2)[:, 0].T

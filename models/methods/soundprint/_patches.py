@@ -25,7 +25,9 @@ _PROBE_STEPS = (-8, -6, -4, -2, 0, 2, 4, 6, 8)  # a patch alone bears more than 
 
 @cache
 def variants() -> tuple[tuple[float, float], ...]:
-    """Speeds and pitches that are tried: at each speed the pitch as it was, and as a tape at that speed has it."""
+    """List the speeds and pitches that are tried: at each speed the pitch as it was, and as a tape at that speed has
+    it.
+    """
     return tuple(variant for step in range(-_STEPS, _STEPS + 1) for variant in _of_step(step))
 
 
@@ -37,7 +39,7 @@ def _of_step(step: int) -> list[tuple[float, float]]:
 
 @cache
 def _moved_bands(pitch: float) -> torch.Tensor:
-    """(30, 30): turns the levels of bands into those of the same sound at another pitch."""
+    """Make (30, 30), which turns the levels of bands into those of the same sound at another pitch."""
     top = _mel(_HIGHEST_HZ)
     centre = [_hz(top * (band + 1) / (BANDS + 1)) for band in range(BANDS)]
     at = torch.tensor([_mel(hz / pitch) * (BANDS + 1) / top - 1 for hz in centre])
@@ -65,7 +67,7 @@ def played(contrast: torch.Tensor, speed: float, pitch: float) -> torch.Tensor:
 
 @cache
 def _waves() -> tuple[torch.Tensor, torch.Tensor]:
-    """(32, times) and (30, bands): cosine waves; the mean over all bands, which volume changes, is left out."""
+    """Make cosine waves (32, times) and (30, bands); the mean over all bands, which volume changes, is left out."""
 
     def waves(length: int, count: int, first: int) -> torch.Tensor:
         at = (torch.arange(length, dtype=torch.float64) + 0.5) / length
@@ -75,7 +77,9 @@ def _waves() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def patches(contrast: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Vectors (K, 99) around frames (K,) of contrast (F, 30): of length one, shorter where hardly anything changes."""
+    """Cut vectors (K, 99) around frames (K,) of contrast (F, 30): of length one, shorter where hardly anything
+    changes.
+    """
     over_time, over_bands = _waves()
     narrow = torch.nn.functional.pad(contrast @ over_bands, (0, 0, LENGTH // 2, LENGTH))
     rows = centres.clamp(0, len(contrast))[:, None] + torch.arange(LENGTH)
@@ -84,12 +88,12 @@ def patches(contrast: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
 
 
 def centres(n_frames: int, stride: int = FRAMES) -> torch.Tensor:
-    """The middle frames of windows."""
+    """Return the middle frames of windows."""
     return torch.arange(FRAMES // 2, max(n_frames, FRAMES // 2 + 1), stride)
 
 
 def keys(contrast: torch.Tensor) -> Keys:
-    """One key a second of contrast (F, 30), where anything changes."""
+    """Make one key a second of contrast (F, 30), where anything changes."""
     at = centres(len(contrast), FRAMES * _KEY_STRIDE)
     at = at[_lively(contrast, at)]
     vectors, windows = patches(contrast, at).numpy(), (at // FRAMES).numpy()
@@ -98,7 +102,7 @@ def keys(contrast: torch.Tensor) -> Keys:
 
 
 def probes(contrast: torch.Tensor, *, own_speed_only: bool) -> Keys:
-    """Patches around the windows of contrast (F, 30), at some speeds and pitches."""
+    """Make probes of patches around the windows of contrast (F, 30), at some speeds and pitches."""
     at = centres(len(contrast))
     at = at[_lively(contrast, at)]
     at = at[:: max(1, math.ceil(len(at) / _MOST_PROBING))]
@@ -112,7 +116,7 @@ def probes(contrast: torch.Tensor, *, own_speed_only: bool) -> Keys:
 
 
 def _lively(contrast: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Whether enough happens around frames (K,) of contrast (F, 30), and at more than one moment."""
+    """Say whether enough happens around frames (K,) of contrast (F, 30), and at more than one moment."""
     energy = torch.nn.functional.pad(contrast.square().sum(1), (LENGTH // 2, LENGTH))
     around = energy[centres.clamp(max=len(contrast))[:, None] + torch.arange(LENGTH)]
     return (around.sum(1) > _LEAST_ENERGY) & (effective_count(around) > _LEAST_FRAMES)

@@ -29,7 +29,7 @@ class Comparison(nn.Module):
             self.comparator = comparator
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, D) frames, repeated until there are 4 where the CNN needs them; (D,) for "cosine"."""
+        """Encode (T, C) -> (T, D) frames, repeated until there are 4 where the CNN needs them; (D,) for "cosine"."""
         with exact_convolutions():  # of VLAD, and what is recurrent
             if self.similarity == "cosine":
                 return self.encoder.video(features)
@@ -39,7 +39,7 @@ class Comparison(nn.Module):
         return frames
 
     def similarities(self, query: torch.Tensor, targets: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Scores (V,) in [-1, 1]; after the CNN in [0, 1]."""
+        """Score a video against others: (V,) in [-1, 1]; after the CNN in [0, 1]."""
         if self.similarity == "cosine":
             return cosine(query, torch.stack(list(targets)))
         symmetric = self.similarity == "symmetric"
@@ -59,7 +59,7 @@ class Comparison(nn.Module):
 
 
 def cosine(query: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(D,) against (V, D), all of length one or zero -> (V,). A zero vector scores 1, as in the authors' code."""
+    """Multiply (D,) with (V, D), all of length one or zero -> (V,). A zero vector scores 1, as in the authors' code."""
     return cosine_matrix(query[None], targets)[0]
 
 
@@ -72,7 +72,7 @@ def cosine_matrix(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def compared(
     query: torch.Tensor, target: torch.Tensor, comparator: Comparator, *, tile_frames: int = TILE_FRAMES
 ) -> torch.Tensor:
-    """Chamfer similarity of what the CNN makes of query (Tq, D) and target (Tt, D), clipped to [-1, 1].
+    """Compare query (Tq, D) and target (Tt, D) by Chamfer similarity of what the CNN makes of them, clipped to [-1, 1].
 
     Long videos are cut into tiles that overlap by the CNN's reach: what a tile pads inside a video counts nowhere.
     """

@@ -23,11 +23,11 @@ class Unchanged(nn.Module):
     """Features as they are, without any temporal context."""
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, C), rows of length one."""
+        """Encode (T, C) -> (T, C), rows of length one."""
         return functional.normalize(features, dim=-1)
 
     def video(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (C,) of length one."""
+        """Encode (T, C) -> (C,) of length one."""
         return functional.normalize(features.mean(0), dim=-1)
 
 
@@ -39,19 +39,19 @@ class TransformerEncoder(nn.Module):
         self.transformer_encoder = _Layers(width, n_layers, heads, hidden)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(T, C) -> (T, C), or a batch (N, T, C) with a mask (N, T): True for frames, False for padding."""
+        """Encode (T, C) -> (T, C), or a batch (N, T, C) with a mask (N, T): True for frames, False for padding."""
         return self.transformer_encoder(features, mask)
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, C), rows of length one; the authors' `encode`."""
+        """Encode (T, C) -> (T, C), rows of length one; the authors' `encode`."""
         return functional.normalize(self(features), dim=-1)
 
     def video(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (C,) of length one; the authors' `forward`."""
+        """Encode (T, C) -> (C,) of length one; the authors' `forward`."""
         return functional.normalize(self(features).mean(0), dim=-1)
 
     def videos(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """A padded batch (N, T, C) with its mask (N, T) -> (N, C): what `video` makes of each, for training."""
+        """Encode a padded batch (N, T, C) with its mask (N, T) -> (N, C): what `video` makes of each, for training."""
         frames = self(features, mask).masked_fill(~mask[..., None], 0)
         return functional.normalize(frames.sum(1) / mask.sum(1, keepdim=True), dim=-1)
 
@@ -131,15 +131,15 @@ class Recurrent(nn.Module):
         self.add_module(kind, {"LSTM": nn.LSTM, "GRU": nn.GRU}[kind](width, hidden, num_layers=2))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, D)."""
+        """Encode (T, C) -> (T, D)."""
         return self.get_submodule(self.kind)(self.bn1(features))[0]
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (T, D), rows of length one."""
+        """Encode (T, C) -> (T, D), rows of length one."""
         return functional.normalize(self(features), dim=-1)
 
     def video(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (D,) of length one."""
+        """Encode (T, C) -> (D,) of length one."""
         return functional.normalize(self(features).mean(0), dim=-1)
 
 
@@ -153,13 +153,13 @@ class NetVLAD(nn.Module):
         _add_gate(self, clusters * width, dims)
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (K, C): the residual of each cluster, of length one."""
+        """Encode (T, C) -> (K, C): the residual of each cluster, of length one."""
         x = functional.normalize(self.bn1(features), dim=-1)
         shares = functional.softmax(self.conv(x.t()), dim=0)  # (K, T)
         return functional.normalize(shares @ x - shares.sum(1, keepdim=True) * self.centroids, dim=-1)
 
     def video(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (D,) of length one."""
+        """Encode (T, C) -> (D,) of length one."""
         return _gated(self, self.frames(features))
 
 
@@ -178,7 +178,7 @@ class NeXtVLAD(nn.Module):
         _add_gate(self, clusters * 2 * width // GROUPS, dims)
 
     def frames(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (K, C / 4): the residual of each cluster, of length one."""
+        """Encode (T, C) -> (K, C / 4): the residual of each cluster, of length one."""
         x = self.conv1(functional.normalize(features, dim=-1).t())  # (2 C, T)
         attention = torch.sigmoid(self.conv2(x)).reshape(1, -1)  # (1, 8 T)
         shares = self.bn1(self.conv3(x).t()).t().reshape(len(self.centroids), -1)  # (K, 8 T)
@@ -187,19 +187,19 @@ class NeXtVLAD(nn.Module):
         return functional.normalize(shares @ x.t() - shares.sum(1, keepdim=True) * self.centroids, dim=-1)
 
     def video(self, features: torch.Tensor) -> torch.Tensor:
-        """(T, C) -> (D,) of length one."""
+        """Encode (T, C) -> (D,) of length one."""
         return _gated(self, self.frames(features))
 
 
 def _add_gate(module: nn.Module, size: int, dims: int) -> None:
-    """What both VLADs have behind their residuals, under the authors' names."""
+    """Add what both VLADs have behind their residuals, under the authors' names."""
     hidden = dims // 8
     module.bn2, module.fc1, module.bn3 = nn.BatchNorm1d(size), nn.Linear(size, dims), nn.BatchNorm1d(dims)
     module.fc2, module.bn4, module.fc3 = nn.Linear(dims, hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, dims)
 
 
 def _gated(module: nn.Module, residuals: torch.Tensor) -> torch.Tensor:
-    """(K, E) -> (D,): project, then weigh every number by a gate made of all."""
+    """Project (K, E) -> (D,), then weigh every number by a gate made of all."""
     layer = module.get_submodule
     x = layer("bn3")(layer("fc1")(layer("bn2")(residuals.flatten()[None])))
     gate = torch.sigmoid(layer("fc3")(functional.relu(layer("bn4")(layer("fc2")(x)))))
@@ -210,7 +210,9 @@ Encoder = Unchanged | TransformerEncoder | Recurrent | NetVLAD | NeXtVLAD
 
 
 def make_encoder(kind: str, state: State, *, width: int, heads: int, source: str) -> Encoder:
-    """An encoder as large as `state` says (its values are not read), or of the authors' size where it does not."""
+    """Return an encoder as large as `state` says (its values are not read), or of the authors' size where it does
+    not.
+    """
     if kind in ("lstm", "gru"):
         name: Literal["LSTM", "GRU"] = "LSTM" if kind == "lstm" else "GRU"
         return Recurrent(name, width, _size(state, f"{name}.weight_hh_l0", 1, width))
@@ -229,12 +231,12 @@ def make_encoder(kind: str, state: State, *, width: int, heads: int, source: str
 
 
 def width_of(kind: str, state: State) -> int | None:
-    """How many numbers a feature has for the encoder in `state`; None where there is none."""
+    """Tell how many numbers a feature has for the encoder in `state`; None where there is none."""
     if kind == "nextvlad":
         return _size(state, "conv1.weight", 1, None)
     return _size(state, "transformer_encoder.layers.0.norm1.weight" if kind == "transformer" else "bn1.weight", 0, None)
 
 
 def _size(state: State, key: str, axis: int, default: Any) -> Any:
-    """The length of one axis; what does not fit in other ways is found, and named, when `state` is loaded."""
+    """Return the length of one axis; what does not fit in other ways is found, and named, when `state` is loaded."""
     return state[key].shape[axis] if key in state and state[key].ndim > axis else default

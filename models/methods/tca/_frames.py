@@ -20,7 +20,7 @@ Pooling = Callable[[Sequence[torch.Tensor]], torch.Tensor]
 
 
 def imac(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(N, C_i, H_i, W_i) of the stages -> (N, sum C_i): the largest value of each channel over unit pixels.
+    """Pool maps (N, C_i, H_i, W_i) of the stages -> (N, sum C_i): the largest value of each channel over unit pixels.
 
     Each stage has length one, so the whole has length 2 with four of them; it is not normalised again.
     """
@@ -28,12 +28,12 @@ def imac(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def rmac(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """As `imac`, but the sum of the unit vectors of 3 x 3 overlapping regions (Tolias et al. 2016) of each stage."""
+    """Pool as `imac`, but sum the unit vectors of 3 x 3 overlapping regions (Tolias et al. 2016) of each stage."""
     return torch.cat([functional.normalize(_regions(x).sum((2, 3)), dim=1) for x in maps], 1)
 
 
 def _regions(x: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) -> (N, C, 3, 3) for H = W of 7, 14, 28 or 56."""
+    """Pool (N, C, H, W) -> (N, C, 3, 3) for H = W of 7, 14, 28 or 56."""
     stride = int(min(x.shape[2:]) * 2 / 7)
     pooled = functional.max_pool2d(functional.normalize(x, dim=1), int(1.5 * stride), stride)
     return functional.normalize(pooled, dim=1)

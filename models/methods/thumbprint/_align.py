@@ -33,7 +33,7 @@ _DAMPING = 0.02
 
 
 def slopes(images: torch.Tensor) -> torch.Tensor:
-    """Picture, horizontal and vertical slope per unit of [-1, 1] coordinates: (..., S, S) -> (..., 3, S, S)."""
+    """Stack picture, horizontal and vertical slope per unit of [-1, 1] coordinates: (..., S, S) -> (..., 3, S, S)."""
     half = images.shape[-1] / 4
     padded = F.pad(images.flatten(0, -3), (1, 1, 1, 1), mode="replicate").unflatten(0, images.shape[:-2])
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * half
@@ -42,7 +42,7 @@ def slopes(images: torch.Tensor) -> torch.Tensor:
 
 
 def _detail(x: torch.Tensor, radius: int) -> torch.Tensor:
-    """Channels (P, K, C, n, n) less their surroundings, over the local strength of the first."""
+    """Subtract surroundings from channels (P, K, C, n, n), over the local strength of the first."""
     if radius > 2:
         x = blur(x, radius // 2)
     x = x - blur(x, radius)
@@ -55,7 +55,7 @@ def refine(
     theta: torch.Tensor,
     radii: tuple[int, ...],
 ) -> torch.Tensor:
-    """Better windows (P, 2, 3) on (P, K, 3, S, S) of `slopes`, for (P, K, n, n); a window is shared by its K pairs.
+    """Improve windows (P, 2, 3) on (P, K, 3, S, S) of `slopes`, for (P, K, n, n); a window is shared by its K pairs.
 
     One step per radius, of the neighbourhood that detail stands out from. Pixels count by how well their
     surroundings agree, so that a logo or another picture on top does not pull.
@@ -109,7 +109,7 @@ class Proposal:
 
 
 def _pairs(value: torch.Tensor, at: torch.Tensor, when: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The N_PAIRS best frames (repeated where there are fewer): values, frames of a, frames of b, (n,) each."""
+    """Find the N_PAIRS best frames (repeated where there are fewer): values, frames of a, frames of b, (n,) each."""
     k = min(N_PAIRS, len(value))
     best = value.topk(k).indices[torch.arange(N_PAIRS) % k]
     return at[best], when[best]
@@ -130,7 +130,9 @@ def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
 
 
 def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
-    """Over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few boxes at a time."""
+    """Find the strongest over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few boxes
+    at a time.
+    """
     frames = probes.flatten(0, 1)
     best = [
         (frames @ part.T).unflatten(0, probes.shape[:2]).amax(1)
@@ -162,7 +164,7 @@ def propose_boxes(a: Prepared, b: Prepared) -> list[Proposal]:
 
 
 def _boxed(a: Prepared, b: Prepared, swapped: bool) -> list[_Boxed]:
-    """The best boxes of a's key frames, of different sizes and turns, best first."""
+    """Find the best boxes of a's key frames, of different sizes and turns, best first."""
     _, _, group = search.boxes()
     large = search.large_boxes()
     probes = b.probes[:, :: 2 if len(b.weight) > MAX_DENSE else 1]
@@ -191,7 +193,9 @@ def _boxed(a: Prepared, b: Prepared, swapped: bool) -> list[_Boxed]:
 
 
 def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
-    """The best proposals with their nats per pair of frames, window and scale: all roughly, then a few closely."""
+    """Return the best proposals with their nats per pair of frames, window and scale: all roughly, then a few
+    closely.
+    """
     rough = _tried(a, b, proposals, [p.theta for p in proposals], size=GRID // 2, radii=(3, 3, 2))
     rough = rough[:N_CLOSE]
     return _tried(a, b, [r[1] for r in rough], [r[2] for r in rough], size=GRID, radii=(3, 2, 2))
@@ -206,7 +210,7 @@ def _tried(
     size: int,
     radii: tuple,
 ) -> list[tuple[float, Proposal, torch.Tensor, int]]:
-    """Windows after some steps of refinement, at `size` pixels per side, best first."""
+    """Refine windows by some steps, at `size` pixels per side, best first."""
     sources, turned = [], []
     for p in proposals:
         x, y = (b, a) if p.swapped else (a, b)
@@ -260,13 +264,13 @@ class Verified:
     theta: torch.Tensor  # (2, 3), refined
 
     def swapped(self) -> Verified:
-        """With the two videos exchanged."""
+        """Exchange the two videos."""
         p = self.proposal
         return replace(self, matrix=self.matrix.T, proposal=replace(p, swapped=not p.swapped))
 
 
 def best(a: Prepared, b: Prepared, least: float = -math.inf) -> Verified:
-    """The placement with the most evidence.
+    """Find the placement with the most evidence.
 
     Where that is not more than `least` nats, it may be another one, and its nats too many, but not above `least`.
     """
@@ -369,13 +373,15 @@ def placed(verified: Verified) -> tuple[tuple[float, float, float, float], int]:
 
 
 def calibrated(nats: torch.Tensor) -> torch.Tensor:
-    """Evidence in nats -> [0, 1]; a half at 12 nats, which chance does not reach."""
+    """Bring evidence in nats to [0, 1]; a half at 12 nats, which chance does not reach."""
     positive = 3 * torch.nn.functional.softplus(nats / 3)
     return positive / (positive + 12)
 
 
 def _nats(score: float) -> float:
-    """Evidence that is surely `calibrated` to less than a score in [0, 1): a little less than the score stands for."""
+    """Return evidence that is surely `calibrated` to less than a score in [0, 1): a little less than the score
+    stands for.
+    """
     if score <= 0:
         return -math.inf
     positive = 12 * score / (1 - score)

@@ -20,7 +20,7 @@ _MIN_SIDE = 0.12  # of the window: less than this is a speck on a flat frame, no
 
 @cache
 def _order() -> tuple[torch.Tensor, torch.Tensor]:
-    """Kept (row, column) frequencies, lowest first, without (0, 0)."""
+    """List the kept (row, column) frequencies, lowest first, without (0, 0)."""
     pairs = [(v, u) for v in range(SIDE) for u in range(SIDE) if v or u]
     pairs.sort(key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
     kept = torch.tensor(pairs[: _N_FINE + _N_MIDDLE + _N_COARSE])
@@ -28,19 +28,19 @@ def _order() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _weights() -> torch.Tensor:
-    """Amplitudes of natural pictures fall with 1 / frequency; times this they are alike."""
+    """Weigh amplitudes, which in natural pictures fall with 1 / frequency: times this they are alike."""
     rows, columns = _order()
     return torch.sqrt(rows.float() ** 2 + columns.float() ** 2)
 
 
 def _run_length(flat: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """How many leading lines are flat and of the first line's grey: (N, L) bool, (N, L) -> (N,)."""
+    """Count the leading lines that are flat and of the first line's grey: (N, L) bool, (N, L) -> (N,)."""
     same = flat & ((level - level[:, :1]).abs() < _FLAT_LEVELS)
     return torch.cumprod(same.int(), dim=1).sum(1)
 
 
 def _runs(deviation: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and one past last line that is no border: (N, L) each -> (N,), (N,)."""
+    """Find the first and one past the last line that is no border: (N, L) each -> (N,), (N,)."""
     flat = deviation < _FLAT_LEVELS
     first = _run_length(flat, level)
     last = level.shape[1] - _run_length(flat.flip(1), level.flip(1))
@@ -48,7 +48,7 @@ def _runs(deviation: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def picture_box(frames: torch.Tensor) -> torch.Tensor:
-    """Where the picture is inside a flat border: (N, R, R) float -> (N, 4) top, bottom, left, right.
+    """Find where the picture is inside a flat border: (N, R, R) float -> (N, 4) top, bottom, left, right.
 
     The whole window when nothing or next to nothing stands out.
     """
@@ -68,7 +68,9 @@ def picture_box(frames: torch.Tensor) -> torch.Tensor:
 
 
 def cosines(start: torch.Tensor, stop: torch.Tensor, side: int) -> torch.Tensor:
-    """DCT-II rows over the pixels [start, stop) of `side`, orthonormal, zero elsewhere: (N,) -> (N, SIDE, side)."""
+    """Make DCT-II rows over the pixels [start, stop) of `side`, orthonormal, zero elsewhere: (N,) -> (N, SIDE,
+    side).
+    """
     length = (stop - start).float()[:, None, None]
     pixels = torch.arange(side, device=start.device)[None, None] - start[:, None, None] + 0.5
     u = torch.arange(SIDE, device=start.device)[None, :, None]
@@ -88,7 +90,7 @@ def _expand(q: torch.Tensor, levels: int, top: float) -> torch.Tensor:
 
 
 def encode(windows: torch.Tensor) -> torch.Tensor:
-    """Codes of windows: (N, R, R) uint8 -> (N, 512) uint8."""
+    """Encode windows: (N, R, R) uint8 -> (N, 512) uint8."""
     frames = windows.float()
     side = frames.shape[1]
     box = picture_box(frames)
@@ -115,7 +117,9 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
 
 @cache
 def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What each byte stands for: (256, 1) in the fine part, (256, 2) in the middle one, (256, 3) in the coarse one."""
+    """Return what each byte stands for: (256, 1) in the fine part, (256, 2) in the middle one, (256, 3) in the coarse
+    one.
+    """
     byte = torch.arange(256)
     fine = _expand(byte[:, None], 127, 8.0)
     middle = _expand(torch.stack([byte // 15, byte % 15], 1), 7, 4.0)
@@ -124,7 +128,9 @@ def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4); contrast (T,)."""
+    """Decode thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4); contrast
+    (T,).
+    """
     box, contrast = codes[:, :4].float(), torch.exp2((codes[:, 4].float() - 64) / 16)
     parts = codes[:, _HEADER:N_BYTES].int().split([_N_FINE, _N_MIDDLE // 2, _N_COARSE // 3], 1)
     device = codes.device

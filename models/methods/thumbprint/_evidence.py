@@ -19,7 +19,7 @@ NOISE = 3.0  # grey levels of detail that count as nothing
 
 @cache
 def _smoother(n: int, radius: int) -> torch.Tensor:
-    """A moving average of 2 * radius + 1 pixels with repeated edges: (n, n)."""
+    """Make a moving average of 2 * radius + 1 pixels with repeated edges: (n, n)."""
     at = (torch.arange(n)[:, None] + torch.arange(-radius, radius + 1)).clamp(0, n - 1)
     return torch.zeros(n, n).scatter_add_(1, at, torch.full(at.shape, 1 / (2 * radius + 1)))
 
@@ -31,14 +31,16 @@ def blur(x: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 def see(images: torch.Tensor, theta: torch.Tensor, n: int = GRID) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures through affine windows: (P, C, S, S), (P, 2, 3) -> (P, C, n, n), and where they are inside (P, n, n)."""
+    """Look at pictures through affine windows: (P, C, S, S), (P, 2, 3) -> (P, C, n, n), and where they are inside (P,
+    n, n).
+    """
     grid = F.affine_grid(theta, [len(theta), 1, n, n], align_corners=False)
     seen = F.grid_sample(images, grid, align_corners=False, padding_mode="border")
     return seen, (grid.abs().amax(-1) < 1.02).float()
 
 
 def _per_block(x: torch.Tensor) -> torch.Tensor:
-    """Sums over blocks: (..., n, n) -> (..., 4, 4)."""
+    """Sum over blocks: (..., n, n) -> (..., 4, 4)."""
     n = x.shape[-1] // _BLOCKS
     return x.unflatten(-1, (_BLOCKS, n)).unflatten(-3, (_BLOCKS, n)).sum((-1, -3))
 
@@ -50,7 +52,7 @@ SCALES = (
 
 
 def local_contrast(x: torch.Tensor, scale: int, inside: torch.Tensor | None = None) -> torch.Tensor:
-    """Detail over its local strength, of unit length in each block: (..., n, n) -> the same."""
+    """Divide detail by its local strength, of unit length in each block: (..., n, n) -> the same."""
     before, radius = SCALES[scale]
     x = blur(x, before) if before else x
     detail = x - blur(x, radius)
@@ -65,18 +67,18 @@ def local_contrast(x: torch.Tensor, scale: int, inside: torch.Tensor | None = No
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Mean correlation over all blocks, every frame with every frame: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
+    """Correlate every frame with every frame, the mean over all blocks: (Ta, n, n), (Tb, n, n) -> (Ta, Tb)."""
     return a.flatten(1) @ b.flatten(1).T / _BLOCKS**2
 
 
 def agreement_of_pairs(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean correlation over all blocks and over the best ones: (..., n, n) twice -> (...), (...)."""
+    """Correlate pairs, the mean over all blocks and over the best ones: (..., n, n) twice -> (...), (...)."""
     blocks = _per_block(a * b).flatten(-2)
     return blocks.mean(-1), blocks.topk(_KEEP, dim=-1).values.mean(-1)
 
 
 def freedom_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """How many independent numbers the correlation of two pictures rests on: (Ta, n, n), (Tb, n, n) -> (Ta, Tb).
+    """Count how many independent numbers the correlation of two pictures rests on: (Ta, n, n), (Tb, n, n) -> (Ta, Tb).
 
     Unrelated stationary fields of power spectra P and Q correlate by chance with variance
     sum(P Q) / (sum(P) sum(Q)); where their energy sits in the same few places, more so by that share.
@@ -93,7 +95,7 @@ def _freedom(spectral: torch.Tensor, spatial: torch.Tensor) -> torch.Tensor:
 
 
 def profiles(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shares of power by frequency and of energy by block: (..., n, n) -> (..., F), (..., 16)."""
+    """Share out power by frequency and energy by block: (..., n, n) -> (..., F), (..., 16)."""
     parts = torch.view_as_real(torch.fft.rfft2(x)).square()
     spectrum = (parts[..., 0] + parts[..., 1]).flatten(-2)
     energy = _per_block(x * x).flatten(-2)
@@ -145,14 +147,14 @@ def evidence(
 
 
 def _alike(frames: torch.Tensor) -> torch.Tensor:
-    """How much frames look like each other, as the square of their agreement, (T, T)."""
+    """Measure how much frames look like each other, as the square of their agreement, (T, T)."""
     return agreement(frames, frames).square().fill_diagonal_(1.0)
 
 
 def _best_partners(
     frames: torch.Tensor, others: torch.Tensor, matrix: torch.Tensor, freedom: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The frames of a video that agree best with their best partners: nats of each, at least 0, and their places.
+    """Find the frames of a video that agree best with their best partners: nats of each, at least 0, and their places.
 
     Every frame picks its partner, which costs the logarithm of their number.
     """
@@ -165,7 +167,7 @@ def _best_partners(
 
 
 def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    """Nats of correlations of pictures with n degrees of freedom: -n / 2 log(1 - r^2).
+    """Convert correlations of pictures with n degrees of freedom to nats: -n / 2 log(1 - r^2).
 
     r over all blocks, or over the best 12 of 16, whichever says more; the mean of the best 12 of 16 independent
     normal numbers lies 0.42 standard deviations above that of all, which is taken off.
@@ -175,7 +177,9 @@ def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.T
 
 
 def information_of_pairs(seen: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
-    """`information` of pictures by local contrast, each with a goal: (N * P, K, n, n), (P, K, n, n) -> (N * P, K)."""
+    """Compute `information` of pictures by local contrast, each with a goal: (N * P, K, n, n), (P, K, n, n) -> (N *
+    P, K).
+    """
     times = len(seen) // len(goals)
     r, best = agreement_of_pairs(seen, goals.repeat(times, 1, 1, 1))
     p, e = profiles(seen)
@@ -189,7 +193,7 @@ def _information(r: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
 
 
 def _in_order(matrix: torch.Tensor, freedom: torch.Tensor, alike: list[torch.Tensor]) -> torch.Tensor:
-    """The best run of frames along a line of constant speed: a scalar. Weak agreement adds up over a run.
+    """Find the best run of frames along a line of constant speed: a scalar. Weak agreement adds up over a run.
 
     By chance a frame pair is worth half a nat, which is taken off; the choice of the line costs its logarithm.
     """

@@ -29,7 +29,7 @@ _MAX_PROBING = 24
 
 @cache
 def _places() -> torch.Tensor:
-    """(I, 2) start and length of the intervals of a query's boxes."""
+    """List (I, 2) start and length of the intervals of a query's boxes."""
     rows = []
     for length in _LENGTHS:
         n = 1 + math.ceil((1 - length) / (length * _STEP)) if length < 1 else 1
@@ -39,7 +39,9 @@ def _places() -> torch.Tensor:
 
 @cache
 def _pairs() -> torch.Tensor:
-    """(B, 2) vertical and horizontal interval of a query's boxes: sides in proportion up to 1.5, or one side whole."""
+    """List (B, 2) vertical and horizontal interval of a query's boxes: sides in proportion up to 1.5, or one side
+    whole.
+    """
     length = _places()[:, 1]
     v, h = torch.meshgrid(torch.arange(len(length)), torch.arange(len(length)), indexing="ij")
     v, h = v.flatten(), h.flatten()
@@ -49,7 +51,7 @@ def _pairs() -> torch.Tensor:
 
 
 def _spectra(images: torch.Tensor, intervals: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-    """Evened spectra of boxes: (K, S, S), (I, 2), (B, 2) -> (K, B, C, C), times their strength."""
+    """Transform boxes, evened: (K, S, S), (I, 2), (B, 2) -> (K, B, C, C), times their strength."""
     n, c = len(intervals), search.COARSE
     basis = search.box_basis(intervals[:, 0], intervals[:, 1], c).flatten(0, 1)
     spectra = (basis @ images @ basis.T).unflatten(2, (n, c)).unflatten(1, (n, c)).transpose(2, 3)
@@ -58,7 +60,7 @@ def _spectra(images: torch.Tensor, intervals: torch.Tensor, pairs: torch.Tensor)
 
 
 def _turned(spectra: torch.Tensor, g: int) -> torch.Tensor:
-    """Spectra (..., C, C) of pictures under turn g."""
+    """Turn spectra (..., C, C) of pictures by turn g."""
     sign = torch.where(torch.arange(search.COARSE) % 2 == 1, -1.0, 1.0)
     x = spectra.transpose(-1, -2) if g & 4 else spectra
     x = x * sign if g & 1 else x
@@ -67,23 +69,25 @@ def _turned(spectra: torch.Tensor, g: int) -> torch.Tensor:
 
 @cache
 def _used() -> torch.Tensor:
-    """Which of the C x C numbers are not always 0."""
+    """Find which of the C x C numbers are not always 0."""
     return torch.nonzero(search._weights().flatten())[:, 0]
 
 
 def _vectors(spectra: torch.Tensor) -> np.ndarray:
-    """(..., C, C) -> (N, D) float32 of unit length; nearly flat parts stay shorter, and so match nothing."""
+    """Make vectors (..., C, C) -> (N, D) float32 of unit length; nearly flat parts stay shorter, and so match
+    nothing.
+    """
     return spectra.flatten(-2)[..., _used()].flatten(0, -2).numpy().astype(np.float32)
 
 
 def _boxes(intervals: torch.Tensor, pairs: torch.Tensor) -> np.ndarray:
-    """(B, 4) centre x, y and half width, height, in [-1, 1]."""
+    """List boxes (B, 4): centre x, y and half width, height, in [-1, 1]."""
     (top, height), (left, width) = intervals[pairs[:, 0]].T, intervals[pairs[:, 1]].T
     return torch.stack([2 * left + width - 1, 2 * top + height - 1, width, height], 1).numpy().astype(np.float32)
 
 
 def _key_frames(weight: torch.Tensor, whole: np.ndarray) -> np.ndarray:
-    """Which windows have keys: weights (T,), vectors (T, D) of whole pictures."""
+    """Choose which windows have keys: weights (T,), vectors (T, D) of whole pictures."""
     stride = 1 if len(weight) <= _SHORT else _STRIDE
     places = np.arange(0, len(weight), stride)
     places = places[weight.numpy()[places] > _LEAST_WEIGHT]
@@ -96,7 +100,7 @@ def _whole(images: torch.Tensor) -> torch.Tensor:
 
 
 def keys(signature: torch.Tensor) -> Keys:
-    """Of thumbnails (T, 1 + S * S): four boxes a key frame."""
+    """Make keys of thumbnails (T, 1 + S * S): four boxes a key frame."""
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (search.SIDE, search.SIDE))
     places = _key_frames(weight, _vectors(_whole(images)))
     intervals = torch.tensor([((1 - length) / 2, length) for length in _KEPT_LENGTHS])
@@ -114,7 +118,9 @@ def keys(signature: torch.Tensor) -> Keys:
 
 
 def probes(signature: torch.Tensor, *, whole: bool) -> Keys:
-    """Of thumbnails (T, 1 + S * S): whole pictures in all turns and as negatives, and all boxes of some of them."""
+    """Make probes of thumbnails (T, 1 + S * S): whole pictures in all turns and as negatives, and all boxes of some of
+    them.
+    """
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (search.SIDE, search.SIDE))
     spectra = _whole(images)
     flat = _vectors(spectra)
@@ -143,7 +149,7 @@ _WHOLE = np.array([[0, 0, 1, 1]], np.float32)
 def _probe(
     spectra: torch.Tensor, places: np.ndarray, fresh: np.ndarray, *, turn: int, boxes: np.ndarray = _WHOLE
 ) -> Keys:
-    """Keys of spectra (K, B, C, C) that were turned; boxes (B, 4) as they lie in the picture before."""
+    """Make keys of spectra (K, B, C, C) that were turned; boxes (B, 4) as they lie in the picture before."""
     n = spectra.shape[1]
     return Keys(
         vectors=_vectors(spectra),

@@ -21,7 +21,7 @@ _NOISE = 1.5  # grey levels of whitened detail that quantisation and re-encoding
 
 
 def turn(images: torch.Tensor, g: int) -> torch.Tensor:
-    """Pictures under turn g: (..., S, S) -> (..., S, S)."""
+    """Turn pictures by turn g: (..., S, S) -> (..., S, S)."""
     if g & 4:
         images = images.transpose(-1, -2)
     flips = [axis for bit, axis in ((1, -1), (2, -2)) if g & bit]
@@ -40,7 +40,7 @@ def intervals() -> torch.Tensor:
 
 @cache
 def boxes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices (B,), (B,) of the vertical and horizontal interval of each box, and (B,) its group by size.
+    """List indices (B,), (B,) of the vertical and horizontal interval of each box, and (B,) its group by size.
 
     Sides in any proportion up to 1.5, or one side whole (vertical cuts, stripes, stacks).
     """
@@ -56,7 +56,9 @@ def boxes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def box_basis(start: torch.Tensor, length: torch.Tensor, n: int) -> torch.Tensor:
-    """DCT rows over the part [start, start + length) of SIDE pixels, fractions covered: (I,), (I,) -> (I, n, SIDE)."""
+    """Make DCT rows over the part [start, start + length) of SIDE pixels, fractions covered: (I,), (I,) -> (I, n,
+    SIDE).
+    """
     edge = torch.arange(SIDE + 1, device=start.device)[None] / SIDE
     a = torch.maximum(edge[:, :-1], start[:, None])
     b = torch.minimum(edge[:, 1:], (start + length)[:, None])
@@ -75,14 +77,14 @@ def _search_basis() -> torch.Tensor:
 
 @cache
 def _weights() -> torch.Tensor:
-    """(C, C): amplitudes of natural pictures fall with 1 / frequency; times this they count alike."""
+    """Weigh (C, C): amplitudes of natural pictures fall with 1 / frequency; times this they count alike."""
     f = torch.arange(COARSE).float()
     radius = torch.sqrt(f[:, None] ** 2 + f[None] ** 2)
     return radius * (radius < COARSE)
 
 
 def _evened(spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Spectra (..., C, C) with the root of each whitened amplitude, and one over their lengths (...).
+    """Even spectra (..., C, C) by the root of each whitened amplitude; one over their lengths (...) as well.
 
     Without the root, a smooth patch is two or three numbers and matches any other. The length is bounded
     below, for patches with next to no detail.
@@ -94,7 +96,7 @@ def _evened(spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every box of every picture: (K, S, S) -> (K, B, D) and its strength (K, B)."""
+    """Transform every box of every picture: (K, S, S) -> (K, B, D) and its strength (K, B)."""
     basis = _search_basis().to(images.device)
     spectra = basis @ images @ basis.T  # (K, I*C, I*C)
     n = len(intervals())
@@ -105,7 +107,9 @@ def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole pictures: (T, S, S) -> as boxes (T, D), and under each turn (8, T, D), whitened, of unit length."""
+    """Transform whole pictures: (T, S, S) -> as boxes (T, D), and under each turn (8, T, D), whitened, of unit
+    length.
+    """
     one = torch.ones(1, device=images.device)
     basis = box_basis(one * 0, one, COARSE)[0]
     spectra = basis @ images @ basis.T  # (T, C, C)
@@ -122,14 +126,14 @@ def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @cache
 def large_boxes() -> torch.Tensor:
-    """Boxes that take most of the picture; the others are not tried upside-down or sideways."""
+    """Find boxes that take most of the picture; the others are not tried upside-down or sideways."""
     v, h, _ = boxes()
     length = intervals()[:, 1]
     return torch.nonzero((length[v] > 0.6) & (length[h] > 0.6))[:, 0]
 
 
 def windows(box: torch.Tensor) -> torch.Tensor:
-    """Affine windows (P, 2, 3) of boxes (P,), in the coordinates of `grid_sample`."""
+    """Make affine windows (P, 2, 3) of boxes (P,), in the coordinates of `grid_sample`."""
     v, h, _ = boxes()
     table = intervals()
     (top, height), (left, width) = table[v[box], :2].T, table[h[box], :2].T
@@ -165,7 +169,9 @@ class Prepared:
 
 
 def thumbnails(codes: torch.Tensor) -> torch.Tensor:
-    """(T, 512) uint8 -> (T, 1 + S * S): the weight of a frame, then its picture in the box its shot shares."""
+    """Make thumbnails, (T, 512) uint8 -> (T, 1 + S * S): the weight of a frame, then its picture in the box its shot
+    shares.
+    """
     images, box, contrast = decode(codes)
     weight = contrast**2 / (contrast**2 + FLAT**2)
     images = _rebox(images, box, _shot_boxes(box, weight > 0.5))
@@ -186,7 +192,7 @@ def shown(codes: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
 
 
 def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
-    """The box that holds the pictures of the frames around each: (T, 4), (T,) bool -> (T, 4).
+    """Find the box that holds the pictures of the frames around each: (T, 4), (T,) bool -> (T, 4).
 
     A dark moment must not look like a border; a clip inside a longer video has borders of its own.
     """
@@ -196,7 +202,7 @@ def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
 
 
 def _shared_box(box: torch.Tensor, around: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:
-    """The box of frames (T, 4) from those of the frames around each, (T, K, 4) and whether they count, (T, K)."""
+    """Find the box of frames (T, 4) from those of the frames around each, (T, K, 4) and whether they count, (T, K)."""
     around = torch.where(busy[..., None], around, torch.nan)
     low = around[..., [0, 2]].nanquantile(0.15, dim=1, interpolation="nearest")
     high = around[..., [1, 3]].nanquantile(0.85, dim=1, interpolation="nearest")
@@ -205,7 +211,7 @@ def _shared_box(box: torch.Tensor, around: torch.Tensor, busy: torch.Tensor) -> 
 
 
 def _rebox(images: torch.Tensor, box: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-    """Pictures cut or extended from their own boxes (T, 4) to those to show (T, 4)."""
+    """Cut or extend pictures from their own boxes (T, 4) to those to show (T, 4)."""
 
     def matrix(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
         centre = (torch.arange(SIDE)[None] + 0.5) / SIDE
@@ -262,7 +268,7 @@ def _tensors(part: Prepared) -> list[torch.Tensor]:
 
 
 def prepare(signature: torch.Tensor) -> list[Prepared]:
-    """Everything of one video that does not depend on the other, in parts of MAX_FRAMES."""
+    """Prepare everything of one video that does not depend on the other, in parts of MAX_FRAMES."""
     return [_prepare(part) for part in signature.split(MAX_FRAMES)]
 
 

@@ -58,14 +58,16 @@ def without_setting(
 def _both_move(
     changes: list[torch.Tensor], smoothed: list[torch.Tensor], frames: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
-    """Whether a copy would show by what moves in these frames of both, a mask each: in [0, 1]."""
+    """Say whether a copy would show by what moves in these frames of both, a mask each: in [0, 1]."""
     whole, left = (torch.stack([_energy(x)[i].mean() for x, i in zip(each, frames)]) for each in (changes, smoothed))
     moves = ((left.min() - _STILL) / (_MOVING - _STILL)).clamp(0, 1)
     return moves * (((left / (whole + 1e-6)).min() - _QUICK) / (_STEADY - _QUICK)).clamp(0, 1)
 
 
 def _differ(changes: list[torch.Tensor], matrix: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """How surely what changes in one video is not what changes in the other, in [0, 1]; frames `at` are partners."""
+    """Say how surely what changes in one video is not what changes in the other, in [0, 1]; frames `at` are
+    partners.
+    """
     energies = [_energy(each) for each in changes]
     n_blocks = energies[0].shape[1]
     products = changes[0].flatten(1) @ changes[1].flatten(1).T / n_blocks
@@ -85,13 +87,15 @@ def _differ(changes: list[torch.Tensor], matrix: torch.Tensor, at: tuple[torch.T
 
 
 def _is_other(*correlations: torch.Tensor) -> torch.Tensor:
-    """How surely the changes are not the same, in [0, 1]: 0 as soon as one of the correlations says that they are."""
+    """Say how surely the changes are not the same, in [0, 1]: 0 as soon as one of the correlations says that they
+    are.
+    """
     each = zip(correlations, _OTHER, _SAME)
     return torch.stack([((same - value) / (same - other)).clamp(0, 1) for value, other, same in each]).min()
 
 
 def _changes(frames: torch.Tensor) -> torch.Tensor:
-    """What frames (T, n, n) show beside what all frames of their scene do."""
+    """Subtract what all frames of their scene show from frames (T, n, n)."""
     alike = (agreement(frames, frames) - _SCENE).clamp(min=0)
     alike.fill_diagonal_(1 - _SCENE)
     setting = (alike / alike.sum(1, keepdim=True)) @ frames.flatten(1)
@@ -99,13 +103,15 @@ def _changes(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _smoothed(changes: torch.Tensor) -> torch.Tensor:
-    """Over three frames each, (T, n, n): noise fades, and a frame of a copy may lie between two of the other."""
+    """Average over three frames each, (T, n, n): noise fades, and a frame of a copy may lie between two of the
+    other.
+    """
     padded = torch.cat([changes[:1], changes, changes[-1:]])
     return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
 
 
 def _energy(changes: torch.Tensor) -> torch.Tensor:
-    """Of (T, n, n) by blocks: (T, 16)."""
+    """Sum the energy of (T, n, n) by blocks: (T, 16)."""
     n = changes.shape[-1] // 4
     return changes.square().unflatten(-1, (4, n)).unflatten(-3, (4, n)).sum((-1, -3)).flatten(1)
 
@@ -113,7 +119,7 @@ def _energy(changes: torch.Tensor) -> torch.Tensor:
 def _along(
     products: torch.Tensor, possible: torch.Tensor, counts: torch.Tensor, speed: float, n_matched: int
 ) -> torch.Tensor:
-    """The highest correlation along a line at this speed that is long enough, a scalar; -1 where none is."""
+    """Find the highest correlation along a line at this speed that is long enough, a scalar; -1 where none is."""
     ta, tb = products.shape
     i = torch.arange(ta, device=products.device)
     start = torch.arange(-int(max(speed * ta, 0)), tb - int(min(speed * ta, 0)), device=products.device)

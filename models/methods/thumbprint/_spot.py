@@ -66,7 +66,9 @@ class _Pictures:
 
 @torch.inference_mode()
 def spot(query: torch.Tensor, videos: Sequence[torch.Tensor], places: Sequence[Sequence[Place]]) -> np.ndarray:
-    """Nats of each candidate's best placement, (V,) float32; codes (T, 512) uint8 of the query and of V videos."""
+    """Score each candidate's best placement in nats, (V,) float32; codes (T, 512) uint8 of the query and of V
+    videos.
+    """
     frames = [_Decoded() for _ in range(2)]
     trials = [trial for of, mine in enumerate(places) for trial in _trials(of, mine, frames[0], frames[1])]
     some = [frames[0].place(0, window) for window in _spread(len(query), _OF_QUERY)]
@@ -89,7 +91,7 @@ def _spread(n_windows: int, most: int) -> list[int]:
 
 
 def _picture_on_picture(pictures: Sequence[_Pictures], query: list[int], videos: Sequence[list[int]]) -> list[_Trial]:
-    """A trial a candidate: its whole picture on the query's, at the pairs of some frames that agree most."""
+    """Propose one trial a candidate: its whole picture on the query's, at the pairs of some frames that agree most."""
     shown = [
         local_contrast(see(each.smooth[at][None], torch.eye(2, 3)[None], GRID)[0][0], 0)
         for each, at in zip(pictures, (query, [place for mine in videos for place in mine]))
@@ -105,13 +107,13 @@ def _picture_on_picture(pictures: Sequence[_Pictures], query: list[int], videos:
 
 
 def _best_of_each(n_videos: int, trials: Sequence[_Trial], nats: torch.Tensor) -> torch.Tensor:
-    """The most nats of any trial of each candidate, (V,)."""
+    """Find the most nats of any trial of each candidate, (V,)."""
     of = torch.tensor([trial.of for trial in trials], dtype=torch.long)
     return torch.full((n_videos,), -1e4).scatter_reduce_(0, of, nats, "amax")
 
 
 def _best_trials(trials: Sequence[_Trial], nats: torch.Tensor, doubtful: Sequence[bool]) -> list[int]:
-    """Which trials are looked at closely: the best _CLOSE of each candidate in doubt."""
+    """Choose the trials that are looked at closely: the best _CLOSE of each candidate in doubt."""
     chosen: list[int] = []
     count: Counter[int] = Counter()
     for n in nats.argsort(descending=True, stable=True).tolist():
@@ -125,7 +127,7 @@ def _best_trials(trials: Sequence[_Trial], nats: torch.Tensor, doubtful: Sequenc
 def _all_tried(
     trials: Sequence[_Trial], pictures: Sequence[_Pictures], theta: torch.Tensor, *, size: int, radii: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_tried`, some at a time."""
+    """Run `_tried`, some at a time."""
     parts = [
         _tried(trials[start : start + _BATCH], pictures, theta[start : start + _BATCH], size=size, radii=radii)
         for start in range(0, len(trials), _BATCH)
@@ -144,7 +146,7 @@ class _Decoded:
         return self._wanted.setdefault((of, window), len(self._wanted))
 
     def images(self, codes: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(N, S, S), as `thumbnails` shows them."""
+        """Decode pictures (N, S, S), as `thumbnails` shows them."""
         by_video: dict[int, list[tuple[int, int]]] = {}
         for (of, window), place in self._wanted.items():
             by_video.setdefault(of, []).append((window, place))
@@ -161,7 +163,7 @@ class _Decoded:
 
 
 def _trials(of: int, places: Sequence[Place], query: _Decoded, video: _Decoded) -> list[_Trial]:
-    """The first distinct placements of one candidate, with the pairs of windows that speak for each."""
+    """Take the first distinct placements of one candidate, with the pairs of windows that speak for each."""
     groups: dict[tuple, list[Place]] = {}
     for place in places:
         x, y, width, height = place.placement
@@ -194,7 +196,7 @@ def _trials(of: int, places: Sequence[Place], query: _Decoded, video: _Decoded) 
 
 
 def _windows(trials: Sequence[_Trial]) -> torch.Tensor:
-    """The windows that votes propose, (P, 2, 3)."""
+    """Make the windows that votes propose, (P, 2, 3)."""
     if not trials:
         return torch.zeros(0, 2, 3)
     zero = torch.zeros(len(trials))
@@ -205,7 +207,8 @@ def _windows(trials: Sequence[_Trial]) -> torch.Tensor:
 def _tried(
     trials: Sequence[_Trial], pictures: Sequence[_Pictures], theta: torch.Tensor, *, size: int, radii: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Nats per pair of frames (P,), less what other placements than picture on picture cost, and windows (P, 2, 3).
+    """Score trials in nats per pair of frames (P,), less what other placements than picture on picture cost; refine
+    windows (P, 2, 3).
 
     Those of before or after refinement, whichever say more. Pictures of the query and of the candidates.
     """
