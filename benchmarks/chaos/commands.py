@@ -25,7 +25,7 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.library.receipt_files import fold
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search import build
-from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.library_index import open_index
 from ndvr.pipeline.upkeep.maintenance import fsck
 
 _HASHES = ("--method", "c3dhash")

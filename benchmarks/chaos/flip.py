@@ -36,7 +36,7 @@ from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.search.build import update
-from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.library_index import open_index
 from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import search_index
 from ndvr.pipeline.training.train import train

@@ -25,7 +25,7 @@ import numpy as np
 from ndvr.benchmarks.record import record
 from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.search import build
-from ndvr.pipeline.search.opened import Opened, open_index
+from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 
 NIGHTS, VIDEOS, WINDOWS = 3, 12, 30
 _HANGS_S = 120.0
@@ -95,7 +95,7 @@ def contents(library: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.partition(".")[0] in names}
 
 
-def whole(opened: Opened) -> bool:
+def whole(opened: LibraryIndex) -> bool:
     """Say whether what the index names can be opened and holds each of its videos once."""
     ids = [segment.videos[row].video_id for segment in opened.segments for row in segment.alive]
     readable = all(segment.scan(lists=True).n_keys <= len(segment) for segment in opened.segments)

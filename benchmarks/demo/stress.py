@@ -110,10 +110,11 @@ def stress(
         folder.mkdir(parents=True, exist_ok=True)
         library = _library(videos, folder, progress=progress, say=say)
         index = Index.open(library).update(progress=progress)
-        if index.opened.n_videos < 2:
-            raise ValueError(f"{videos}: {index.opened.n_videos} videos with features; a search needs two or more")
+        n_videos = index.library_index.n_videos
+        if n_videos < 2:
+            raise ValueError(f"{videos}: {n_videos} videos with features; a search needs two or more")
         chosen = [each for each in GRADED if not edits or each.edit in edits]
-        clips, left_out = _clips(index.opened.library, index.opened.config, edited)
+        clips, left_out = _clips(index.library_index.library, index.library_index.config, edited)
         if not clips:
             raise ValueError(f"none of {videos} could be edited: {next(iter(left_out.values()), 'no files')}")
         say(f"{len(clips)} videos, {len(chosen)} edits each")
@@ -123,7 +124,7 @@ def stress(
                 tried.append(each)
                 bar.advance()
         tried.sort(key=lambda t: [(g.edit, g.strength) for g in chosen].index((t.edit, t.strength)))
-        return Card(videos=index.opened.n_videos, edited=list(clips), left_out=left_out, tried=tried)
+        return Card(videos=n_videos, edited=list(clips), left_out=left_out, tried=tried)
 
 
 def _library(videos: str | Path, folder: Path, *, progress: bool, say: Callable[[str], None]) -> str | Path:

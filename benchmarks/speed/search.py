@@ -56,8 +56,8 @@ from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.metrics.average_precision import average_precision
 from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.search.build import sampled, unrelated
+from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 from ndvr.pipeline.search.matcher import Here, Matcher, Wanted
-from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Queries, Query
 from ndvr.pipeline.search.search import index
 from ndvr.pipeline.search.verify import Proposed, Verifier
@@ -199,7 +199,7 @@ def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
     return measured | {"keys": done.keys, "bytes_per_s": done.bytes / (n_videos * _SECONDS)}
 
 
-def _sureness_s(opened: Opened) -> float:
+def _sureness_s(opened: LibraryIndex) -> float:
     """Measure CPU seconds that the build spends on sureness, whatever the size of the library."""
     reader, began = FeatureReader(opened.library.store), time.process_time()
     for number, row in sampled(opened):

@@ -37,7 +37,7 @@ def show(library: str, failures: bool, as_list: bool, runs: bool, indexes: bool,
     if to and not indexes:
         raise ValueError("--to has no meaning without --indexes")
     if indexes:
-        from ndvr.pipeline.search.index_view import show_index
+        from ndvr.pipeline.search.library_index import show_index
 
         made = show_index(library, to=to)
         views = [each.to_json() for each in made]

@@ -26,8 +26,8 @@ from ndvr.operators.storage.object_store import is_object
 from ndvr.operators.storage.video_files import local_path
 from ndvr.pipeline.review.pairs import Found, Pair
 from ndvr.pipeline.search.answers import Match
+from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 from ndvr.pipeline.search.matcher import Matcher, Wanted
-from ndvr.pipeline.search.opened import Opened, open_index
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable, Verdict, verdict_of
 from ndvr.pipeline.search.verify import Compared, Proposed
@@ -97,7 +97,7 @@ class Evidence:
         self._last: tuple[str, Query] | None = None  # most pairs of a query follow each other
 
     @cached_property
-    def _opened(self) -> Opened:
+    def _index(self) -> LibraryIndex:
         found, library = self.found, Library(self.found.library)
         method = library.config(found.config).method
         weights = None if found.weights in ("", "none needed") else found.weights
@@ -107,18 +107,18 @@ class Evidence:
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher(self._opened, Wanted() if self._other else Wanted(false_per_million=1e9))
+        return Matcher(self._index, Wanted() if self._other else Wanted(false_per_million=1e9))
 
     @cached_property
     def _reader(self) -> FeatureReader:
-        return FeatureReader(self._opened.library.store)
+        return FeatureReader(self._index.library.store)
 
     def of(self, pair: Pair) -> Looked:
         """Compare a pair. ValueError, FileNotFoundError or OSError where features or files are not there any more."""
         query = self._query(pair)
         if query.features is None or not len(query.features):
             raise ValueError(query.message or f"{pair.a.video_id} has no features")
-        video = self._opened.lookup([pair.b.video_id]).get(pair.b.video_id)
+        video = self._index.lookup([pair.b.video_id]).get(pair.b.video_id)
         if video is None:
             raise ValueError(f"{self.found.library} has no features of {pair.b.video_id} any more")
         compared = self._compared(query, video)
@@ -156,17 +156,17 @@ class Evidence:
     def _match(self, pair: Pair) -> tuple[Match | None, Judgeable]:
         """Find the match that this method sees in a pair, if any, and whether it can tell."""
         query, video_id = self._query(pair), pair.b.video_id
-        video = self._opened.lookup([video_id]).get(video_id)
+        video = self._index.lookup([video_id]).get(video_id)
         if video is None:
             return None, Judgeable(query=self._matcher.can_judge(query), video=self._matcher.has_keys(video_id))
-        keys = self._opened.model.keys(self._reader.read(video.pieces))
+        keys = self._index.model.keys(self._reader.read(video.pieces))
         can = Judgeable(query=self._matcher.can_judge(query), video=len(keys) > 0)
         match = self._compared(query, video).match if can.query and can.video else None
         return match if match and match.score >= self._matcher.verifier.least else None, can
 
     def _compared(self, query: Query, video: Stored) -> Compared:
         assert query.features is not None
-        verifier, signature = self._matcher.verifier, self._opened.model.signature(query.features)
+        verifier, signature = self._matcher.verifier, self._index.model.signature(query.features)
         return verifier.judge(query, signature, verifier.layer(signature), Proposed(video=video))
 
     def _query(self, pair: Pair) -> Query:
@@ -175,17 +175,17 @@ class Evidence:
         return self._last[1]
 
     def _read(self, pair: Pair) -> Iterator[Query]:
-        opened, video = self._opened, pair.a
+        index, video = self._index, pair.a
         if self.found.query_library:
             library = Library(self.found.query_library)
             if video.video_id not in library.lookup([self.found.config], [video.video_id]).entries[self.found.config]:
                 raise ValueError(f"{library} has no features of {video.video_id} any more")
             queries = Queries(str(library), {video.video_id: ""}, {video.video_id: None}, library)
-            return queries.read([video.video_id], opened)
+            return queries.read([video.video_id], index)
         if not is_object(video.uri) and not Path(local_path(video.uri)).is_file():
             raise FileNotFoundError(f"{video.uri} is not there any more")
-        queries = read_queries(video.uri, opened)
-        return queries.read(list(queries.uris)[:1], opened)
+        queries = read_queries(video.uri, index)
+        return queries.read(list(queries.uris)[:1], index)
 
 
 def sound_config(library: str) -> str:

@@ -304,7 +304,7 @@ class State:
         with self._search_lock:
             done = self._index.search(videos, top=top)
             pairs = pairs_of_answers(self.library, done.answers)
-            first, config = len(self.pairs), self._index.opened.config
+            first, config = len(self.pairs), self._index.library_index.config
             if pairs:
                 self._add_evidence(first, _found(self.library, config, pairs, of_library=not isinstance(videos, str)))
                 self.pairs.extend(pairs)

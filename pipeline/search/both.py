@@ -30,8 +30,8 @@ from ndvr.models.card import Mel
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search.answers import MATCHES, SEGMENTS, Answer, Status, status_of_both
 from ndvr.pipeline.search.explain import Explanation, explain
+from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.matcher import Crew, Matcher, Wanted
-from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.out_folder import SOUND, VERDICTS_FOLDER, OutFolder
 from ndvr.pipeline.search.queries import Queries, Query, read_each, read_queries
 from ndvr.pipeline.search.search import SearchResult, Side, collected, crew_of, open_updated
@@ -156,23 +156,23 @@ def search_both(
     ValueError unless one of the methods looks and the other one listens.
     """
     crew, methods = crew_of(workers, address, progress=progress), in_turn(methods)
-    opened = []
+    index = []
     for method, chosen in zip(methods, _configs(config, methods)):
         mine = {key: value for key, value in (options or {}).items() if key in models.card(method).options}
         known = {"method": method, "weights": (weights or {}).get(method), "options": mine, "config": chosen, "to": to}
         each = open_updated(library, update=update, strict=strict, say=say, progress=progress, **known)
-        opened.append(each if crew.workers == 0 else replace(each, keys=False))
+        index.append(each if crew.workers == 0 else replace(each, keys=False))
     began = time.monotonic()
-    queries = [read_queries(videos, each) for each in opened]
-    sides = [Side.of(each, Wanted(**wanted), strict=strict) for each in opened]
-    folders = _folders(out, opened, sides)
+    queries = [read_queries(videos, each) for each in index]
+    sides = [Side.of(each, Wanted(**wanted), strict=strict) for each in index]
+    folders = _folders(out, index, sides)
     ids = _waiting(queries, folders, sides)
     with ExitStack() as stack:
         eyes, ears = (
             _Finder(side.matcher, stack.enter_context(side.crew(crew, strict=strict, crews=2))) for side in sides
         )
         bar = stack.enter_context(Progress("search", len(ids), "query", show=progress and len(ids) > 1))
-        coming = (_answer(eyes, ears, *read) for read in read_each(queries, ids, opened, strict=strict))
+        coming = (_answer(eyes, ears, *read) for read in read_each(queries, ids, index, strict=strict))
         answers = collected(coming, bar, write=partial(_write, folders) if folders else None)
     repeated = len(_ids(queries)) - len(ids)
     seen, heard = (side.result([], out=out, repeated=repeated, began=began) for side in sides)
@@ -279,11 +279,11 @@ def _judgeable(matcher: Matcher, query: Query, video_id: str) -> Judgeable:
 # --- OUT
 
 
-def _folders(out: str | Path | None, opened: Sequence[Opened], sides: Sequence[Side]) -> list[OutFolder]:
+def _folders(out: str | Path | None, index: Sequence[LibraryIndex], sides: Sequence[Side]) -> list[OutFolder]:
     if out is None:
         return []
     about = [side.about() for side in sides]
-    return [OutFolder(out, about[0] | {SOUND: opened[1].config}), OutFolder(f"{out}/{SOUND}", about[1])]
+    return [OutFolder(out, about[0] | {SOUND: index[1].config}), OutFolder(f"{out}/{SOUND}", about[1])]
 
 
 def _waiting(queries: Sequence[Queries], folders: Sequence[OutFolder], sides: Sequence[Side]) -> list[str]:

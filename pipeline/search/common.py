@@ -14,8 +14,8 @@ from ndvr.operators.index.common import Material, Shown
 from ndvr.operators.index.common import common as learn
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.search.answers import clock
+from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 from ndvr.pipeline.search.matcher import LEAST_VIDEOS
-from ndvr.pipeline.search.opened import Opened, open_index
 
 _EXAMPLES = 5
 
@@ -75,27 +75,27 @@ def common(library: str | Path, *, least_videos: int = LEAST_VIDEOS, top: int = 
 
     Settings as of `open_index`. FileNotFoundError when the library has no index.
     """
-    opened = open_index(library, **settings)
-    if not opened.files.exists:
+    index = open_index(library, **settings)
+    if not index.files.exists:
         raise FileNotFoundError(f"{library} has no index; `ndvr index {library}` makes it")
-    if opened.model.compact:
-        raise ValueError(f"{opened.setting.method} keeps one vector a video: of what videos share it knows nothing")
-    found = learn(opened.segments, least_videos=least_videos)
+    if index.model.compact:
+        raise ValueError(f"{index.setting.method} keeps one vector a video: of what videos share it knows nothing")
+    found = learn(index.segments, least_videos=least_videos)
     return Common(
-        library=str(opened.library),
-        index=str(opened.files.store),
-        videos=opened.n_videos,
+        library=str(index.library),
+        index=str(index.files.store),
+        videos=index.n_videos,
         least_videos=least_videos,
         found=len(found),
-        materials=[_told(opened, material) for material in found[:top]],
+        materials=[_told(index, material) for material in found[:top]],
     )
 
 
-def _told(opened: Opened, material: Material) -> CommonMaterial:
+def _told(index: LibraryIndex, material: Material) -> CommonMaterial:
     """Tell material with ids and seconds; examples whose video left the library are left out."""
-    ids = {_id(opened, shown): shown for shown in material.shown}
-    videos = opened.lookup(list(ids)[: 2 * _EXAMPLES])
-    read, examples = FeatureReader(opened.library.store), []
+    ids = {_id(index, shown): shown for shown in material.shown}
+    videos = index.lookup(list(ids)[: 2 * _EXAMPLES])
+    read, examples = FeatureReader(index.library.store), []
     for video_id in [each for each in ids if each in videos][:_EXAMPLES]:
         start_s, _ = read.timed(videos[video_id].pieces)
         shown, hop = ids[video_id], start_s[1] - start_s[0] if len(start_s) > 1 else 0.5
@@ -105,5 +105,5 @@ def _told(opened: Opened, material: Material) -> CommonMaterial:
     return CommonMaterial(videos=len(material), seconds=round(seconds, 3), examples=examples)
 
 
-def _id(opened: Opened, shown: Shown) -> str:
-    return opened.segments[shown.segment].videos[shown.row].video_id
+def _id(index: LibraryIndex, shown: Shown) -> str:
+    return index.segments[shown.segment].videos[shown.row].video_id

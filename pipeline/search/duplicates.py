@@ -34,7 +34,7 @@ from ndvr.operators.storage.store import Store
 from ndvr.pipeline.cluster.workers import Workers
 from ndvr.pipeline.comparison.dedupe import LEFT_OUT
 from ndvr.pipeline.comparison.dedupe import PAIRS as PAIRS_FILE
-from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.out_folder import ABOUT, read_answers
 from ndvr.pipeline.search.search import crew_of, open_updated, search_index
 from ndvr.pipeline.search.verify import LEAST_SCORE
@@ -116,8 +116,8 @@ def duplicates(
     ValueError when the threshold is outside of what was kept: from a half of the method's range to its end.
     """
     began = time.monotonic()
-    opened = open_updated(library, strict=strict, progress=progress, **settings)
-    low, high = opened.model.card.range
+    index = open_updated(library, strict=strict, progress=progress, **settings)
+    low, high = index.model.card.range
     least = low + LEAST_SCORE * (high - low)
     threshold = least if threshold is None else threshold
     if not least <= threshold <= high:
@@ -125,26 +125,26 @@ def duplicates(
     store = Store(pairs)
     with Lease(store, "ndvr dedupe --by-index"):
         crew = crew_of(workers, address, progress=progress)
-        done = _search_all(opened, store, threshold, crew, strict=strict)
+        done = _search_all(index, store, threshold, crew, strict=strict)
         done = replace(done, seconds=round(time.monotonic() - began, 3))
         check(store)
         store.write_json("groups.json", seal_json(done.to_json()))
     return done
 
 
-def _search_all(opened: Opened, store: Store, threshold: float, workers: Workers, *, strict: bool) -> Duplicates:
+def _search_all(index: LibraryIndex, store: Store, threshold: float, workers: Workers, *, strict: bool) -> Duplicates:
     """Search for every video, and write pairs and groups under the lease of PAIRS."""
-    entries = opened.library.entries(opened.config)
-    lengths = {video.video_id: video.windows for video in videos_of(entries.values(), opened.config)}
+    entries = index.library.entries(index.config)
+    lengths = {video.video_id: video.windows for video in videos_of(entries.values(), index.config)}
     searches = Store(f"{store}/searches")
     # Not where some have answers and only new ones are searched for: a pair is met twice when both ends are.
-    mutual = not searches.exists(ABOUT) and opened.n_videos == len(lengths)
+    mutual = not searches.exists(ABOUT) and index.n_videos == len(lengths)
     wanted: dict[str, Any] = {"top": 1000, "false_per_million": 1e6, "strict": strict, "mutual": mutual}
     result = search_index(
-        opened, str(opened.library), out=str(searches), workers=workers, progress=workers.progress, **wanted
+        index, str(index.library), out=str(searches), workers=workers, progress=workers.progress, **wanted
     )
     every = read_pairs(searches, lengths, threshold)
-    decisions = decisions_of(opened.library)
+    decisions = decisions_of(index.library)
     rejected, same = (judged_pairs(decisions, entries.values(), verdict) for verdict in ("different", "same"))
     every = [row for row in every if row["kind"] != "decided" or _ends(row) in same]
     rows = [row for row in every if _ends(row) not in rejected]

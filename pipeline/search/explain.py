@@ -15,8 +15,8 @@ from ndvr.operators.library.decisions import content_key, contents_of, decisions
 from ndvr.operators.scores.groups import Video
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.pipeline.search.answers import Match, clock
+from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.matcher import Matcher, Wanted
-from ndvr.pipeline.search.opened import Opened
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
 from ndvr.pipeline.search.verify import Compared, Proposed
@@ -55,15 +55,15 @@ class Explanation:
         return "\n".join([f"{self.a} in {self.b}: {self.verdict}", *(gate.text() for gate in self.gates)])
 
 
-def explain(opened: Opened, a: str, b: str) -> Explanation:
+def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
     """Explain why A, a video of the library or a file, is or is not found in video B. ValueError when the library has
     no B.
     """
-    entry = opened.library.lookup([opened.config], [b]).entries[opened.config].get(b)
+    entry = index.library.lookup([index.config], [b]).entries[index.config].get(b)
     if entry is None:
-        raise ValueError(f"{opened.library} has no features of a video {b!r}; `ndvr show LIBRARY --list` lists them")
-    query, video = _query(opened, a), opened.lookup([b]).get(b)
-    matcher = Matcher(opened, Wanted(), decisions_of(opened.library), strict=True)
+        raise ValueError(f"{index.library} has no features of a video {b!r}; `ndvr show LIBRARY --list` lists them")
+    query, video = _query(index, a), index.lookup([b]).get(b)
+    matcher = Matcher(index, Wanted(), decisions_of(index.library), strict=True)
     can = Judgeable(query=matcher.can_judge(query), video=matcher.has_keys(b))
     if query.features is None:
         missing = [Gate(name="features of the query", value=query.message, limit="", passed=False)]
@@ -72,10 +72,10 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
         message = entry.end["message"] or entry.status
         missing = [Gate(name="features of the video", value=message, limit="", passed=False)]
         return Explanation(a=a, b=b, verdict="cannot be found", gates=missing, can=can)
-    probes = opened.model.probes(query.features)
+    probes = index.model.probes(query.features)
     gates = [Gate(name="query can be looked up", value=f"{len(probes):,} probes", limit="> 0", passed=len(probes) > 0)]
-    gates += [_indexed(opened, video.video_id, video.content), *_candidate(matcher, query, probes, video)]
-    of_query, of_video = content_key(query.sha256, query.query_id), contents_of(opened.library, [b]).get(b, "")
+    gates += [_indexed(index, video.video_id, video.content), *_candidate(matcher, query, probes, video)]
+    of_query, of_video = content_key(query.sha256, query.query_id), contents_of(index.library, [b]).get(b, "")
     decision = matcher.decisions.verdict(of_query, of_video)
     compared = _compared(matcher, query, video, decided=decision == "same")
     match, passed = _as_told(matcher, query, compared.match), compared.judged.score >= matcher.verifier.least
@@ -95,7 +95,7 @@ def explain(opened: Opened, a: str, b: str) -> Explanation:
 def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
     verifier = matcher.verifier
     assert query.features is not None
-    signature = matcher.opened.model.signature(query.features)
+    signature = matcher.index.model.signature(query.features)
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
     return verifier.judge(query, signature, verifier.layer(signature), proposed)
 
@@ -110,7 +110,7 @@ def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:
 
 def _gates_of(match: Match, score: float, matcher: Matcher) -> list[Gate]:
     """Judge whether the score, and how sure it is, suffice."""
-    least, sureness = matcher.verifier.least, matcher.opened.sureness
+    least, sureness = matcher.verifier.least, matcher.index.sureness
     gates = [Gate(name="score", value=f"{score:.4f}", limit=f">= {least:.4f}", passed=score >= least)]
     if match.false_per_million is not None:
         fitted = "" if sureness and sureness.fitted else ", assumed: the library is too small to tell"
@@ -134,19 +134,19 @@ def _segments(match: Match) -> Gate:
     return Gate(name="segments", value=times or "none", limit="", passed=bool(times))
 
 
-def _query(opened: Opened, a: str) -> Query:
-    entries = opened.library.lookup([opened.config], [a]).entries[opened.config]
+def _query(index: LibraryIndex, a: str) -> Query:
+    entries = index.library.lookup([index.config], [a]).entries[index.config]
     if a in entries:
-        queries = Queries(str(opened.library), {a: ""}, {a: None}, opened.library)
+        queries = Queries(str(index.library), {a: ""}, {a: None}, index.library)
     elif is_remote(a) or Path(a).exists():
-        queries = read_queries(a, opened)
+        queries = read_queries(a, index)
     else:
-        raise ValueError(f"{a!r} is neither a video of {opened.library} nor a file")
-    return next(iter(queries.read(list(queries.uris), opened)))
+        raise ValueError(f"{a!r} is neither a video of {index.library} nor a file")
+    return next(iter(queries.read(list(queries.uris), index)))
 
 
-def _indexed(opened: Opened, video_id: str, content: str) -> Gate:
-    for segment in opened.segments:
+def _indexed(index: LibraryIndex, video_id: str, content: str) -> Gate:
+    for segment in index.segments:
         for row in segment.alive:
             if (segment.videos[row].video_id, segment.videos[row].content) == (video_id, content):
                 count = int((segment.where(np.arange(len(segment)))[0] == row).sum())
@@ -159,7 +159,7 @@ def _candidate(matcher: Matcher, query: Query, probes: Keys, video: Video) -> li
     """Find its rank by votes, and take the rough look at the placements that they propose."""
     n = matcher.wanted.n_candidates
     limit = f"among the first {n}"
-    others = candidates(probes, matcher.opened.segments, top=1 << 30, plain=matcher.model.compact)
+    others = candidates(probes, matcher.index.segments, top=1 << 30, plain=matcher.model.compact)
     others = [each for each in others if not query.own or matcher.id_of(each) != query.query_id]
     rank = next((rank for rank, each in enumerate(others, 1) if matcher.id_of(each) == video.video_id), 0)
     if not rank:

@@ -1,7 +1,7 @@
 """Queries against an opened index: candidates by votes, each compared, and the answer.
 
-    matcher = Matcher(opened, Wanted())
-    for answer in matcher.answers(queries.read(ids, opened), Here(opened, matcher.verifier)): ...
+    matcher = Matcher(index, Wanted())
+    for answer in matcher.answers(queries.read(ids, index), Here(index, matcher.verifier)): ...
 
 Where the index lies and who compares is the matter of a crew: this process (Here), or a cluster (on_ray.OnRay).
 """
@@ -24,7 +24,7 @@ from ndvr.operators.index.votes import Candidate, Sightings, elect, is_small, si
 from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.library.feature_reader import named
 from ndvr.pipeline.search.answers import Answer, Match, Status, in_order, shows
-from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.verify import Proposed, Verified, Verifier
 
@@ -69,11 +69,11 @@ class Here:
 
     ahead = 0
 
-    def __init__(self, opened: Opened, verifier: Verifier):
-        self._opened, self._verifier = opened, verifier
+    def __init__(self, index: LibraryIndex, verifier: Verifier):
+        self._index, self._verifier = index, verifier
 
     def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> list[Sightings]:
-        segments = self._opened.segments
+        segments = self._index.segments
         return [sight(vectors, segments, every=is_small(sum(map(len, segments))), plain=plain, boxes=boxes)]
 
     def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
@@ -104,7 +104,7 @@ class Matcher:
 
     def __init__(
         self,
-        opened: Opened,
+        index: LibraryIndex,
         wanted: Wanted,
         decisions: Decisions | None = None,
         *,
@@ -116,21 +116,21 @@ class Matcher:
         unknown    ids of videos that lost their features before they were indexed: nothing is known of them
         strict     Damaged where features of a candidate are lost; otherwise the answer says so
         """
-        self.opened, self.wanted, self.decisions = opened, wanted, decisions or Decisions()
+        self.index, self.wanted, self.decisions = index, wanted, decisions or Decisions()
         self.unknown = sorted(unknown)
         self.lost: set[str] = set()  # candidates so far
-        self.model = opened.model
-        self.verifier = Verifier(opened, false_per_million=wanted.false_per_million, strict=strict)
+        self.model = index.model
+        self.verifier = Verifier(index, false_per_million=wanted.false_per_million, strict=strict)
 
     @cached_property
     def n_videos(self) -> int:
-        return self.opened.n_videos
+        return self.index.n_videos
 
     @cached_property
     def _by_hash(self) -> dict[str, list[str]]:
         """Ids of indexed videos by the hash of their file."""
         ids: dict[str, list[str]] = {}
-        for segment in self.opened.segments:
+        for segment in self.index.segments:
             for row in segment.alive:
                 video = segment.videos[row]
                 if video.sha256:
@@ -140,20 +140,20 @@ class Matcher:
     @cached_property
     def _ids(self) -> list[str]:
         """Ids of all indexed videos, in the order of the index."""
-        return [segment.videos[row].video_id for segment in self.opened.segments for row in segment.alive]
+        return [segment.videos[row].video_id for segment in self.index.segments for row in segment.alive]
 
     def has_keys(self, video_id: str) -> bool | None:
         """Say whether there is something in a video to tell by; None: there is no sound, or no picture, in it."""
         if self._n_keys.get(video_id):
             return True
-        entry = self.opened.library.lookup([self.opened.config], [video_id]).entries[self.opened.config].get(video_id)
+        entry = self.index.library.lookup([self.index.config], [video_id]).entries[self.index.config].get(video_id)
         return None if entry is not None and entry.status == "skipped" else False
 
     @cached_property
     def _n_keys(self) -> dict[str, int]:
         """How many keys indexed videos have."""
         counts = {}
-        for segment in self.opened.segments:
+        for segment in self.index.segments:
             keys = np.bincount(segment.where(np.arange(len(segment)))[0], minlength=len(segment.rows))
             counts.update({segment.videos[row].video_id: int(keys[row]) for row in segment.alive})
         return counts
@@ -174,7 +174,7 @@ class Matcher:
 
     def answer(self, query: Query, also: Collection[str] = (), crew: Crew | None = None) -> Answer:
         """Answer a query; `also` are compared with it, whatever the index proposes. No crew: this process."""
-        crew = crew or Here(self.opened, self.verifier)
+        crew = crew or Here(self.index, self.verifier)
         return self._answer(self._compare(self._look_up(query, crew, also), crew), crew)
 
     def _look_up(self, query: Query, crew: Crew, also: Collection[str] = ()) -> _UnderWay:
@@ -231,7 +231,7 @@ class Matcher:
         named: Collection[str],
     ) -> list[Proposed]:
         """Select what is there of these videos: what left the library since it was indexed is no answer."""
-        videos = self.opened.lookup(ids)
+        videos = self.index.lookup(ids)
         return [
             Proposed(
                 video=videos[video_id],
@@ -273,7 +273,7 @@ class Matcher:
         also = set(under_way.also)
         doubt = self.doubt(query, under_way.n_probes)
         status: Status = "unsure" if doubt and not any(m.kind == "identical" for m in kept) else "searched"
-        missed = sum(len(self.opened.segments[number].alive) for number in under_way.missed)
+        missed = sum(len(self.index.segments[number].alive) for number in under_way.missed)
         if not_known := self._not_known(query, done, rejected, missed):
             status, doubt = "partial", "; ".join(filter(None, (doubt, not_known)))
         return replace(
@@ -293,7 +293,7 @@ class Matcher:
         sharing = [match for match in matches if match.kind in ("shared", "contains")]
         if self.model.compact or len(sharing) < needed:
             return matches
-        videos = self.opened.lookup(match.video_id for match in sharing)
+        videos = self.index.lookup(match.video_id for match in sharing)
         told = [
             replace(match, kind="common")
             if match.kind == "shared"
@@ -351,4 +351,4 @@ class Matcher:
 
     def id_of(self, candidate: Candidate) -> str:
         """Look up the id of the video that a candidate is."""
-        return self.opened.segments[candidate.segment].videos[candidate.row].video_id
+        return self.index.segments[candidate.segment].videos[candidate.row].video_id

@@ -23,7 +23,7 @@ from ndvr.operators.errors import RunStopped
 from ndvr.operators.index.segments import Segment
 from ndvr.operators.index.votes import Sightings, is_small, sight
 from ndvr.pipeline.cluster.workers import TRIES, Workers
-from ndvr.pipeline.search.opened import Opened, Reopen
+from ndvr.pipeline.search.library_index import LibraryIndex, Reopen
 from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.verify import Proposed, Verified, Verifier
 
@@ -43,16 +43,16 @@ class Holder:
         self._reopen, self._part, self._first, self._wanted = reopen, list(part), first, wanted
 
     @cached_property
-    def _opened(self) -> Opened:
-        return self._reopen.opened()
+    def _index(self) -> LibraryIndex:
+        return self._reopen.open()
 
     @cached_property
     def _segments(self) -> list[Segment]:
-        return self._opened.files.open(self._opened.snapshot.only(self._part))
+        return self._index.files.open(self._index.snapshot.only(self._part))
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return Verifier(self._opened, **self._wanted)
+        return Verifier(self._index, **self._wanted)
 
     def sight(self, vectors: np.ndarray, every: bool, plain: int, boxes: np.ndarray | None) -> Sightings:
         """Find what turned vectors of probes look like in this part."""
@@ -79,17 +79,17 @@ class OnRay:
     crews  that share the CPUs
     """
 
-    def __init__(self, opened: Opened, workers: Workers, *, crews: int = 1, **wanted: Any):
+    def __init__(self, index: LibraryIndex, workers: Workers, *, crews: int = 1, **wanted: Any):
         import ray
 
         from ndvr.pipeline.cluster import cluster
 
         resources = cluster.join(workers.address, show=workers.progress)
         count = workers.workers or resources.cpus
-        self._parts = opened.files.shares(opened.snapshot, count)
+        self._parts = index.files.shares(index.snapshot, count)
         self._firsts = [0, *itertools.accumulate(map(len, self._parts))]
-        self._every = is_small(sum(map(len, opened.segments)))
-        self._reopen = ray.put(Reopen.of(opened))  # kept: an actor that is started again asks for it again
+        self._every = is_small(sum(map(len, index.segments)))
+        self._reopen = ray.put(Reopen.of(index))  # kept: an actor that is started again asks for it again
         actor: Any = ray.remote(
             num_cpus=0.9 * resources.cpus / max(count, resources.cpus) / crews,
             max_restarts=-1,

@@ -17,7 +17,7 @@ from ndvr.operators.scores.groups import videos_of
 from ndvr.operators.storage.manifest import Manifest, read_manifest, stat_files
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.operators.video.decode import Decode, Job
-from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.library_index import LibraryIndex
 
 Stats = Mapping[str, tuple[int | None, int | None] | None]  # bytes and mtime_ns by id, where they are known
 
@@ -51,25 +51,25 @@ class Queries:
     def __len__(self) -> int:
         return len(self.uris)
 
-    def read(self, ids: list[str], opened: Opened, *, strict: bool = False) -> Iterator[Query]:
+    def read(self, ids: list[str], index: LibraryIndex, *, strict: bool = False) -> Iterator[Query]:
         """Read features, in order; of those that are missing or damaged a message, or Damaged if `strict`."""
         if self.library is not None:
-            yield from _of_library(self.library, ids, opened, strict=strict)
+            yield from _of_library(self.library, ids, index, strict=strict)
         else:
             uris = {video_id: self.uris[video_id] for video_id in ids}
-            yield from (query for (query,) in _of_files(uris, self.stats, (opened,)))
+            yield from (query for (query,) in _of_files(uris, self.stats, (index,)))
 
 
-def read_queries(videos: str | Path, opened: Opened) -> Queries:
+def read_queries(videos: str | Path, index: LibraryIndex) -> Queries:
     """Read VIDEOS as a list of queries. ValueError or FileNotFoundError when there are none or they do not fit."""
     if is_library(videos):
         library = Library(videos)
-        config = library.config_of(opened.setting.method)
-        mine, theirs = library.configs[config].to_json(), opened.features.to_json()
+        config = library.config_of(index.setting.method)
+        mine, theirs = library.configs[config].to_json(), index.features.to_json()
         for key in ("weights_digest", "view", "feature_shape", "features_version"):
             if mine[key] != theirs[key]:
                 raise ValueError(
-                    f"the features of {library} and {opened.library} cannot be compared: their {key} differ "
+                    f"the features of {library} and {index.library} cannot be compared: their {key} differ "
                     f"({mine[key]!r}, {theirs[key]!r}); extract both with the same settings"
                 )
         entries = library.entries(config)
@@ -80,9 +80,9 @@ def read_queries(videos: str | Path, opened: Opened) -> Queries:
     return Queries(str(videos), manifest.uris, stats)
 
 
-def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: bool) -> Iterator[Query]:
-    config = library.config_of(opened.setting.method)
-    entries, own = library.entries(config), str(library) == str(opened.library)
+def _of_library(library: Library, ids: list[str], index: LibraryIndex, *, strict: bool) -> Iterator[Query]:
+    config = library.config_of(index.setting.method)
+    entries, own = library.entries(config), str(library) == str(index.library)
     pieces = {video.video_id: video.pieces for video in videos_of(entries.values(), config)}
     read = FeatureReader(library.store)
     for video_id in ids:
@@ -102,14 +102,14 @@ def _of_library(library: Library, ids: list[str], opened: Opened, *, strict: boo
 
 
 def read_each(
-    queries: Sequence[Queries], ids: list[str], opened: Sequence[Opened], *, strict: bool = False
+    queries: Sequence[Queries], ids: list[str], index: Sequence[LibraryIndex], *, strict: bool = False
 ) -> Iterator[tuple[Query, ...]]:
     """Read the features of each query by several methods, `queries` by the same; a file is decoded once."""
     if queries[0].library is None:
-        yield from _of_files({video_id: queries[0].uris[video_id] for video_id in ids}, queries[0].stats, opened)
+        yield from _of_files({video_id: queries[0].uris[video_id] for video_id in ids}, queries[0].stats, index)
         return
     by_method = []
-    for mine, one in zip(queries, opened):
+    for mine, one in zip(queries, index):
         known = iter(mine.read([video_id for video_id in ids if video_id in mine.uris], one, strict=strict))
         by_method.append((mine, one, known))
     for video_id in ids:
@@ -118,16 +118,16 @@ def read_each(
         )
 
 
-def _not_extracted(video_id: str, opened: Opened) -> Query:
-    return Query(query_id=video_id, uri="", message=f"it has no features of {opened.setting.method}")
+def _not_extracted(video_id: str, index: LibraryIndex) -> Query:
+    return Query(query_id=video_id, uri="", message=f"it has no features of {index.setting.method}")
 
 
-def _of_files(uris: dict[str, str], stats: Stats, opened: Sequence[Opened]) -> Iterator[tuple[Query, ...]]:
+def _of_files(uris: dict[str, str], stats: Stats, index: Sequence[LibraryIndex]) -> Iterator[tuple[Query, ...]]:
     if not uris:
         return
-    models = {each.setting.method: each.model for each in opened}
+    models = {each.setting.method: each.model for each in index}
     jobs = {method: Job(view=model.view, config="") for method, model in models.items()}
-    decode = Decode(jobs=jobs, run="", decoder=opened[0].features.decoder)
+    decode = Decode(jobs=jobs, run="", decoder=index[0].features.decoder)
     embed = Embed(models)
     try:
         for video_id, uri in uris.items():
@@ -136,7 +136,7 @@ def _of_files(uris: dict[str, str], stats: Stats, opened: Sequence[Opened]) -> I
             stat = stats.get(video_id)
             yield tuple(
                 _query(video_id, uri, [row for row in rows if row["method"] == each.setting.method], each, stat)
-                for each in opened
+                for each in index
             )
     finally:
         embed.close()
@@ -144,7 +144,7 @@ def _of_files(uris: dict[str, str], stats: Stats, opened: Sequence[Opened]) -> I
 
 
 def _query(
-    video_id: str, uri: str, rows: list[dict], opened: Opened, stat: tuple[int | None, int | None] | None
+    video_id: str, uri: str, rows: list[dict], index: LibraryIndex, stat: tuple[int | None, int | None] | None
 ) -> Query:
     """Make a query of the rows that decoding and embedding gave; only the last attempt counts."""
     end = rows[-1]
@@ -156,8 +156,8 @@ def _query(
     pieces = [row for row in rows if row["kind"] == "piece" and row["attempt"] == end["attempt"]]
     start_s = np.concatenate([row["start_s"] for row in pieces])
     data = bytearray(b"".join(row["data"] for row in pieces))
-    shape = (len(start_s), *opened.model.feature_shape)
-    features = np.frombuffer(data, opened.model.card.feature_dtype).reshape(shape)
+    shape = (len(start_s), *index.model.feature_shape)
+    features = np.frombuffer(data, index.model.card.feature_dtype).reshape(shape)
     return Query(**facts, start_s=start_s, features=features)
 
 

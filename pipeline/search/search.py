@@ -31,8 +31,8 @@ from ndvr.pipeline.search import build
 from ndvr.pipeline.search.answers import Answer, Status
 from ndvr.pipeline.search.build import Updated
 from ndvr.pipeline.search.explain import Explanation, explain
+from ndvr.pipeline.search.library_index import LibraryIndex, ledger_state, open_index, without_features
 from ndvr.pipeline.search.matcher import Crew, Here, Matcher, Wanted
-from ndvr.pipeline.search.opened import Opened, ledger_state, open_index, without_features
 from ndvr.pipeline.search.out_folder import OutFolder, as_csv
 from ndvr.pipeline.search.queries import Queries, read_queries
 
@@ -105,29 +105,27 @@ class SearchResult(LeavesOut):
 class Index:
     """A library's index, opened."""
 
-    opened: Opened
+    library_index: LibraryIndex
 
     @classmethod
     def open(cls, library: str | Path | Store, **settings: Any) -> Index:
-        """Open an index; settings as of ndvr.pipeline.search.opened.open_index: method, weights, options, config,
-        to.
-        """
+        """Open an index; settings as of `open_index`: method, weights, options, config, to."""
         return cls(open_index(library, **settings, embeds=True))
 
     def update(self, *, progress: bool = False, again: bool = False) -> Index:
         """Bring the index up to what the library holds now."""
-        build.update(self.opened.now(), progress=progress, again=again)
-        return Index(self.opened.now())
+        build.update(self.library_index.now(), progress=progress, again=again)
+        return Index(self.library_index.now())
 
     def search(self, videos: str | Path | Queries, **settings: Any) -> SearchResult:
         """See `search_index`."""
-        return search_index(self.opened, videos, **settings)
+        return search_index(self.library_index, videos, **settings)
 
     def explain(self, a: str, b: str) -> Explanation:
         """Explain why A, a file or a video of the library, is or is not found in video B; see
         ndvr.pipeline.search.explain.
         """
-        return explain(self.opened, a, b)
+        return explain(self.library_index, a, b)
 
 
 def index(
@@ -144,8 +142,8 @@ def index(
 ) -> Updated:
     """Build or extend the index of a library; see ndvr.pipeline.search.build."""
     settings: dict[str, Any] = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
-    opened = open_index(library, **settings, again=again)
-    return build.update(opened, progress=progress, again=again, strict=strict)
+    index = open_index(library, **settings, again=again)
+    return build.update(index, progress=progress, again=again, strict=strict)
 
 
 def search(
@@ -173,9 +171,9 @@ def search(
     `wanted`: top, n_candidates, false_per_million, exhaustive, common, fast, out; see `search_index`.
     """
     settings = {"method": method, "weights": weights, "options": options, "config": config, "to": to}
-    opened = open_updated(library, update=update, strict=strict, say=say, progress=progress, **settings)
+    index = open_updated(library, update=update, strict=strict, say=say, progress=progress, **settings)
     crew = crew_of(workers, address, progress=progress)
-    return search_index(opened, videos, workers=crew, strict=strict, progress=progress, **wanted)
+    return search_index(index, videos, workers=crew, strict=strict, progress=progress, **wanted)
 
 
 def crew_of(workers: int | None, address: str | None, *, progress: bool) -> Workers:
@@ -191,25 +189,25 @@ def open_updated(
     say: Callable[[str], None] = lambda _: None,
     progress: bool = True,
     **settings: Any,
-) -> Opened:
+) -> LibraryIndex:
     """Open a library whose index holds what the library does. Where somebody else is at it, the index as it is."""
-    opened = open_index(library, embeds=True, **settings)
-    if update and opened.snapshot.ledger != ledger_state(opened.library):
+    index = open_index(library, embeds=True, **settings)
+    if update and index.snapshot.ledger != ledger_state(index.library):
         try:
-            done = build.update(opened, progress=progress, strict=strict)
+            done = build.update(index, progress=progress, strict=strict)
             if done.added or done.removed:
                 say(done.text())
         except (Locked, PermissionError) as error:
             say(f"the index is searched as it is: {error}")
-        opened = opened.now()
-    if not opened.files.exists:
+        index = index.now()
+    if not index.files.exists:
         raise FileNotFoundError(f"{library} has no index; `ndvr index {library}` makes it")
-    build.check_library(opened)
-    return opened
+    build.check_library(index)
+    return index
 
 
 def search_index(
-    opened: Opened,
+    index: LibraryIndex,
     videos: str | Path | Queries,
     *,
     out: str | Path | None = None,
@@ -230,15 +228,15 @@ def search_index(
     """
     began = time.monotonic()
     if workers.workers != 0:
-        opened = replace(opened, keys=False)
-    queries = videos if isinstance(videos, Queries) else read_queries(videos, opened)
-    side = Side.of(opened, Wanted(**wanted), strict=strict)
+        index = replace(index, keys=False)
+    queries = videos if isinstance(videos, Queries) else read_queries(videos, index)
+    side = Side.of(index, Wanted(**wanted), strict=strict)
     folder = None if out is None else OutFolder(out, side.about())
     done = folder.answered(side.same) if folder else {}
     ids = [query_id for query_id in queries.uris if query_id not in done or done[query_id] != queries.stats[query_id]]
     show = progress and len(ids) > 1
     with side.crew(workers, strict=strict) as crew, Progress("search", len(ids), "query", show=show) as bar:
-        coming = side.matcher.answers(queries.read(ids, opened, strict=strict), crew)
+        coming = side.matcher.answers(queries.read(ids, index, strict=strict), crew)
         answers = collected(coming, bar, write=folder.write if folder else None)
     return side.result(answers, out=out, repeated=len(queries) - len(ids), began=began)
 
@@ -272,33 +270,33 @@ def collected(
 class Side:
     """An index that is searched: what finds queries in it, and what it does not cover."""
 
-    opened: Opened
+    index: LibraryIndex
     matcher: Matcher
     left_out: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, opened: Opened, wanted: Wanted, *, strict: bool) -> Side:
+    def of(cls, index: LibraryIndex, wanted: Wanted, *, strict: bool) -> Side:
         """Read what people decided, and what the library holds that the index does not."""
-        left_out = _left_out(opened, strict=strict)
+        left_out = _left_out(index, strict=strict)
         unknown = left_out.pop("unknown")
-        matcher = Matcher(opened, wanted, decisions_of(opened.library), unknown=unknown, strict=strict)
-        return cls(opened, matcher, left_out)
+        matcher = Matcher(index, wanted, decisions_of(index.library), unknown=unknown, strict=strict)
+        return cls(index, matcher, left_out)
 
     def crew(self, workers: Workers, *, strict: bool, crews: int = 1) -> AbstractContextManager[Crew]:
         """Hire who holds the index and compares; on Ray `crews` share the CPUs."""
         if workers.workers == 0:
-            return nullcontext(Here(self.opened, self.matcher.verifier))
+            return nullcontext(Here(self.index, self.matcher.verifier))
         from ndvr.pipeline.search.on_ray import OnRay
 
         wanted = {"false_per_million": self.matcher.wanted.false_per_million, "strict": strict}
-        return OnRay(self.opened, workers, crews=crews, **wanted)
+        return OnRay(self.index, workers, crews=crews, **wanted)
 
     def about(self) -> dict[str, Any]:
         """Note what decides the answers, but for decisions."""
-        opened, wanted = self.opened, asdict(self.matcher.wanted)
+        index, wanted = self.index, asdict(self.matcher.wanted)
         wanted["common"] = wanted["common"] or None  # answers of earlier versions do not say
         del wanted["mutual"]  # the same pairs, from either side
-        return {"library": str(opened.library), "config": opened.config, "weights": opened.model.weights} | wanted
+        return {"library": str(index.library), "config": index.config, "weights": index.model.weights} | wanted
 
     def same(self, content: str) -> set[str]:
         """Find the ids of the indexed videos that people judged the same as a content."""
@@ -306,15 +304,15 @@ class Side:
 
     def result(self, answers: list[Answer], *, out: str | Path | None, repeated: int, began: float) -> SearchResult:
         """Collect what was found since `began`, as time.monotonic() said it."""
-        matcher, opened = self.matcher, self.opened
-        sure, least = opened.sureness, matcher.verifier.least
+        matcher, index = self.matcher, self.index
+        sure, least = index.sureness, matcher.verifier.least
         return SearchResult(
-            library=str(opened.library),
-            method=opened.setting.method,
-            trained=opened.model.trained and opened.features.trained,
+            library=str(index.library),
+            method=index.setting.method,
+            trained=index.model.trained and index.features.trained,
             videos=matcher.n_videos,
             least_score=round(least, 4),
-            false_per_million=sure.false_per_million(least, opened.model.card.range) if sure else None,
+            false_per_million=sure.false_per_million(least, index.model.card.range) if sure else None,
             sureness_fitted=bool(sure and sure.fitted),
             **self.left_out,
             lost=tuple(sorted(matcher.lost.union(matcher.unknown))),
@@ -325,19 +323,19 @@ class Side:
         )
 
 
-def _left_out(opened: Opened, *, strict: bool) -> dict[str, Any]:
+def _left_out(index: LibraryIndex, *, strict: bool) -> dict[str, Any]:
     """Say what a search does not see: videos without features, newer ones, and those that the index could not read."""
-    library = Library(opened.library.store)  # as of now
-    entries, new = library.entries(opened.config), 0
+    library = Library(index.library.store)  # as of now
+    entries, new = library.entries(index.config), 0
     unknown: list[str] = []
-    if opened.snapshot.ledger != ledger_state(library):
+    if index.snapshot.ledger != ledger_state(library):
         # By content too: an index of another library, or an old one, may have another video under this id.
-        rows = (segment.videos[row] for segment in opened.segments for row in segment.alive)
+        rows = (segment.videos[row] for segment in index.segments for row in segment.alive)
         indexed = {(video.video_id, video.content) for video in rows}
-        videos = videos_of(entries.values(), opened.config)
+        videos = videos_of(entries.values(), index.config)
         late = {
             each.video_id: entries[each.video_id] for each in videos if (each.video_id, each.content) not in indexed
         }
-        kept, unknown = without_lost(library, late, strict=strict, read=not opened.snapshot.ledger)
+        kept, unknown = without_lost(library, late, strict=strict, read=not index.snapshot.ledger)
         entries, new = entries | kept, len(late) - len(unknown)
     return {"not_searched": without_features(entries.values()), "not_indexed": new, "unknown": unknown}

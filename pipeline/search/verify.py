@@ -19,7 +19,7 @@ from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.operators.scores.groups import Video
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.search.answers import Match, placement_words
-from ndvr.pipeline.search.opened import Opened
+from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.queries import Query
 
 LEAST_SCORE = 0.5  # of a match, as a share of the method's range
@@ -57,14 +57,14 @@ class Verified:
 class Verifier:
     """Compares queries with videos of one library; keeps what serves several of them."""
 
-    def __init__(self, opened: Opened, *, false_per_million: float, strict: bool = False):
+    def __init__(self, index: LibraryIndex, *, false_per_million: float, strict: bool = False):
         """
         false_per_million  of a match, at most
         strict             Damaged where features of a video are lost; otherwise it is named
         """
-        self.model, self.sureness = opened.model, opened.sureness
+        self.model, self.sureness = index.model, index.sureness
         self._false_per_million, self._strict = false_per_million, strict
-        self._read = FeatureReader(opened.library.store)
+        self._read = FeatureReader(index.library.store)
         self._features: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the candidates that were looked at last
         self._unlike: set[tuple[str, str]] = set()  # videos of the library that were compared, and are no match
 

@@ -68,7 +68,7 @@ def search_and_lose(library: str, cluster, node, names: dict[str, str]) -> dict:
     from ndvr.pipeline.search.search import Index
 
     build.SEGMENT_VIDEOS, on_ray.PATIENCE_S = 8, 2.0
-    opened = replace(Index.open(library).update().opened, keys=False)
+    opened = replace(Index.open(library).update().library_index, keys=False)
     ids = sorted(opened.library.entries(opened.config))[:2]
     queries = Queries(library, dict.fromkeys(ids, ""), dict.fromkeys(ids), opened.library)
     found = {"segments": len(opened.segments)}

@@ -20,7 +20,7 @@ from ndvr.pipeline.comparison.similarity import similarity
 from ndvr.pipeline.extraction.import_features import import_features
 from ndvr.pipeline.review.found import read_found
 from ndvr.pipeline.search.build import update
-from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.library_index import open_index
 from ndvr.pipeline.upkeep.maintenance import fsck, gc, remove
 
 HASHED = {"method": "c3dhash", "weights": "random:1", "workers": 0, "progress": False}

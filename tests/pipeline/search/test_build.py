@@ -9,7 +9,7 @@ import pytest
 
 from ndvr.operators.storage.store import Store
 from ndvr.pipeline.search import build
-from ndvr.pipeline.search.opened import open_index
+from ndvr.pipeline.search.library_index import open_index
 from ndvr.pipeline.search.search import Index, index, search
 from ndvr.pipeline.upkeep.maintenance import fsck, remove
 
@@ -162,7 +162,7 @@ def test_sureness_does_not_hang_on_the_order_of_the_videos(films, tmp_path, monk
     for number, parts in enumerate(((first, then), (then, first))):
         for run, part in enumerate(parts):
             library = clips.extract(tmp_path / f"library{number}", part, run=f"r{run}")
-        opened = Index.open(library).update().opened
+        opened = Index.open(library).update().library_index
         orders.append([video.video_id for segment in opened.segments for video in segment.videos])
         stated.append(([opened.segments[n].videos[row].video_id for n, row in build.sampled(opened)], opened.sureness))
     assert orders[0] != orders[1]
@@ -182,7 +182,7 @@ def test_a_segment_that_lost_videos_is_written_anew_without_them(copied, films, 
     assert (done.videos, done.removed) == (3, 2)
     assert done.keys < before.keys
     opened = Index.open(copied)
-    assert {v.video_id for s in opened.opened.segments for v in s.videos} == {"film1", "film2", "film4"}
+    assert {v.video_id for s in opened.library_index.segments for v in s.videos} == {"film1", "film2", "film4"}
     for film in ("film1", "film4"):
         path = clips.clip(tmp_path / f"{film}.mp4", films[film][:, :, ::-1])
         assert [m.video_id for m in opened.search(path).answers[0].matches] == [film]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ndvr.pipeline.cli import main
 from ndvr.pipeline.search.common import common
-from ndvr.pipeline.search.index_view import show_index
+from ndvr.pipeline.search.library_index import show_index
 from ndvr.pipeline.search.search import index, search
 
 pytestmark = pytest.mark.slow

@@ -32,7 +32,7 @@ def parted(library, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "SEGMENT_VIDEOS", 2)
-        assert len(Index.open(folder).update().opened.segments) == 3
+        assert len(Index.open(folder).update().library_index.segments) == 3
     return folder
 
 
@@ -83,7 +83,7 @@ def started(opened, workers):
 @pytest.fixture(scope="module")
 def two(parted):
     """An index, a matcher, and two processes that hold the parts."""
-    opened = Index.open(parted).opened
+    opened = Index.open(parted).library_index
     finder, crew = started(opened, 2)
     with crew:
         yield opened, finder, crew

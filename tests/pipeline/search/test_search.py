@@ -87,8 +87,8 @@ def test_scores_are_those_of_the_exhaustive_comparison(index, library, films, tm
     voted, every = (index.search(path, exhaustive=exhaustive).answers[0].matches for exhaustive in (False, True))
     assert voted == every
     clips.extract(tmp_path / "queries", {"q": path})
-    model, opened = index.opened.model, index.opened
-    from ndvr.pipeline.search.opened import open_index
+    model, opened = index.library_index.model, index.library_index
+    from ndvr.pipeline.search.library_index import open_index
 
     query = open_index(tmp_path / "queries").lookup(["q"])["q"]
     a = model.signature(FeatureReader(tmp_path / "queries").read(query.pieces))
@@ -185,8 +185,8 @@ def test_every_gate_is_explained(index, films, tmp_path):
 
 def test_two_videos_of_a_library_that_are_no_match_are_compared_once(index, monkeypatch):
     judged = []
-    original = type(index.opened.model).judge
-    monkeypatch.setattr(type(index.opened.model), "judge", lambda *pair: judged.append(pair) or original(*pair))
-    result = index.search(str(index.opened.library), exhaustive=True)
+    original = type(index.library_index.model).judge
+    monkeypatch.setattr(type(index.library_index.model), "judge", lambda *pair: judged.append(pair) or original(*pair))
+    result = index.search(str(index.library_index.library), exhaustive=True)
     assert [answer.matches for answer in result.answers] == [[]] * 5
     assert len(judged) == 5 * 4 / 2
