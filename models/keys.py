@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,8 +78,17 @@ class Judged:
     """The closer look at one pair: its score, where in time the two agree, and how one picture lies in the other."""
 
     score: float
-    matrix: np.ndarray = field(repr=False)  # (Tq, Tt) float32: agreement of windows
+    matrix: np.ndarray = field(repr=False)  # (Tq, Tt) float32: agreement of windows; see `step`
     # Centre x, y, half width and height, in [-1, 1], of the video's whole picture in that of the query; a half width
     # above 1 says that the query shows a part of it. None: the method has no sense of place.
     box: tuple[float, float, float, float] | None = None
     turn: int = 0  # that turns the video's picture into the query's, + NEGATIVE
+    step: int = 1  # windows of both a cell of the matrix stands for: more than 1 where both last for hours
+
+
+MOST_CELLS = 1 << 25  # of the matrix of a pair: two videos of 48 minutes at two windows a second
+
+
+def cell_step(n_query: int, n_target: int) -> int:
+    """Say how many windows of both videos a cell of their matrix stands for."""
+    return max(1, math.ceil(math.sqrt(n_query * n_target / MOST_CELLS)))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ndvr.models.card import Card, View
-from ndvr.models.keys import Judged, Keys, Place, whole_windows
+from ndvr.models.keys import Judged, Keys, Place, cell_step, whole_windows
 
 Options = dict[str, Any]
 Part = Literal["embed", "similarity"]
@@ -156,8 +156,12 @@ class Method(ABC):
 
         Nobody asks more of a score below `least` than to lie there, so a method may stop as soon as that is sure.
         """
-        score = float(self.similarities(network, query, [target])[0])
-        return Judged(score=score, matrix=self.matrix(network, query, target).float().cpu().numpy())
+        score, step = float(self.similarities(network, query, [target])[0]), 1
+        if isinstance(query, torch.Tensor) and isinstance(target, torch.Tensor):
+            step = cell_step(len(query), len(target))
+            query, target = query[::step], target[::step]
+        matrix = self.matrix(network, query, target).float().cpu().numpy()
+        return Judged(score=score, matrix=matrix, step=step)
 
 
 def _unit(vectors: torch.Tensor) -> np.ndarray:

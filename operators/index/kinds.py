@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from ndvr.operators.index.lines import Line
 from ndvr.operators.metrics.segments import length_s, union
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
 
 Kind = Literal["identical", "decided", "copy", "part", "contains", "shared", "common", "setting", "unsure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,6 +31,7 @@ COVERED = 0.8  # of a video: as good as all of it
 _SLACK_S = 2.0  # at both ends together: fades, a second of logo
 _STILL = 0.9  # agreement of a video's windows with each other: a still picture
 _FAR = 4  # windows: nearer ones look alike in any video
+_OWN_WINDOWS, _OWN_PARTS = 2400, 8  # of a longer video so many windows, in so many parts, are compared with each other
 _LAYER = 0.35  # agreement of a video's distant windows from which a fixed background is suspected
 _CONTRAST = 0.5  # share of the contrast that a copy would show, below which it is none
 
@@ -120,6 +124,16 @@ def is_setting(matrix: np.ndarray, lines: Sequence[Line], layers: tuple[float, f
         return False
     common = float(np.quantile(matrix[off], 0.6))
     return level > 0.3 and (level - common) / level < _CONTRAST * (1 - layer_level)
+
+
+def own_layer(model: Model, features: np.ndarray, signature: Any) -> float:
+    """Measure the `layer` of a video with these features (T, ...) and signature: of a long one, on parts of it."""
+    if len(features) <= _OWN_WINDOWS:
+        return layer(model.own_matrix(signature))
+    size = _OWN_WINDOWS // _OWN_PARTS
+    starts = np.linspace(0, len(features) - size, _OWN_PARTS).astype(int)
+    parts = np.concatenate([features[start : start + size] for start in starts])
+    return layer(model.own_matrix(model.signature(parts)))
 
 
 def layer(own: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ndvr.operators.features.embed import Embed
-from ndvr.operators.index.kinds import WORDS, Kind, Stretch, covered, hop_s, is_setting, kind_of, layer, stretches
+from ndvr.operators.index.kinds import WORDS, Kind, Stretch, covered, hop_s, is_setting, kind_of, own_layer, stretches
 from ndvr.operators.index.lines import find_lines
 from ndvr.operators.storage.object_store import is_remote
 from ndvr.operators.storage.store import write_whole
@@ -110,7 +110,7 @@ def compare(
         range=model.card.range,
         windows=(len(times[0]), len(times[1])),
         identical=contents[0] == contents[1],
-        **_named(model, signatures, times, score),
+        **_named(model, features, signatures, times, score),
         plot=str(plot) if plot else None,
     )
     if plot:
@@ -118,22 +118,24 @@ def compare(
     return result
 
 
-def _named(model: Model, signatures: list[Any], times: list[np.ndarray], score: float) -> dict[str, Any]:
+def _named(
+    model: Model, features: list[np.ndarray], signatures: list[Any], times: list[np.ndarray], score: float
+) -> dict[str, Any]:
     """Say what the two have to do with each other, and when they show the same, where their score is that of a
     match.
     """
     low, high = model.card.range
     if model.compact or score < (low + high) / 2:
         return {}
-    matrix = model.judge(*signatures).matrix
-    lines = find_lines(matrix)
+    judged = model.judge(*signatures)
+    lines = find_lines(judged.matrix)
     if not lines:
         return {}
-    segments = stretches(lines, *times)
+    segments = stretches(lines, *(starts[:: judged.step] for starts in times))
     lengths = (len(times[0]) * hop_s(times[0]), len(times[1]) * hop_s(times[1]))
     cover = covered(segments, *lengths)
-    own = (layer(model.own_matrix(signatures[0])), layer(model.own_matrix(signatures[1])))
-    kind = kind_of(cover, lengths, setting=is_setting(matrix, lines, own))
+    first, second = (own_layer(model, array, signature) for array, signature in zip(features, signatures))
+    kind = kind_of(cover, lengths, setting=is_setting(judged.matrix, lines, (first, second)))
     return {"kind": kind, "a_covered": cover[0], "b_covered": cover[1], "segments": tuple(segments)}
 
 

@@ -166,8 +166,9 @@ class Evidence:
 
     def _compared(self, query: Query, video: Stored) -> Compared:
         assert query.features is not None
-        verifier, signature = self._matcher.verifier, self._index.model.signature(query.features)
-        return verifier.judge(query, signature, verifier.layer(signature), Proposed(video=video))
+        verifier = self._matcher.verifier
+        signature = verifier.signature(query.features)
+        return verifier.judge(query, signature, verifier.layer(query.features, signature), Proposed(video=video))
 
     def _query(self, pair: Pair) -> Query:
         if self._last is None or self._last[0] != pair.a.content:

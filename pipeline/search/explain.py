@@ -95,9 +95,9 @@ def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
 def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
     verifier = matcher.verifier
     assert query.features is not None
-    signature = matcher.index.model.signature(query.features)
+    signature = verifier.signature(query.features)
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
-    return verifier.judge(query, signature, verifier.layer(signature), proposed)
+    return verifier.judge(query, signature, verifier.layer(query.features, signature), proposed)
 
 
 def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:

@@ -24,6 +24,7 @@ from ndvr.pipeline.search.queries import Query
 
 LEAST_SCORE = 0.5  # of a match, as a share of the method's range
 _MOST_KNOWN = 1 << 20  # pairs that are known to be no matches
+_LONG_WINDOWS, _LONG_BYTES = 3600, 512 << 20  # of a longer video so many bytes of the signature are kept at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +84,8 @@ class Verifier:
         lost: list[str] = []
         proposed = [each for each in proposed if self._pair(query, each) not in self._unlike]
         chosen = self.spotted(query, proposed, lost)
-        signature = self.model.signature(query.features) if chosen else None
-        own_layer = self.layer(signature) if chosen else 1.0
+        signature = self.signature(query.features) if chosen else None
+        own_layer = self.layer(query.features, signature) if chosen else 1.0
         matches = []
         for each in chosen:
             with self._losing(each.video.video_id, lost):
@@ -138,14 +139,14 @@ class Verifier:
         """Look closer at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
-        target = self.model.signature(features)
+        target = self.signature(features)
         judged = self.model.judge(signature, target, least)
         lines: list[Line] = []
         setting = False
         enough = judged.score >= self.least
         if enough or proposed.decided:
             lines = find_lines(judged.matrix) or _patch(judged.matrix)
-            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(target)))
+            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(features, target)))
         match = self._match(query, proposed, judged, start_s=start_s, lines=lines, setting=setting)
         if proposed.decided and not enough and not proposed.same:
             match = replace(match, kind="decided")
@@ -168,15 +169,22 @@ class Verifier:
         vectors = keys.vectors[(keys.boxes == (0, 0, 1, 1)).all(1)]
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
-    def layer(self, signature: Any) -> float:
+    def layer(self, features: np.ndarray, signature: Any) -> float:
         """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
-        return 1.0 if self.model.compact else kinds.layer(self.model.own_matrix(signature))
+        return 1.0 if self.model.compact else kinds.own_layer(self.model, features, signature)
+
+    def signature(self, features: np.ndarray) -> Any:
+        """Make a signature, of a video that is compared in parts no larger than some parts."""
+        if self.model.windows_at_once is not None and len(features) > _LONG_WINDOWS:
+            return self.model.long_signature(features, _LONG_BYTES)
+        return self.model.signature(features)
 
     def _match(
         self, query: Query, proposed: Proposed, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
         setting: bool,
     ) -> Match:  # fmt: skip
-        stretches = kinds.stretches(lines, query.start_s, start_s) if len(judged.matrix) else []
+        times = (query.start_s[:: judged.step], start_s[:: judged.step])
+        stretches = kinds.stretches(lines, *times) if len(judged.matrix) else []
         lengths = (len(query.start_s) * kinds.hop_s(query.start_s), len(start_s) * kinds.hop_s(start_s))
         cover = kinds.covered(stretches, *lengths)
         if proposed.same:

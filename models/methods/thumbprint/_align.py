@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from ndvr.models.keys import NEGATIVE, Judged
+from ndvr.models.keys import NEGATIVE, Judged, cell_step
 from ndvr.models.methods.thumbprint import _search as search
 from ndvr.models.methods.thumbprint._evidence import (
     FITTED,
@@ -350,12 +350,29 @@ def judge(a: Sequence[Prepared], b: Sequence[Prepared], least: float = -math.inf
 
     A score below `least` may be another one below it, and so may be what comes with it.
     """
-    enough = _nats(least)
-    verified = [[best(x, y, enough) for y in b] for x in a]
-    top = max((each for row in verified for each in row), key=lambda each: float(each.nats))
-    matrix = torch.cat([torch.cat([each.matrix for each in row], 1) for row in verified]).clamp(0, 1)
+    enough, step = _nats(least), _step(a, b)
+    top: Verified | None = None
+    rows = []
+    for x in a:
+        row = [best(x, y, enough) for y in b]
+        strongest = max(row, key=lambda each: float(each.nats))
+        top = strongest if top is None or strongest.nats > top.nats else top
+        rows.append(torch.cat([_coarse(each.matrix, step) for each in row], 1))
+    assert top is not None
     box, turn = placed(top)
-    return Judged(score=float(calibrated(top.nats)), matrix=matrix.numpy(), box=box, turn=turn)
+    matrix = torch.cat(rows).clamp(0, 1)
+    return Judged(score=float(calibrated(top.nats)), matrix=matrix.numpy(), box=box, turn=turn, step=step)
+
+
+def _step(a: Sequence[Prepared], b: Sequence[Prepared]) -> int:
+    """Say how many windows a cell of the matrix of two videos stands for: so many that parts are whole cells."""
+    least = cell_step(search.n_frames(a), search.n_frames(b))
+    return next(step for step in range(least, search.MAX_FRAMES + 1) if search.MAX_FRAMES % step == 0)
+
+
+def _coarse(matrix: torch.Tensor, step: int) -> torch.Tensor:
+    """Keep the largest of every step x step cells."""
+    return matrix if step == 1 else F.max_pool2d(matrix[None], step, ceil_mode=True)[0]
 
 
 def placed(verified: Verified) -> tuple[tuple[float, float, float, float], int]:

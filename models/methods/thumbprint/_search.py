@@ -263,6 +263,11 @@ class Parts(Sequence[Prepared]):
         return _prepare(around[start - first : stop - first])
 
 
+def n_frames(video: Sequence[Prepared]) -> int:
+    """Count the frames of a video that is prepared in parts."""
+    return len(video.codes) if isinstance(video, Parts) else sum(len(part.images) for part in video)
+
+
 def _tensors(part: Prepared) -> list[torch.Tensor]:
     return [value for value in vars(part).values() if isinstance(value, torch.Tensor)]
 

@@ -10,7 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from ndvr.models import keys
+from ndvr.models.method import Model
+from ndvr.models.methods.thumbprint import _search as thumbprint
+from ndvr.operators.index import kinds
 from ndvr.pipeline.cli import main
+from ndvr.pipeline.search import verify
 from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import search
 
@@ -55,6 +60,33 @@ def test_an_excerpt_is_a_part_and_the_longer_video_contains_it(index, films, tmp
     (match,) = ask(index, tmp_path / "longer.mp4", longer).matches
     assert (match.video_id, match.kind) == ("film2", "contains")
     assert match.segments[0].q_start_s == pytest.approx(6, abs=0.5)
+
+
+def test_hours_are_compared_in_parts_by_a_coarse_matrix_with_the_same_answer(
+    index, films, tmp_path, monkeypatch
+):
+    """At ten hours the matrix of a video with itself takes 20 GB; here what is long begins at seconds."""
+    longer = np.concatenate([clips.scene(50, 6), films["film2"], clips.scene(51, 6)])
+    monkeypatch.setattr(keys, "MOST_CELLS", 160)  # of 16 x 40
+    monkeypatch.setattr(verify, "_LONG_WINDOWS", 12)
+    monkeypatch.setattr(thumbprint, "MAX_FRAMES", 12)
+    monkeypatch.setattr(kinds, "_OWN_WINDOWS", 16)
+    monkeypatch.setattr(kinds, "_OWN_PARTS", 2)
+    made = spied(monkeypatch, "judge"), spied(monkeypatch, "own_matrix")
+    (match,) = ask(index, tmp_path / "longer.mp4", longer).matches
+    assert (match.video_id, match.kind) == ("film2", "contains")
+    (segment,) = match.segments
+    times = (segment.q_start_s, segment.q_end_s, segment.v_start_s, segment.v_end_s)
+    assert times == pytest.approx((6, 14, 0, 8), abs=1.0)
+    assert {(judged.step, judged.matrix.shape) for judged in made[0]} == {(2, (20, 8))}
+    assert max(len(matrix) for matrix in made[1]) == 16
+
+
+def spied(monkeypatch, name):
+    """What a model's method returns from now on."""
+    returned, original = [], getattr(Model, name)
+    monkeypatch.setattr(Model, name, lambda *given: returned.append(original(*given)) or returned[-1])
+    return returned
 
 
 def test_a_montage_shares_material_with_each_of_its_sources(index, films, tmp_path):
