@@ -112,9 +112,11 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context):
-        # A scheduler that wants its machine back shall leave no more behind than Ctrl-C does.
+        # A scheduler that wants its machine back, or a terminal that is closed, shall leave no more behind than Ctrl-C.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+                signal.signal(signal.SIGHUP, signal.default_int_handler)
         try:
             return super().invoke(context)
         except click.NoSuchOption as error:

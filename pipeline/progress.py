@@ -91,7 +91,7 @@ def interruptible(then: str = "run the same command again to continue") -> Itera
 
     replaced: list[int] = []
     if threading.current_thread() is threading.main_thread():  # others cannot be interrupted
-        interrupts = (signal.SIGINT, signal.SIGTERM)
+        interrupts = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         replaced = [number for number in interrupts if signal.getsignal(number) is signal.default_int_handler]
     try:
         for number in replaced:

@@ -22,6 +22,7 @@ from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.search.library_index import LibraryIndex, ledger_state
+from ndvr.pipeline.search.verify import bounded_signature
 
 SEGMENT_KEYS, SEGMENT_VIDEOS = 1 << 14, 2048  # of a segment that is full; later merged with others
 TIER = 10  # segments that are merged, of those that were merged as often
@@ -284,10 +285,10 @@ def unrelated(index: LibraryIndex, read: FeatureReader, number: int, row: int) -
     videos = index.lookup([mine.video_id, *(other.video_id for other in indexed)])
     if mine.video_id not in videos:
         return []
-    query = index.model.signature(read.read(videos[mine.video_id].pieces))
+    query = bounded_signature(index.model, read.read(videos[mine.video_id].pieces))
     others = [videos[other.video_id] for other in indexed if other.video_id in videos and other.sha256 != mine.sha256]
-    targets = [index.model.signature(read.read(other.pieces)) for other in others]
-    return index.model.similarities(query, targets).tolist()
+    targets = (bounded_signature(index.model, read.read(other.pieces)) for other in others)
+    return [index.model.similarity(query, target) for target in targets]
 
 
 def _others(index: LibraryIndex, read: FeatureReader, mine: IndexedVideo):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.search.answers import Match, placement_words
 from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.queries import Query
+
+if TYPE_CHECKING:
+    from ndvr.models.method import Model
 
 LEAST_SCORE = 0.5  # of a match, as a share of the method's range
 _MOST_KNOWN = 1 << 20  # pairs that are known to be no matches
@@ -174,10 +177,8 @@ class Verifier:
         return 1.0 if self.model.compact else kinds.own_layer(self.model, features, signature)
 
     def signature(self, features: np.ndarray) -> Any:
-        """Make a signature, of a video that is compared in parts no larger than some parts."""
-        if self.model.windows_at_once is not None and len(features) > _LONG_WINDOWS:
-            return self.model.long_signature(features, _LONG_BYTES)
-        return self.model.signature(features)
+        """Make what is compared of a video; see `bounded_signature`."""
+        return bounded_signature(self.model, features)
 
     def _match(
         self, query: Query, proposed: Proposed, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
@@ -206,6 +207,13 @@ class Verifier:
             placement=placement_words(judged.box, judged.turn) if stretches else "",
             segments=stretches,
         )
+
+
+def bounded_signature(model: Model, features: np.ndarray) -> Any:
+    """Make a signature; of a long video whose method compares it in parts, no more than some parts at a time."""
+    if model.windows_at_once is not None and len(features) > _LONG_WINDOWS:
+        return model.long_signature(features, _LONG_BYTES)
+    return model.signature(features)
 
 
 def _patch(matrix: np.ndarray) -> list[Line]:

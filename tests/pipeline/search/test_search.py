@@ -62,9 +62,7 @@ def test_an_excerpt_is_a_part_and_the_longer_video_contains_it(index, films, tmp
     assert match.segments[0].q_start_s == pytest.approx(6, abs=0.5)
 
 
-def test_hours_are_compared_in_parts_by_a_coarse_matrix_with_the_same_answer(
-    index, films, tmp_path, monkeypatch
-):
+def test_hours_are_compared_in_parts_by_a_coarse_matrix_with_the_same_answer(index, films, tmp_path, monkeypatch):
     """At ten hours the matrix of a video with itself takes 20 GB; here what is long begins at seconds."""
     longer = np.concatenate([clips.scene(50, 6), films["film2"], clips.scene(51, 6)])
     monkeypatch.setattr(keys, "MOST_CELLS", 160)  # of 16 x 40
