@@ -239,7 +239,7 @@ class IndexFiles:
             about = read_sealed_json(self.store, ABOUT, remedy=_REMEDY)
         except FileNotFoundError:
             raise FileNotFoundError(f"no index at {self.store}; `ndvr index LIBRARY` makes one") from None
-        if (written := about.get("format")) != FORMAT:
+        if isinstance(written := about.get("format"), str) and written != FORMAT:
             raise ValueError(
                 f"the index {self.store} has format {written!r}, this version reads {FORMAT!r}; "
                 "use the version of ndvr that made it, or `ndvr index LIBRARY --again`"

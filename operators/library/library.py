@@ -83,6 +83,8 @@ class Library:
         self.store = Store(path)
         try:
             written = self.store.read_json(DESCRIPTION).get("format")
+            if not isinstance(written, str):
+                raise ValueError(f"{DESCRIPTION} names no format")
         except FileNotFoundError:
             if self.store.names(CONFIGS):
                 raise Damaged(f"{self}/{DESCRIPTION}", "it is missing", remedy(self.store)) from None
@@ -91,7 +93,8 @@ class Library:
             raise ValueError(f"{self} is not a library: {error}") from error
         except (ValueError, AttributeError) as error:
             if self.store.names(CONFIGS):
-                raise Damaged(f"{self}/{DESCRIPTION}", "it is no JSON object", remedy(self.store)) from error
+                why = "it is no JSON object that names a format"
+                raise Damaged(f"{self}/{DESCRIPTION}", why, remedy(self.store)) from error
             raise ValueError(f"{self} is not a library: {error}") from error
         if written != FORMAT:
             raise ValueError(

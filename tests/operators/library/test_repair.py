@@ -121,6 +121,7 @@ DAMAGE = {
     "a configuration is empty": cut("configs/*.json", 0),
     "the description is lost": remove("library.json"),
     "the description is empty": cut("library.json", 0),
+    "the description says nothing": lambda place: one(place, "library.json").write_text("{}"),
 }
 for pattern in ("shards/*/*", "snapshots/*", "ledger/*", "commits/*", "configs/*.json"):
     DAMAGE |= {f"a bit of {pattern} at {share:.0%}": flip(pattern, share) for share in (0.03, 0.4, 0.8, 0.99)}

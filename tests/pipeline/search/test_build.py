@@ -107,6 +107,9 @@ def test_an_index_of_another_format_is_refused_and_made_anew_when_asked_to(copie
     store.write_json("index.json", {"format": "ndvr-index/9"})
     with pytest.raises(ValueError, match="format 'ndvr-index/9', this version reads 'ndvr-index/2'"):
         index(copied, progress=False)
+    store.write_json("index.json", {})
+    with pytest.raises(ValueError, match=r"index.json.*format"):
+        index(copied, progress=False)
     again = index(copied, again=True, progress=False)
     assert (again.added, again.keys) == (first.added, first.keys)
 
