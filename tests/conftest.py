@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # In the background of a script SIGINT is ignored, and every process started here would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # the same below nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the tests that use it, directly or not

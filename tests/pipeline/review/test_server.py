@@ -463,4 +463,7 @@ def test_the_command_prints_an_address_that_lets_in_and_ends_by_an_interrupt(fol
         assert page.status_code == 200 and "Review" in page.text
         assert httpx.get(address.partition("?")[0], timeout=60).status_code == 401
         server.send_signal(number)
-        assert server.wait(30) == 0
+        try:
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
