@@ -91,6 +91,9 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
     steps: dict[str, Callable[[], Any]] = {
         f"{name}_votes": partial(candidates, mine, segments) for name, mine in probes.items()
     }
+    if n_keys <= MOST_MADE:
+        ten = [_segment(folder / f"part{number}", n_keys // 10) for number in range(10)]
+        steps |= {f"{name}_votes_in_ten": partial(candidates, mine, ten) for name, mine in probes.items()}
     if n_keys <= MOST_FLAT:
         vectors = codes.decode(segments[0].coded.codes, segments[0].coded.factor)
         flat = faiss.IndexFlatIP(vectors.shape[1])
@@ -369,6 +372,8 @@ def _votes_text(each: dict[str, float], name: str) -> str:
     if f"{name}_flat_faiss" in each:
         text += f" = {votes / each[f'{name}_flat_faiss']:.2f} x flat faiss, "
         text += f"{votes / each[f'{name}_products']:.1f} x the bare products"
+    if f"{name}_votes_in_ten" in each:
+        text += f", in ten segments {each[f'{name}_votes_in_ten'] / votes:.2f} times as long"
     return text
 
 
