@@ -133,8 +133,8 @@ class Method(ABC):
         return whole_windows(_unit(vectors if features.dtype == torch.uint8 else vectors.float().mean(1)))
 
     def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
-        """Make what a query looks up in an index of `keys`: these, and variants of them. `whole`: no parts of
-        pictures.
+        """Make what a query looks up in an index of `keys`: these, and variants of them. `whole`:
+        no parts of pictures.
         """
         return self.keys(network, features)
 
@@ -179,6 +179,9 @@ class NotFiniteError(ValueError):
     def __init__(self, name: str, query: int, target: int):
         super().__init__(f"{name} gave a score that is not finite, to query number {query} and target number {target}")
         self.query, self.target = query, target
+
+
+LONG_WINDOWS, LONG_BYTES = 3600, 512 << 20  # of a longer video so many bytes of the signature are kept at a time
 
 
 class Model:
@@ -286,6 +289,14 @@ class Model:
     def long_signature(self, features: np.ndarray, n_bytes: int) -> Signature:
         """Make the signature of a long video, in about `n_bytes` beside its features; `windows_at_once` is not None."""
         return self.method.long_signature(self.network("similarity"), self._tensor(features), n_bytes)
+
+    def bounded_signature(
+        self, features: np.ndarray, *, windows: int | None = None, n_bytes: int = LONG_BYTES
+    ) -> Signature:
+        """Make a signature; of a video of more than `windows` (LONG_WINDOWS), compared in parts, in about `n_bytes`."""
+        if self.windows_at_once is not None and len(features) > (LONG_WINDOWS if windows is None else windows):
+            return self.long_signature(features, n_bytes)
+        return self.signature(features)
 
     def _tensor(self, features: np.ndarray) -> torch.Tensor:
         """Check features (T, *feature_shape) and bring them to the device. ValueError says what is wrong with them."""

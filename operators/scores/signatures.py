@@ -83,7 +83,9 @@ class Signatures:
         for video in sorted(videos, key=lambda video: video.pieces[0]):  # as they lie in the shards
             try:
                 features = self._reader.read(video.pieces)
-                signatures[video.video_id] = self._signature(features)
+                signatures[video.video_id] = self.model.bounded_signature(
+                    features, windows=self._block_windows, n_bytes=self._block_bytes
+                )
             except Damaged:
                 raise
             except ValueError as error:
@@ -91,11 +93,6 @@ class Signatures:
             if features.nbytes > _LONG_BYTES:
                 pa.default_memory_pool().release_unused()  # Arrow keeps a hundred megabytes of what it has read
         return [signatures[video.video_id] for video in videos]
-
-    def _signature(self, features: np.ndarray) -> Any:
-        if self.model.windows_at_once is not None and len(features) > self._block_windows:
-            return self.model.long_signature(features, self._block_bytes)
-        return self.model.signature(features)
 
 
 def bytes_per_window(model: Model) -> float:

@@ -97,7 +97,7 @@ def compare(
     setting = choose_one(method, weights, options)
     model = setting.load("cpu", "embed", "similarity")
     times, features, contents = _extract([str(a), str(b)], setting, model, decoder)
-    signatures = [model.signature(array) for array in features]
+    signatures = [model.bounded_signature(array) for array in features]
     score = model.similarity(*signatures)
     result = PairResult(
         a=str(a),
@@ -121,8 +121,8 @@ def compare(
 def _named(
     model: Model, features: list[np.ndarray], signatures: list[Any], times: list[np.ndarray], score: float
 ) -> dict[str, Any]:
-    """Say what the two have to do with each other, and when they show the same, where their score is that of a
-    match.
+    """Say what the two have to do with each other, and when they show the same,
+    where their score is that of a match.
     """
     low, high = model.card.range
     if model.compact or score < (low + high) / 2:

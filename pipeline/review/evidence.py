@@ -132,8 +132,8 @@ class Evidence:
         )
 
     def hear(self, pair: Pair, segments: Sequence[Stretch]) -> Verdict | None:
-        """Listen to a pair: what its picture, with its segments, and its sound, heard now, say together. Raises as
-        `of`.
+        """Listen to a pair: what its picture, with its segments, and its sound, heard now, say together.
+        Raises as `of`.
 
         None where nothing says that the two share anything: only a score is known, and the sound is not the same.
         """
@@ -167,7 +167,7 @@ class Evidence:
     def _compared(self, query: Query, video: Stored) -> Compared:
         assert query.features is not None
         verifier = self._matcher.verifier
-        signature = verifier.signature(query.features)
+        signature = verifier.model.bounded_signature(query.features)
         return verifier.judge(query, signature, verifier.layer(query.features, signature), Proposed(video=video))
 
     def _query(self, pair: Pair) -> Query:

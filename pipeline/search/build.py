@@ -22,7 +22,6 @@ from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
 from ndvr.pipeline.progress import Progress, interruptible
 from ndvr.pipeline.search.library_index import LibraryIndex, ledger_state
-from ndvr.pipeline.search.verify import bounded_signature
 
 SEGMENT_KEYS, SEGMENT_VIDEOS = 1 << 14, 2048  # of a segment that is full; later merged with others
 TIER = 10  # segments that are merged, of those that were merged as often
@@ -120,8 +119,8 @@ def _committed(index: LibraryIndex, snapshot: Snapshot) -> LibraryIndex:
 
 
 def check_library(index: LibraryIndex) -> None:
-    """Raise ValueError when the index is of another library: of this one under another name, as when it moved, it
-    is not.
+    """Raise ValueError when the index is of another library:
+    of this one under another name, as when it moved, it is not.
     """
     if not any(len(segment.rows) for segment in index.segments):
         return
@@ -266,8 +265,8 @@ def _measure(index: LibraryIndex, progress: bool) -> LibraryIndex:
 
 
 def sampled(index: LibraryIndex) -> list[tuple[int, int]]:
-    """Choose the videos that sureness is measured on, by segment and row: the same whatever order they were indexed
-    in.
+    """Choose the videos that sureness is measured on, by segment and row:
+    the same whatever order they were indexed in.
     """
     drawn = []
     for number, segment in enumerate(index.segments):
@@ -285,9 +284,9 @@ def unrelated(index: LibraryIndex, read: FeatureReader, number: int, row: int) -
     videos = index.lookup([mine.video_id, *(other.video_id for other in indexed)])
     if mine.video_id not in videos:
         return []
-    query = bounded_signature(index.model, read.read(videos[mine.video_id].pieces))
+    query = index.model.bounded_signature(read.read(videos[mine.video_id].pieces))
     others = [videos[other.video_id] for other in indexed if other.video_id in videos and other.sha256 != mine.sha256]
-    targets = (bounded_signature(index.model, read.read(other.pieces)) for other in others)
+    targets = (index.model.bounded_signature(read.read(other.pieces)) for other in others)
     return [index.model.similarity(query, target) for target in targets]
 
 

@@ -56,8 +56,8 @@ class Explanation:
 
 
 def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
-    """Explain why A, a video of the library or a file, is or is not found in video B. ValueError when the library has
-    no B.
+    """Explain why A, a video of the library or a file, is or is not found in video B.
+    ValueError when the library has no B.
     """
     entry = index.library.lookup([index.config], [b]).entries[index.config].get(b)
     if entry is None:
@@ -95,7 +95,7 @@ def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
 def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
     verifier = matcher.verifier
     assert query.features is not None
-    signature = verifier.signature(query.features)
+    signature = verifier.model.bounded_signature(query.features)
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
     return verifier.judge(query, signature, verifier.layer(query.features, signature), proposed)
 

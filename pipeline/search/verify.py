@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +22,8 @@ from ndvr.pipeline.search.answers import Match, placement_words
 from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.queries import Query
 
-if TYPE_CHECKING:
-    from ndvr.models.method import Model
-
 LEAST_SCORE = 0.5  # of a match, as a share of the method's range
 _MOST_KNOWN = 1 << 20  # pairs that are known to be no matches
-_LONG_WINDOWS, _LONG_BYTES = 3600, 512 << 20  # of a longer video so many bytes of the signature are kept at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +83,7 @@ class Verifier:
         lost: list[str] = []
         proposed = [each for each in proposed if self._pair(query, each) not in self._unlike]
         chosen = self.spotted(query, proposed, lost)
-        signature = self.signature(query.features) if chosen else None
+        signature = self.model.bounded_signature(query.features) if chosen else None
         own_layer = self.layer(query.features, signature) if chosen else 1.0
         matches = []
         for each in chosen:
@@ -142,7 +138,7 @@ class Verifier:
         """Look closer at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
-        target = self.signature(features)
+        target = self.model.bounded_signature(features)
         judged = self.model.judge(signature, target, least)
         lines: list[Line] = []
         setting = False
@@ -176,10 +172,6 @@ class Verifier:
         """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
         return 1.0 if self.model.compact else kinds.own_layer(self.model, features, signature)
 
-    def signature(self, features: np.ndarray) -> Any:
-        """Make what is compared of a video; see `bounded_signature`."""
-        return bounded_signature(self.model, features)
-
     def _match(
         self, query: Query, proposed: Proposed, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
         setting: bool,
@@ -207,13 +199,6 @@ class Verifier:
             placement=placement_words(judged.box, judged.turn) if stretches else "",
             segments=stretches,
         )
-
-
-def bounded_signature(model: Model, features: np.ndarray) -> Any:
-    """Make a signature; of a long video whose method compares it in parts, no more than some parts at a time."""
-    if model.windows_at_once is not None and len(features) > _LONG_WINDOWS:
-        return model.long_signature(features, _LONG_BYTES)
-    return model.signature(features)
 
 
 def _patch(matrix: np.ndarray) -> list[Line]:

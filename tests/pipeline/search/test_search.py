@@ -10,12 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ndvr.models import keys
+from ndvr.models import keys, method
 from ndvr.models.method import Model
 from ndvr.models.methods.thumbprint import _search as thumbprint
 from ndvr.operators.index import kinds
 from ndvr.pipeline.cli import main
-from ndvr.pipeline.search import verify
 from ndvr.pipeline.search.out_folder import read_answers
 from ndvr.pipeline.search.search import search
 
@@ -66,7 +65,7 @@ def test_hours_are_compared_in_parts_by_a_coarse_matrix_with_the_same_answer(ind
     """At ten hours the matrix of a video with itself takes 20 GB; here what is long begins at seconds."""
     longer = np.concatenate([clips.scene(50, 6), films["film2"], clips.scene(51, 6)])
     monkeypatch.setattr(keys, "MOST_CELLS", 160)  # of 16 x 40
-    monkeypatch.setattr(verify, "_LONG_WINDOWS", 12)
+    monkeypatch.setattr(method, "LONG_WINDOWS", 12)
     monkeypatch.setattr(thumbprint, "MAX_FRAMES", 12)
     monkeypatch.setattr(kinds, "_OWN_WINDOWS", 16)
     monkeypatch.setattr(kinds, "_OWN_PARTS", 2)
