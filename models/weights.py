@@ -199,8 +199,8 @@ def read(path: str | Path, *, lazily: bool = False, torchscript: bool = False) -
 
 
 def refuse_bomb(path: str | Path, *, times: int = 20) -> None:
-    """Raise WeightsError for a zip archive that unpacks to so many times of what it holds, as no file of numbers
-    does.
+    """Raise WeightsError for a zip archive that unpacks to so many times of what it holds,
+    as no file of numbers does.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -256,8 +256,8 @@ def trained_on(weights: Any) -> dict[str, Any] | None:
 
 
 def check_trained(training: Mapping[str, Any], method: str, options: Mapping[str, Any], *, source: str) -> None:
-    """Raise WeightsError when weights of `ndvr train` are another method's, or were trained under options that
-    count.
+    """Raise WeightsError when weights of `ndvr train` are another method's,
+    or were trained under options that count.
     """
     if training["method"] != method:
         raise WeightsError(f"{source} was trained for {training['method']}, not for {method}")

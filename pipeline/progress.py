@@ -105,8 +105,8 @@ def interruptible(then: str = "run the same command again to continue") -> Itera
 
 
 class Ticker:
-    """Call `tick` twice a second between __enter__ and __exit__, from a thread of its own: the line moves while
-    nothing comes back.
+    """Call `tick` twice a second between __enter__ and __exit__, from a thread of its own:
+    the line moves while nothing comes back.
     """
 
     def __init__(self, tick: Callable[[], None]):

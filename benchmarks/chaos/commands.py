@@ -195,8 +195,8 @@ COMMANDS = {
 
 
 def held(place: Place, *, sound: bool = True) -> dict[str, str]:
-    """Return everything that is there, by name, as hashes. AssertionError where the library is not sound though it
-    ought to.
+    """Return everything that is there, by name, as hashes.
+    AssertionError where the library is not sound though it ought to.
 
     Scores and an index that say that they are not finished are not there.
     """

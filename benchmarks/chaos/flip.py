@@ -137,8 +137,8 @@ def kind_of(path: Path) -> str:
 
 
 def compared(place: Path) -> list[Any]:
-    """Return everything about what was compared: what is there, what it is after the commands went on, and the
-    digest.
+    """Return everything about what was compared:
+    what is there, what it is after the commands went on, and the digest.
     """
     before = [*_sound(place / "compared"), _of_scores(place)]
     _compare(place)
@@ -157,8 +157,8 @@ def searched(place: Path) -> list[Any]:
 
 
 def trained(place: Path) -> list[Any]:
-    """Return everything about a training: what its weights compute and say of themselves, and its curve once
-    resumed.
+    """Return everything about a training:
+    what its weights compute and say of themselves, and its curve once resumed.
     """
     model = load("c3dhash", place / "trained", parts=("similarity",))
     known = np.random.default_rng(0).standard_normal((1, 512)).astype(np.float32)

@@ -25,8 +25,8 @@ _LONG_FPS = 2
 def make_collection(
     folder: Path, *, clips: int = 24, long_s: float = 900.0, size: tuple[int, int] = (320, 240)
 ) -> Path:
-    """Make a folder of clips of 1 to 4 s, a long video of several pieces, and four broken files: always the same
-    bytes.
+    """Make a folder of clips of 1 to 4 s, a long video of several pieces, and four broken files:
+    always the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):

@@ -67,8 +67,8 @@ def measure(
 
 
 def expected_bytes(job: Job, *, n_videos: int, n_queries: int) -> int:
-    """Estimate what a job writes, at most about: features, their ledger, signatures of methods that keep one,
-    scores.
+    """Estimate what a job writes, at most about:
+    features, their ledger, signatures of methods that keep one, scores.
     """
     of_video = bytes_per_video(job.setting, job.windows) * (3 if job.compact else 1) + LEDGER_BYTES
     return n_videos * (of_video + n_queries * _SCORE_BYTES)
@@ -117,8 +117,8 @@ def _projection(job: Job, done: dict[str, Any], all_pairs: int) -> dict[str, flo
 
 
 def growth(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compute, from each share of a method to the next, the exponent e of work, CPU time and memory as (number of
-    videos)^e.
+    """Compute, from each share of a method to the next, the exponent e of work,
+    CPU time and memory as (number of videos)^e.
     """
     steps = []
     for before, after in zip(runs, runs[1:]):

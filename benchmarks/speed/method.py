@@ -26,8 +26,8 @@ TRAINED_ON = (64, 60)  # videos, windows of each
 
 
 def rates(device: str, *, seconds: float) -> dict[str, float]:
-    """Measure operations a second of the bare product of two square matrices, by type of number, and bytes a second
-    copied.
+    """Measure operations a second of the bare product of two square matrices, by type of number,
+    and bytes a second copied.
     """
     import torch
 
@@ -52,8 +52,8 @@ def _products_per_s(matrix: Any, seconds: float) -> float:
 def measure(
     name: str, *, device: str, seconds: float, product: float | None = None, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Measure parameters, windows/s and pairs/s of one method; shares of the operations a second of the bare
-    product.
+    """Measure parameters, windows/s and pairs/s of one method;
+    shares of the operations a second of the bare product.
     """
     from ndvr import models
 

@@ -81,8 +81,8 @@ def _blocks(targets: Sequence[torch.Tensor], block_frames: int) -> Iterator[list
 
 
 def of_matrix(matrix: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
-    """Average the best of each row of similarities (..., Tq, Tt) -> (...): the mean over the query of the best in the
-    target.
+    """Average the best of each row of similarities (..., Tq, Tt) -> (...):
+    the mean over the query of the best in the target.
     """
     forward = matrix.amax(-1).mean(-1)
     return (forward + matrix.amax(-2).mean(-1)) / 2 if symmetric else forward

@@ -201,8 +201,8 @@ class Layers:
         return 2 * CELL if self.repeat else CELL
 
     def compare(self, picture: torch.Tensor, *, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-        """Run a strip (S, Tq) -> (S // 4, Tq // 4) through the layers, unclipped; what comes out of empty rows is
-        noise.
+        """Run a strip (S, Tq) -> (S // 4, Tq // 4) through the layers, unclipped;
+        what comes out of empty rows is noise.
         """
         x = picture[None, None]
         for shift, (weight, bias) in enumerate(self.convolutions[:3]):

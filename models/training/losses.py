@@ -72,8 +72,8 @@ def s2vs(similarities: torch.Tensor, labels: torch.Tensor, cells: torch.Tensor) 
 
 
 def s2vs_learning_rate(step: int, *, peak: float = 5e-5, n_steps: int = 30_000, n_warmup: int = 1_000) -> float:
-    """Compute the rate of optimiser step 0, 1, ...: a linear rise from a hundredth of the peak, then a cosine to a
-    tenth.
+    """Compute the rate of optimiser step 0, 1, ...:
+    a linear rise from a hundredth of the peak, then a cosine to a tenth.
 
     The cosine starts at step 0, so the rise ends below the peak; from `n_steps` on the rate stays.
     """
@@ -150,8 +150,8 @@ class MemoryBank(nn.Module):
         self.register_buffer("queue", functional.normalize(torch.randn(dims, size), dim=0))
 
     def forward(self, anchors: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
-        """Multiply unit vectors (N, D) twice -> logits (N, 1 + K): each anchor against its positive, then against the
-        queue.
+        """Multiply unit vectors (N, D) twice -> logits (N, 1 + K):
+        each anchor against its positive, then against the queue.
         """
         # A copy, as `push` may come before `backward`.
         products = [(anchors * positives).sum(1, keepdim=True), anchors @ self.queue.clone()]

@@ -75,8 +75,8 @@ class Recipe(ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Compute the loss of a batch, and what `learnt` is to be given after the step: of all batches of it, in
-        order.
+        """Compute the loss of a batch, and what `learnt` is to be given after the step:
+        of all batches of it, in order.
         """
 
     @abstractmethod

@@ -335,8 +335,8 @@ class S2VS(Recipe):
             )
 
     def draw(self, videos: Videos, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw views (2 N, frames, R, D), N weak ones, then N strong ones of the same sources; their labels (2 N, 2
-        N).
+        """Draw views (2 N, frames, R, D), N weak ones, then N strong ones of the same sources;
+        their labels (2 N, 2 N).
         """
         chosen = rng.permutation(list(videos.members))[: self.settings.videos]
         pairs = (self._pair(videos.members[group], rng) for group in chosen)

@@ -50,8 +50,8 @@ class StoredArray:
     _fortran: bool = False
 
     def windows(self, feature_shape: tuple[int, ...]) -> int:
-        """Count windows: T when this is (T, *feature_shape), else DecodeError. Without numbers T = 0 whatever the
-        shape.
+        """Count windows: T when this is (T, *feature_shape), else DecodeError.
+        Without numbers T = 0 whatever the shape.
 
         (*feature_shape) is T = 1: TCA's files of a single frame have lost their first axis.
         """

@@ -62,8 +62,8 @@ class Scan:
     def alike(
         self, vectors: np.ndarray, least: np.ndarray, neighbours: int, *, few: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys, rising by probe: (H,)
-        each.
+        """Find probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys,
+        rising by probe: (H,) each.
 
         least: above 0, or all 0: then only so many `neighbours` of a probe, the most alike.
         few: look into half as many lists.

@@ -139,8 +139,8 @@ class Segment:
         return Coded(codes=_bytes_of(self.table["code"]), boxes=self.boxes, **column)
 
     def scan(self, *, lists: bool, whole: bool = False) -> Scan:
-        """Open its keys of videos that count, to be compared with probes: list by list, or all; of whole pictures
-        only.
+        """Open its keys of videos that count, to be compared with probes: list by list, or all;
+        of whole pictures only.
         """
         if (lists, whole) not in self._scans:
             wanted = ~np.isin(self.where(np.arange(len(self)))[0], list(self.gone))
@@ -314,8 +314,8 @@ class IndexFiles:
         return name
 
     def open(self, snapshot: Snapshot, *, keys: bool = True) -> list[Segment]:
-        """Open the segments that count. Damaged when one is not as it was written; without `keys` this is not looked
-        at.
+        """Open the segments that count. Damaged when one is not as it was written;
+        without `keys` this is not looked at.
         """
         segments = [Segment(self.store, name, snapshot.gone.get(name, ())) for name in snapshot.segments]
         for segment in segments if keys else ():

@@ -53,8 +53,8 @@ class Sureness:
         return asdict(self)
 
     def false_per_million(self, score: float, limits: tuple[float, float] = (0.0, 1.0)) -> float:
-        """Estimate how many of a million unrelated pairs score as much; `limits` are the method's lowest and highest
-        score.
+        """Estimate how many of a million unrelated pairs score as much;
+        `limits` are the method's lowest and highest score.
         """
         above = max(odds(np.array([score]), limits)[0] - self.start, 0.0)
         rate = self.share * (1 + self.shape * above / self.scale) ** (-1 / self.shape)

@@ -128,8 +128,8 @@ def sight(
 def elect(
     probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False, plain: bool = False
 ) -> list[Candidate]:
-    """Return the `top` videos with the most votes, by what the probes look like in the parts of an index, in their
-    order.
+    """Return the `top` videos with the most votes, by what the probes look like in the parts of an index,
+    in their order.
 
     plain: of a method with one vector a video, of which the likeness is the vote.
     common: what more than COMMON videos show votes in full, see `_rarity`.
@@ -216,8 +216,8 @@ def _best(parts: Sequence[Rows], least: np.ndarray, neighbours: int) -> Rows:
 
 
 def _votes(probes: Keys, hits: Sightings, *, common: bool) -> np.ndarray:
-    """Weigh hits, (H,): nats of the likeness, less those of the COMMON-th video that the probe found, by how new both
-    look.
+    """Weigh hits, (H,): nats of the likeness, less those of the COMMON-th video that the probe found,
+    by how new both look.
     """
     videos, of = np.unique(hits.segment << 32 | hits.row, return_inverse=True)
     # The best hit of each video for each probe, in the order of hits; then the COMMON-th of these.

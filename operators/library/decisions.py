@@ -213,8 +213,8 @@ class Decisions:
         return self._kept
 
     def contradictions(self) -> list[str]:
-        """Write sentences on people who disagree, and on sames that lead from one video to another that is judged
-        different.
+        """Write sentences on people who disagree,
+        and on sames that lead from one video to another that is judged different.
         """
         return self._disagreements() + self._broken_chains()
 

@@ -90,8 +90,8 @@ def raise_walls(
 
 
 def missing(standing: Sequence[str]) -> tuple[str, ...]:
-    """Name the walls that keep a decoder from files, network and programs and are not there: landlock, seccomp or
-    none.
+    """Name the walls that keep a decoder from files, network and programs and are not there:
+    landlock, seccomp or none.
     """
     return tuple(wall for wall in ("landlock", "seccomp") if not any(each.startswith(wall) for each in standing))
 

@@ -131,8 +131,8 @@ def quoted_id(video_id: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Make the text fit for a terminal: control characters, which may steer it, and marks that turn text round as
-    escapes.
+    """Make the text fit for a terminal:
+    control characters, which may steer it, and marks that turn text round as escapes.
     """
     return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 

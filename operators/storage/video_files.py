@@ -133,8 +133,8 @@ def local_path(uri: str) -> str:
 
 
 def no_video_inside(file: Path) -> str | None:
-    """Name the kind of a file that says by its first bytes that it is no video, where its name does not say it is
-    one.
+    """Name the kind of a file that says by its first bytes that it is no video,
+    where its name does not say it is one.
     """
     if file.suffix.lower() in _VIDEO_NAMES:
         return None

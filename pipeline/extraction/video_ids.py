@@ -49,8 +49,8 @@ def find_others(
 def refuse_conflicts(
     others: Mapping[str, Entry], uris: Mapping[str, str], stats: Mapping[str, Stat | None], *, library: str
 ) -> None:
-    """Raise ValueError where a file has another size than the video of its id, which lies elsewhere: it is another
-    video.
+    """Raise ValueError where a file has another size than the video of its id, which lies elsewhere:
+    it is another video.
 
     Of a file of the same size the decoder tells, which reads its bytes.
     """

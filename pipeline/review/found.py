@@ -166,8 +166,8 @@ def _both_say(by_picture: Answer, by_sound: Answer | None) -> Answer:
 
 
 def _of_index_pairs(store: Store, library: str | Path | None) -> Found:
-    """Read what `ndvr dedupe --by-index` wrote: pairs with what they cover, and the segments of the searches behind
-    them.
+    """Read what `ndvr dedupe --by-index` wrote:
+    pairs with what they cover, and the segments of the searches behind them.
     """
     searches = Store(f"{store.root}/{SEARCHES}", store.access)
     about, answers = read_answers(searches)

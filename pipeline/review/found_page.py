@@ -170,8 +170,8 @@ def _look(found: Found, maps: int) -> dict[int, Looked]:
 
 
 def _listen(found: Found, segments: Sequence[Sequence[Stretch]], most: int) -> dict[int, Verdict]:
-    """Say what picture and sound of pairs say together, by number: as it was found, else of the first pairs, heard
-    now.
+    """Say what picture and sound of pairs say together, by number:
+    as it was found, else of the first pairs, heard now.
     """
     known = {number: pair.verdict for number, pair in enumerate(found.pairs) if pair.verdict}
     config = sound_config(found.library)

@@ -104,8 +104,8 @@ class Guard:
         return True
 
     def may(self, method: str, headers: Headers) -> bool:
-        """Say whether a request comes with what it needs: the token itself to change something, else the cookie will
-        do.
+        """Say whether a request comes with what it needs:
+        the token itself to change something, else the cookie will do.
         """
         scheme, _, sent = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":

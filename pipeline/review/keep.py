@@ -136,8 +136,8 @@ def choose(
     *,
     absent: Collection[str] = (),
 ) -> tuple[Video, str]:
-    """Choose the video to keep and say why: one that people said to keep, else by the rules, one after the other; last
-    by id.
+    """Choose the video to keep and say why:
+    one that people said to keep, else by the rules, one after the other; last by id.
 
     One whose place is `absent` is only kept where all are.
     """

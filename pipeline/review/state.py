@@ -230,8 +230,8 @@ class State:
             return self._looked[number]
 
     def hear(self, number: int) -> PairVerdict | None:
-        """Say what picture and sound of a pair say together; kept. ValueError where LIBRARY has no features of
-        sound.
+        """Say what picture and sound of a pair say together; kept.
+        ValueError where LIBRARY has no features of sound.
         """
         pair = self.pairs[number]
         if pair.verdict:

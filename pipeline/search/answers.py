@@ -61,8 +61,8 @@ QUERIES = pa.schema(
 
 
 def status_of_both(picture: Status, sound: Status) -> Status:
-    """Tell the status of one search by both: failed where both did, partial where one did, unsure where neither can
-    tell.
+    """Tell the status of one search by both:
+    failed where both did, partial where one did, unsure where neither can tell.
     """
     said = {picture, sound}
     if said & {"failed", "partial"}:
@@ -163,8 +163,8 @@ class Answer:
 
 
 def in_order(matches: Iterable[Match]) -> list[Match]:
-    """Sort matches: the same file first, then what was decided, then by score; common material, then what may be none,
-    last.
+    """Sort matches: the same file first, then what was decided, then by score;
+    common material, then what may be none, last.
     """
     last = {"identical": 0, "decided": 1, "common": 3, "setting": 4, "unsure": 4}
     return sorted(matches, key=lambda match: (last.get(match.kind, 2), -match.score, match.video_id))

@@ -217,8 +217,8 @@ class BothExplained:
 
 
 def explain_both(library: str | Path, a: str, b: str, *, methods: Sequence[str]) -> BothExplained:
-    """Explain why A, a file or a video of the library, is or is not found in video B; see
-    ndvr.pipeline.search.explain.
+    """Explain why A, a file or a video of the library, is or is not found in video B;
+    see ndvr.pipeline.search.explain.
     """
     seen, heard = (explain(open_updated(library, method=method), a, b) for method in in_turn(methods))
     verdict = "not found"

@@ -174,8 +174,8 @@ def _search_all(index: LibraryIndex, store: Store, threshold: float, workers: Wo
 
 
 def read_pairs(searches: Store, videos: Iterable[str], threshold: float) -> list[dict[str, Any]]:
-    """Read each pair once, by the surer of its two answers; highest first, equals by id. Only of videos that are
-    there.
+    """Read each pair once, by the surer of its two answers; highest first, equals by id.
+    Only of videos that are there.
     """
     there = set(videos)
     best: dict[tuple[str, str], dict[str, Any]] = {}

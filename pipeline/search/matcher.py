@@ -190,8 +190,8 @@ class Matcher:
         return replace(under_way, begun=crew.sight(codes.turned(probes.vectors), plain, boxes))
 
     def _top(self, query: Query) -> int:
-        """Say how many candidates a query has, a video of the library one of its own; fewer where pairs are met
-        twice.
+        """Say how many candidates a query has, a video of the library one of its own;
+        fewer where pairs are met twice.
         """
         wanted = self.wanted.n_candidates
         return (-(-wanted * 3 // 5) if self.wanted.mutual else wanted) + query.own

@@ -59,8 +59,8 @@ class OutFolder:
             self.store.write_json(ABOUT, seal_json(about))
 
     def answered(self, same: Callable[[str], set[str]]) -> dict[str, tuple[int | None, int | None]]:
-        """Read bytes and mtime_ns of the queries that were answered, by id; not of those that failed or were so in
-        part.
+        """Read bytes and mtime_ns of the queries that were answered, by id;
+        not of those that failed or were so in part.
 
         Nor of those that were judged the same as a video since: `same` has the ids of these by content.
         """
@@ -160,8 +160,8 @@ def about_answers(store: Store) -> dict[str, Any]:
 def respect(
     answers: Sequence[Answer], decisions: Decisions, contents: Mapping[str, str], *, top: int | None = None
 ) -> list[Answer]:
-    """Bring the answers under today's decisions: what was judged no match is left out and counted, what no longer is is
-    back.
+    """Bring the answers under today's decisions:
+    what was judged no match is left out and counted, what no longer is is back.
 
     contents  of the videos, by id
     top       matches of an answer, at most

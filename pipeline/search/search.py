@@ -122,8 +122,8 @@ class Index:
         return search_index(self.library_index, videos, **settings)
 
     def explain(self, a: str, b: str) -> Explanation:
-        """Explain why A, a file or a video of the library, is or is not found in video B; see
-        ndvr.pipeline.search.explain.
+        """Explain why A, a file or a video of the library, is or is not found in video B;
+        see ndvr.pipeline.search.explain.
         """
         return explain(self.library_index, a, b)
 

@@ -52,8 +52,8 @@ class HeldOut:
         return [video_id for video_id in there if self.alike.related.get(video_id, frozenset()) & there.keys()]
 
     def neither(self, video_id: str) -> frozenset[str]:
-        """Find videos that share a partner with this one: two edits of one original count neither as right nor as
-        wrong.
+        """Find videos that share a partner with this one:
+        two edits of one original count neither as right nor as wrong.
         """
         related = self.alike.related
         return frozenset().union(*(related[other] for other in related[video_id])) - related[video_id] | {video_id}

@@ -253,8 +253,8 @@ def _start(order: Order, made_with: Config) -> Model:
 def _not_trained_on(
     features: Features | Shown, judged: Features | Shown, truth: Alike, alike: Alike | None
 ) -> set[str]:
-    """Collect the ids that must not be trained on: videos that are judged by, and all that are connected with one of
-    them.
+    """Collect the ids that must not be trained on:
+    videos that are judged by, and all that are connected with one of them.
     """
     ids = _judged_ids(features, judged, truth)
     contents = {judged.contents[video_id] for video_id in ids} - {None}

@@ -123,8 +123,8 @@ def gc(
 
 
 def _refuse_too_much(library: Library, planned: Tidied) -> None:
-    """Raise ValueError when so much would go that a loss is more likely than a mess, or shards whose receipts are
-    lost.
+    """Raise ValueError when so much would go that a loss is more likely than a mess,
+    or shards whose receipts are lost.
     """
     if lost := orphan_damage(library, planned.orphans):
         raise ValueError(

@@ -43,8 +43,8 @@ _GIT_BLOBS = {
 
 
 def embed_state(weights: Any, options: Mapping[str, Any], card: Card, *, fetch: bool) -> tuple[files.State, str]:
-    """Find the sound network's tensors and where they are from: option "cnn", `weights`, the folder it is in, the
-    cache.
+    """Find the sound network's tensors and where they are from:
+    option "cnn", `weights`, the folder it is in, the cache.
     """
     path = Path(options["cnn"]).expanduser() if options["cnn"] else None
     if path is None and isinstance(weights, Mapping):

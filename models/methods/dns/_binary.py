@@ -77,8 +77,8 @@ class BinaryHead(SimilarityHead):
         super().__init__(dims, attention=None, binary=True, comparator=Comparator())
 
     def signature(self, features: torch.Tensor) -> torch.Tensor:
-        """Binarise regions, (T, R, D) -> (T', R, D // 8) uint8, repeated until there are 4. The sign of an exact 0 is
-        +1.
+        """Binarise regions, (T, R, D) -> (T', R, D // 8) uint8, repeated until there are 4.
+        The sign of an exact 0 is +1.
 
         The authors' is 0, a third value. In float32 one of some thirty million projections is exactly 0; it moves a
         frame similarity by 1 / D at most.

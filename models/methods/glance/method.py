@@ -58,8 +58,8 @@ class Glance(nn.Module):
 
 
 def content(frames: torch.Tensor) -> torch.Tensor:
-    """Tell how much there is to see: 1 where detail fills a fifth of the frame, 0 where it is flat; (N, S, S, 3) ->
-    (N,).
+    """Tell how much there is to see: 1 where detail fills a fifth of the frame,
+    0 where it is flat; (N, S, S, 3) -> (N,).
     """
     red, green, blue = frames.float().unbind(3)
     grey = ((red + green + blue) / 3)[:, None]

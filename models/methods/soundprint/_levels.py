@@ -34,8 +34,8 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
 
 
 def contrast(codes: torch.Tensor) -> torch.Tensor:
-    """Decode (T, 120) uint8 -> (4 T, 30) in (-1, 1): how much each cell is above its surroundings, in units of their
-    spread.
+    """Decode (T, 120) uint8 -> (4 T, 30) in (-1, 1):
+    how much each cell is above its surroundings, in units of their spread.
 
     Means over half a second and three bands around take off what an equaliser or a volume knob adds.
     """

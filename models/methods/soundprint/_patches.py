@@ -25,8 +25,8 @@ _PROBE_STEPS = (-8, -6, -4, -2, 0, 2, 4, 6, 8)  # a patch alone bears more than 
 
 @cache
 def variants() -> tuple[tuple[float, float], ...]:
-    """List the speeds and pitches that are tried: at each speed the pitch as it was, and as a tape at that speed has
-    it.
+    """List the speeds and pitches that are tried:
+    at each speed the pitch as it was, and as a tape at that speed has it.
     """
     return tuple(variant for step in range(-_STEPS, _STEPS + 1) for variant in _of_step(step))
 
@@ -77,8 +77,8 @@ def _waves() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def patches(contrast: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Cut vectors (K, 99) around frames (K,) of contrast (F, 30): of length one, shorter where hardly anything
-    changes.
+    """Cut vectors (K, 99) around frames (K,) of contrast (F, 30):
+    of length one, shorter where hardly anything changes.
     """
     over_time, over_bands = _waves()
     narrow = torch.nn.functional.pad(contrast @ over_bands, (0, 0, LENGTH // 2, LENGTH))

@@ -130,8 +130,8 @@ def propose_whole(a: Prepared, b: Prepared) -> list[Proposal]:
 
 
 def _strongest(crops: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
-    """Find the strongest over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G). Few boxes
-    at a time.
+    """Find the strongest over all frames, per key frame, box and turn: (K, B, D), (G, T, D) -> (K, B, G).
+    Few boxes at a time.
     """
     frames = probes.flatten(0, 1)
     best = [
@@ -193,8 +193,8 @@ def _boxed(a: Prepared, b: Prepared, swapped: bool) -> list[_Boxed]:
 
 
 def refined(a: Prepared, b: Prepared, proposals: list[Proposal]) -> list[tuple[float, Proposal, torch.Tensor, int]]:
-    """Return the best proposals with their nats per pair of frames, window and scale: all roughly, then a few
-    closely.
+    """Return the best proposals with their nats per pair of frames, window and scale:
+    all roughly, then a few closely.
     """
     rough = _tried(a, b, proposals, [p.theta for p in proposals], size=GRID // 2, radii=(3, 3, 2))
     rough = rough[:N_CLOSE]
@@ -396,8 +396,8 @@ def calibrated(nats: torch.Tensor) -> torch.Tensor:
 
 
 def _nats(score: float) -> float:
-    """Return evidence that is surely `calibrated` to less than a score in [0, 1): a little less than the score
-    stands for.
+    """Return evidence that is surely `calibrated` to less than a score in [0, 1):
+    a little less than the score stands for.
     """
     if score <= 0:
         return -math.inf

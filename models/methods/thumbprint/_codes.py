@@ -68,8 +68,8 @@ def picture_box(frames: torch.Tensor) -> torch.Tensor:
 
 
 def cosines(start: torch.Tensor, stop: torch.Tensor, side: int) -> torch.Tensor:
-    """Make DCT-II rows over the pixels [start, stop) of `side`, orthonormal, zero elsewhere: (N,) -> (N, SIDE,
-    side).
+    """Make DCT-II rows over the pixels [start, stop) of `side`, orthonormal,
+    zero elsewhere: (N,) -> (N, SIDE, side).
     """
     length = (stop - start).float()[:, None, None]
     pixels = torch.arange(side, device=start.device)[None, None] - start[:, None, None] + 0.5
@@ -117,8 +117,8 @@ def encode(windows: torch.Tensor) -> torch.Tensor:
 
 @cache
 def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what each byte stands for: (256, 1) in the fine part, (256, 2) in the middle one, (256, 3) in the coarse
-    one.
+    """Return what each byte stands for: (256, 1) in the fine part, (256, 2) in the middle one,
+    (256, 3) in the coarse one.
     """
     byte = torch.arange(256)
     fine = _expand(byte[:, None], 127, 8.0)
@@ -128,8 +128,8 @@ def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Decode thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4); contrast
-    (T,).
+    """Decode thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4);
+    contrast (T,).
     """
     box, contrast = codes[:, :4].float(), torch.exp2((codes[:, 4].float() - 64) / 16)
     parts = codes[:, _HEADER:N_BYTES].int().split([_N_FINE, _N_MIDDLE // 2, _N_COARSE // 3], 1)

@@ -177,8 +177,8 @@ def information(r: torch.Tensor, best: torch.Tensor, n: torch.Tensor) -> torch.T
 
 
 def information_of_pairs(seen: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
-    """Compute `information` of pictures by local contrast, each with a goal: (N * P, K, n, n), (P, K, n, n) -> (N *
-    P, K).
+    """Compute `information` of pictures by local contrast,
+    each with a goal: (N * P, K, n, n), (P, K, n, n) -> (N * P, K).
     """
     times = len(seen) // len(goals)
     r, best = agreement_of_pairs(seen, goals.repeat(times, 1, 1, 1))

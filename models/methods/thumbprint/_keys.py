@@ -39,8 +39,8 @@ def _places() -> torch.Tensor:
 
 @cache
 def _pairs() -> torch.Tensor:
-    """List (B, 2) vertical and horizontal interval of a query's boxes: sides in proportion up to 1.5, or one side
-    whole.
+    """List (B, 2) vertical and horizontal interval of a query's boxes:
+    sides in proportion up to 1.5, or one side whole.
     """
     length = _places()[:, 1]
     v, h = torch.meshgrid(torch.arange(len(length)), torch.arange(len(length)), indexing="ij")
@@ -74,8 +74,8 @@ def _used() -> torch.Tensor:
 
 
 def _vectors(spectra: torch.Tensor) -> np.ndarray:
-    """Make vectors (..., C, C) -> (N, D) float32 of unit length; nearly flat parts stay shorter, and so match
-    nothing.
+    """Make vectors (..., C, C) -> (N, D) float32 of unit length;
+    nearly flat parts stay shorter, and so match nothing.
     """
     return spectra.flatten(-2)[..., _used()].flatten(0, -2).numpy().astype(np.float32)
 
@@ -118,8 +118,8 @@ def keys(signature: torch.Tensor) -> Keys:
 
 
 def probes(signature: torch.Tensor, *, whole: bool) -> Keys:
-    """Make probes of thumbnails (T, 1 + S * S): whole pictures in all turns and as negatives, and all boxes of some of
-    them.
+    """Make probes of thumbnails (T, 1 + S * S):
+    whole pictures in all turns and as negatives, and all boxes of some of them.
     """
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (search.SIDE, search.SIDE))
     spectra = _whole(images)

@@ -56,8 +56,8 @@ def boxes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def box_basis(start: torch.Tensor, length: torch.Tensor, n: int) -> torch.Tensor:
-    """Make DCT rows over the part [start, start + length) of SIDE pixels, fractions covered: (I,), (I,) -> (I, n,
-    SIDE).
+    """Make DCT rows over the part [start, start + length) of SIDE pixels,
+    fractions covered: (I,), (I,) -> (I, n, SIDE).
     """
     edge = torch.arange(SIDE + 1, device=start.device)[None] / SIDE
     a = torch.maximum(edge[:, :-1], start[:, None])
@@ -107,8 +107,8 @@ def crop_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def full_spectra(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Transform whole pictures: (T, S, S) -> as boxes (T, D), and under each turn (8, T, D), whitened, of unit
-    length.
+    """Transform whole pictures: (T, S, S) -> as boxes (T, D), and under each turn (8, T, D), whitened,
+    of unit length.
     """
     one = torch.ones(1, device=images.device)
     basis = box_basis(one * 0, one, COARSE)[0]
@@ -169,8 +169,8 @@ class Prepared:
 
 
 def thumbnails(codes: torch.Tensor) -> torch.Tensor:
-    """Make thumbnails, (T, 512) uint8 -> (T, 1 + S * S): the weight of a frame, then its picture in the box its shot
-    shares.
+    """Make thumbnails, (T, 512) uint8 -> (T, 1 + S * S):
+    the weight of a frame, then its picture in the box its shot shares.
     """
     images, box, contrast = decode(codes)
     weight = contrast**2 / (contrast**2 + FLAT**2)

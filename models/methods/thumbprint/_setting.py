@@ -65,8 +65,8 @@ def _both_move(
 
 
 def _differ(changes: list[torch.Tensor], matrix: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Say how surely what changes in one video is not what changes in the other, in [0, 1]; frames `at` are
-    partners.
+    """Say how surely what changes in one video is not what changes in the other, in [0, 1];
+    frames `at` are partners.
     """
     energies = [_energy(each) for each in changes]
     n_blocks = energies[0].shape[1]
@@ -87,8 +87,8 @@ def _differ(changes: list[torch.Tensor], matrix: torch.Tensor, at: tuple[torch.T
 
 
 def _is_other(*correlations: torch.Tensor) -> torch.Tensor:
-    """Say how surely the changes are not the same, in [0, 1]: 0 as soon as one of the correlations says that they
-    are.
+    """Say how surely the changes are not the same,
+    in [0, 1]: 0 as soon as one of the correlations says that they are.
     """
     each = zip(correlations, _OTHER, _SAME)
     return torch.stack([((same - value) / (same - other)).clamp(0, 1) for value, other, same in each]).min()
@@ -103,8 +103,8 @@ def _changes(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _smoothed(changes: torch.Tensor) -> torch.Tensor:
-    """Average over three frames each, (T, n, n): noise fades, and a frame of a copy may lie between two of the
-    other.
+    """Average over three frames each, (T, n, n):
+    noise fades, and a frame of a copy may lie between two of the other.
     """
     padded = torch.cat([changes[:1], changes, changes[-1:]])
     return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4

@@ -66,8 +66,8 @@ class _Pictures:
 
 @torch.inference_mode()
 def spot(query: torch.Tensor, videos: Sequence[torch.Tensor], places: Sequence[Sequence[Place]]) -> np.ndarray:
-    """Score each candidate's best placement in nats, (V,) float32; codes (T, 512) uint8 of the query and of V
-    videos.
+    """Score each candidate's best placement in nats, (V,) float32;
+    codes (T, 512) uint8 of the query and of V videos.
     """
     frames = [_Decoded() for _ in range(2)]
     trials = [trial for of, mine in enumerate(places) for trial in _trials(of, mine, frames[0], frames[1])]
