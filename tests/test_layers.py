@@ -28,7 +28,7 @@ pipeline:    cli -> commands -> upkeep, estimate -> extraction -> cluster, runs 
 pipeline:    commands -> review -> search -> comparison -> cluster;  search -> extraction
 pipeline:    commands -> training -> cluster, runs
 benchmarks:  commands -> demo -> evaluate -> report -> evaluation -> record;  datasets -> evaluation
-benchmarks:  chaos, speed -> evaluate
+benchmarks:  chaos -> evaluate;  speed -> demo
 """
 FACE = ROOT / "pipeline" / "face"  # installed as `ndvr` itself: it stands above all layers and names what lies in them
 ENTRY_POINTS = "ndvr.methods"  # the group under which other packages bring methods: no module
@@ -47,7 +47,8 @@ OWNERS = {
 MAKERS = {
     ("benchmarks/chaos/setting.py", "ray"),
     ("benchmarks/speed/plan_accuracy.py", "av"),
-    ("benchmarks/speed/search.py", "faiss"),
+    ("benchmarks/speed/search/__main__.py", "faiss"),
+    ("benchmarks/speed/search/votes.py", "faiss"),
 }
 
 MOST_FILES = 15  # of a room

@@ -10,12 +10,13 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ndvr.benchmarks.demo.edits import Relation
 from ndvr.benchmarks.demo.graded import GRADED, Graded
 from ndvr.operators.errors import DecodeError, NoPicture
 from ndvr.operators.library.library import Library, is_library
@@ -29,6 +30,20 @@ from ndvr.pipeline.search.search import Index
 
 SECONDS, WIDTH = 15.0, 320  # of an edited video, at most
 _TOP = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedFile:
+    """One edit of one video, written."""
+
+    path: Path
+    graded: Graded
+    used: list[str]  # ids of the videos it shows, the one that is looked for first
+    relations: tuple[Relation, ...] = field(repr=False)
+
+    @property
+    def video_id(self) -> str:
+        return self.used[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +123,32 @@ def stress(
     with tempfile.TemporaryDirectory(prefix="stress-") as temporary:
         folder = Path(out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        library = _library(videos, folder, progress=progress, say=say)
+        library = library_of(videos, folder, progress=progress, say=say)
         index = Index.open(library).update(progress=progress)
         n_videos = index.library_index.n_videos
         if n_videos < 2:
             raise ValueError(f"{videos}: {n_videos} videos with features; a search needs two or more")
         chosen = [each for each in GRADED if not edits or each.edit in edits]
-        clips, left_out = _clips(index.library_index.library, index.library_index.config, edited)
+        clips, left_out = read_clips(index.library_index.library, index.library_index.config, edited)
         if not clips:
             raise ValueError(f"none of {videos} could be edited: {next(iter(left_out.values()), 'no files')}")
         say(f"{len(clips)} videos, {len(chosen)} edits each")
         tried = []
         with Progress("stress", len(clips) * len(chosen), "edit", show=progress) as bar:
-            for each in _tries(index, clips, chosen, folder=folder, seed=seed):
-                tried.append(each)
+            for each in edited_files(clips, chosen, folder=folder, seed=seed):
+                (answer,) = index.search(each.path, top=_TOP).answers
+                tried.append(_judged(answer, each))
+                if not out:
+                    each.path.unlink()
                 bar.advance()
         tried.sort(key=lambda t: [(g.edit, g.strength) for g in chosen].index((t.edit, t.strength)))
         return Card(videos=n_videos, edited=list(clips), left_out=left_out, tried=tried)
 
 
-def _library(videos: str | Path, folder: Path, *, progress: bool, say: Callable[[str], None]) -> str | Path:
+def library_of(
+    videos: str | Path, folder: Path, *, progress: bool, say: Callable[[str], None] = lambda _: None
+) -> str | Path:
+    """Return VIDEOS if that is a library; otherwise extract its features to a library in a folder."""
     if is_library(videos):
         return videos
     say(f"extracting features into {folder}/library")
@@ -135,7 +156,7 @@ def _library(videos: str | Path, folder: Path, *, progress: bool, say: Callable[
     return folder / "library"
 
 
-def _clips(library: Library, config: str, count: int) -> tuple[dict[str, Clip], dict[str, str]]:
+def read_clips(library: Library, config: str, count: int) -> tuple[dict[str, Clip], dict[str, str]]:
     """Read the first seconds of some videos, small; say what could not be read as a clip of a constant rate."""
     uris = {video_id: e.end["uri"] for video_id, e in sorted(library.entries(config).items()) if e.pieces}
     clips: dict[str, Clip] = {}
@@ -156,42 +177,38 @@ def _clips(library: Library, config: str, count: int) -> tuple[dict[str, Clip], 
     return clips, left_out
 
 
-def _tries(
-    index: Index, clips: dict[str, Clip], chosen: Sequence[Graded], *, folder: Path, seed: int
-) -> Iterator[Tried]:
+def edited_files(clips: dict[str, Clip], chosen: Sequence[Graded], *, folder: Path, seed: int) -> Iterator[EditedFile]:
+    """Write each edit of each clip into a folder, one at a time."""
     ids = list(clips)
     for number, video_id in enumerate(ids):
         others = [ids[(number + step) % len(ids)] for step in range(1, len(ids))] or [video_id]
         for place, graded in enumerate(chosen):
-            ids_used = [video_id, *(others[k % len(others)] for k in range(graded.sources - 1))]
-            rng = np.random.default_rng([seed, number, place])
-            made = graded.make([clips[each] for each in ids_used], rng)
+            used = [video_id, *(others[k % len(others)] for k in range(graded.sources - 1))]
+            made = graded.make([clips[each] for each in used], np.random.default_rng([seed, number, place]))
             path = folder / f"{number}_{place:02d}_{graded.edit} {graded.strength}.mp4".replace("/", "-")
             write_video(path, made.clip.frames, fps=made.clip.fps, crf=made.crf, preset="veryfast")
-            (answer,) = index.search(path, top=_TOP).answers
-            if folder.name.startswith("stress-"):
-                path.unlink()
-            yield _judged(answer, graded, video_id, used=ids_used, made=made)
+            yield EditedFile(path=path, graded=graded, used=used, relations=made.relations)
 
 
-def _judged(answer: Answer, graded: Graded, video_id: str, *, used: list[str], made) -> Tried:
+def _judged(answer: Answer, edited: EditedFile) -> Tried:
+    video_id, used = edited.video_id, edited.used
     rank = next((rank for rank, match in enumerate(answer.matches, 1) if match.video_id == video_id), 0)
     match = answer.matches[rank - 1] if rank else None
     # What else of the edit's sources is found is right, too, and stands before it by right.
     before = sum(each.video_id in used[1:] for each in answer.matches[: max(rank - 1, 0)])
     return Tried(
-        edit=graded.edit,
-        strength=graded.strength,
+        edit=edited.graded.edit,
+        strength=edited.graded.strength,
         video_id=video_id,
         rank=rank - before if rank else 0,
         score=match.score if match else None,
         false_per_million=match.false_per_million if match else None,
-        time_error_s=_time_error(match, made.relations) if match else None,
+        time_error_s=_time_error(match, edited.relations) if match else None,
         false_matches=tuple(m.video_id for m in answer.matches if m.video_id not in used and m.kind != "setting"),
     )
 
 
-def _time_error(match: Match, relations) -> float | None:
+def _time_error(match: Match, relations: Sequence[Relation]) -> float | None:
     """Find the largest error of its four times, of the relation that the longest segment tells of."""
     if not match.segments:
         return None
