@@ -1,7 +1,8 @@
 """The files of an index: immutable segments of keys, and the snapshot that says which of them count.
 
     INDEX/index.json               the format, and which configuration of the library was indexed
-    INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC, any reader
+    INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC with
+                                   zstd, any reader
     INDEX/segments/<hash>.lists    a row per list: its centroid, and how many keys it has; Arrow IPC
     INDEX/segments/<hash>.parquet  a row per video of that segment: video_id, content, windows, sha256
     INDEX/snapshots/<n>.<lease>.json  segments, the rows of videos that are gone, sureness; the highest number holds
@@ -76,7 +77,7 @@ class Snapshot:
 
 
 class Segment:
-    """An opened segment; its keys are opened, and lie in their file, until they are used."""
+    """An opened segment; its keys are read when they are used."""
 
     def __init__(self, store: Store, name: str, gone: Sequence[int] = ()):
         self.store, self.name, self.gone = store, name, frozenset(gone)
@@ -110,7 +111,9 @@ class Segment:
 
     @cached_property
     def _about(self) -> dict[str, Any]:
-        return json.loads(self.table.schema.metadata[b"ndvr"])
+        with self.told():
+            file = pa.ipc.open_file(_source(self.store, f"{SEGMENTS}/{self.name}.arrow"))
+        return json.loads(file.schema.metadata[b"ndvr"])
 
     @cached_property
     def level(self) -> int:
@@ -217,7 +220,7 @@ def _binary(array: np.ndarray) -> pa.Array:
 
 def _file(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as file:
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
         file.write_table(table)
     return sink.getvalue()
 
