@@ -24,14 +24,16 @@ def width(n_numbers: int) -> int:
 def turned(vectors: np.ndarray) -> np.ndarray:
     """Turn vectors (K, D): (K, W) float32 of the same lengths and products."""
     n, w = len(vectors), width(vectors.shape[1])
-    x = np.zeros((n, w), np.float32)
-    x[:, : vectors.shape[1]] = vectors * _signs(vectors.shape[1])
+    x = np.zeros((w, n), np.float32)  # a number of all vectors after the other
+    np.multiply(vectors.T, _signs(vectors.shape[1])[:, None], out=x[: vectors.shape[1]])
     half = 1
     while half < w:
-        pairs = x.reshape(n, w // (2 * half), 2, half)
-        x = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], 2).reshape(n, w)
+        first, second = x.reshape(w // (2 * half), 2, half, n).transpose(1, 0, 2, 3)
+        total = first + second
+        np.subtract(first, second, out=second)
+        first[:] = total
         half *= 2
-    return x * np.float32(1 / np.sqrt(w))
+    return np.ascontiguousarray(x.T) * np.float32(1 / np.sqrt(w))
 
 
 @cache
