@@ -188,7 +188,10 @@ def shown(codes: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
     """Decode frames (N, 512), and show them in the boxes that their shots share: (N, S, S); see `headers_around`."""
     box, contrast = around[..., :4].float(), torch.exp2((around[..., 4].float() - 64) / 16)
     own = box[:, NEAR]
-    return _rebox(decode(codes)[0], own, _shared_box(own, box, contrast > FLAT))
+    images, shared = decode(codes)[0], _shared_box(own, box, contrast > FLAT)
+    moved = (own != shared).any(1)
+    images[moved] = _rebox(images[moved], own[moved], shared[moved])
+    return images
 
 
 def _shot_boxes(box: torch.Tensor, busy: torch.Tensor) -> torch.Tensor:

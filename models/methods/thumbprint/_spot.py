@@ -40,7 +40,7 @@ LEAST = 1.0
 # not propose where something large covers the middle.
 _OF_QUERY, _OF_VIDEO = 6, 12
 _CHOSEN = 2.0  # nats that they have to make up, as pairs are chosen by what they agree
-_BATCH = 256  # placements at a time
+_BATCH = 64  # placements at a time
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,17 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Decoded frames (N, S, S) of the query, or of all candidates."""
+    """Decoded frames of the query, or of all candidates."""
 
-    sharp: torch.Tensor
-    smooth: torch.Tensor
+    sharp: torch.Tensor  # (N, S, S)
+    smooth: torch.Tensor  # (N, S, S)
+    grid: torch.Tensor  # (N, n, n): whole pictures as they are compared
+
+    @classmethod
+    def of(cls, images: torch.Tensor) -> _Pictures:
+        """Smooth pictures (N, S, S)."""
+        smooth = blur(images, 1)
+        return cls(images, smooth, see(smooth[None], torch.eye(2, 3)[None])[0][0])
 
 
 @torch.inference_mode()
@@ -73,8 +80,7 @@ def spot(query: torch.Tensor, videos: Sequence[torch.Tensor], places: Sequence[S
     trials = [trial for of, mine in enumerate(places) for trial in _trials(of, mine, frames[0], frames[1])]
     some = [frames[0].place(0, window) for window in _spread(len(query), _OF_QUERY)]
     of_videos = [[frames[1].place(of, w) for w in _spread(len(video), _OF_VIDEO)] for of, video in enumerate(videos)]
-    images = [frames[0].images([query]), frames[1].images(list(videos))]
-    pictures = [_Pictures(each, blur(each, 1)) for each in images]
+    pictures = [_Pictures.of(frames[0].images([query])), _Pictures.of(frames[1].images(list(videos)))]
     rough, theta = _all_tried(trials, pictures, _windows(trials), size=GRID // 2, radii=(3, 3, 2))
     best = _best_of_each(len(videos), trials, rough)
     doubtful = (best >= _LEAST_ROUGH) & (best < _SURE_ROUGH)
@@ -93,7 +99,7 @@ def _spread(n_windows: int, most: int) -> list[int]:
 def _picture_on_picture(pictures: Sequence[_Pictures], query: list[int], videos: Sequence[list[int]]) -> list[_Trial]:
     """Propose one trial a candidate: its whole picture on the query's, at the pairs of some frames that agree most."""
     shown = [
-        local_contrast(see(each.smooth[at][None], torch.eye(2, 3)[None], GRID)[0][0], 0)
+        local_contrast(each.grid[at], 0)
         for each, at in zip(pictures, (query, [place for mine in videos for place in mine]))
     ]
     agrees, trials, start = agreement(*shown), [], 0
@@ -212,27 +218,35 @@ def _tried(
 
     Those of before or after refinement, whichever say more. Pictures of the query and of the candidates.
     """
-    sources, templates = [], []
+    channels = _slopes(trials, pictures)
+    templates = []
     for trial in trials:
-        at = [torch.tensor(trial.query_frames), torch.tensor(trial.video_frames)]
-        source, other = (0, 1) if trial.in_query else (1, 0)
-        narrow = max(trial.window[2:]) < _NARROW
-        kept = pictures[source].sharp if narrow else pictures[source].smooth
-        sources.append(kept[at[source]])
-        templates.append(search.turn(pictures[other].smooth[at[other]], trial.turn) * trial.sign)
-    whole = torch.eye(2, 3).expand(len(trials), 2, 3)
-    goal = see(torch.stack(templates), whole, GRID)[0]
+        kept, at = (pictures[1], trial.video_frames) if trial.in_query else (pictures[0], trial.query_frames)
+        templates.append(search.turn(kept.grid[at], trial.turn) * trial.sign)
+    goal = torch.stack(templates)
     if size < GRID:
         goal = F.avg_pool2d(goal, GRID // size)
-    channels = slopes(torch.stack(sources))
-    both = torch.cat([theta, refine(channels, goal, theta, radii=radii)])
-    seen, inside = see(channels[:, :, 0].repeat(2, 1, 1, 1), both, size)
+    both = [theta, refine(channels, goal, theta, radii=radii)] if radii else [theta]
+    seen, inside = (torch.cat(each) for each in zip(*(see(channels[:, :, 0], each, size) for each in both)))
     nats = []
     for scale in range(len(SCALES)):
         cut = local_contrast(seen, scale, inside[:, None])
         nats.append(information_of_pairs(cut, local_contrast(goal, scale)).mean(1))
-    away = ((both - whole.repeat(2, 1, 1)).abs().amax((1, 2)) / 0.15).clamp(max=1.0)
-    turned = torch.tensor([bool(trial.turn or trial.sign < 0) for trial in trials]).repeat(2)
+    windows = torch.stack(both)  # (1 or 2, P, 2, 3)
+    away = ((windows - torch.eye(2, 3)).abs().amax((2, 3)) / 0.15).clamp(max=1.0)
+    turned = torch.tensor([bool(trial.turn or trial.sign < 0) for trial in trials])
     away = torch.where(turned, 1.0, away)
-    best, at = (torch.stack(nats).amax(0) - PRIOR * away).unflatten(0, (2, -1)).max(0)
-    return best, both.unflatten(0, (2, -1))[at, torch.arange(len(trials))]
+    best, at = (torch.stack(nats).amax(0).unflatten(0, (len(both), -1)) - PRIOR * away).max(0)
+    return best, windows[at, torch.arange(len(trials))]
+
+
+def _slopes(trials: Sequence[_Trial], pictures: Sequence[_Pictures]) -> torch.Tensor:
+    """Stack what is looked at through the window of each trial, (P, N_PAIRS, 3, S, S) of `slopes`; each frame once."""
+    places: dict[tuple[int, bool, int], int] = {}
+    rows = []
+    for trial in trials:
+        source, at = (0, trial.query_frames) if trial.in_query else (1, trial.video_frames)
+        narrow = max(trial.window[2:]) < _NARROW
+        rows.append([places.setdefault((source, narrow, frame), len(places)) for frame in at])
+    frames = [(pictures[source].sharp if narrow else pictures[source].smooth)[at] for source, narrow, at in places]
+    return slopes(torch.stack(frames))[torch.tensor(rows)]
