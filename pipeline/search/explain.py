@@ -19,7 +19,7 @@ from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
-from ndvr.pipeline.search.verify import Compared, Proposed
+from ndvr.pipeline.search.verify import Asked, Compared, Proposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +94,8 @@ def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
 
 def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
     verifier = matcher.verifier
-    assert query.features is not None
-    signature = verifier.model.bounded_signature(query.features)
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
-    return verifier.judge(query, signature, verifier.layer(query.features, signature), proposed)
+    return verifier.judge(Asked(verifier.model, query), proposed)
 
 
 def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:

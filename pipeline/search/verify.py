@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ndvr.models.keys import Judged, Place
+from ndvr.models.method import Model
 from ndvr.operators.index import kinds
 from ndvr.operators.index.common import mostly_shown
 from ndvr.operators.index.lines import Line, find_lines
@@ -54,6 +55,27 @@ class Verified:
     lost: list[str]  # ids of videos whose features are missing or damaged
 
 
+class Asked:
+    """A query, made ready to be compared when it is."""
+
+    def __init__(self, model: Model, query: Query):
+        assert query.features is not None
+        self.query, self._model, self._features = query, model, query.features
+
+    @cached_property
+    def signature(self) -> Any:
+        return self._model.bounded_signature(self._features)
+
+    @cached_property
+    def own_layer(self) -> float:
+        return _layer(self._model, self._features, self.signature)
+
+
+def _layer(model: Model, features: np.ndarray, signature: Any) -> float:
+    """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
+    return 1.0 if model.compact else kinds.own_layer(model, features, signature)
+
+
 class Verifier:
     """Compares queries with videos of one library; keeps what serves several of them."""
 
@@ -83,13 +105,12 @@ class Verifier:
         lost: list[str] = []
         proposed = [each for each in proposed if self._pair(query, each) not in self._unlike]
         chosen = self.spotted(query, proposed, lost)
-        signature = self.model.bounded_signature(query.features) if chosen else None
-        own_layer = self.layer(query.features, signature) if chosen else 1.0
+        asked = Asked(self.model, query)
         matches = []
         for each in chosen:
             with self._losing(each.video.video_id, lost):
                 shown = each.same or each.decided or each.named
-                match = self.judge(query, signature, own_layer, each, -math.inf if shown else self.least).match
+                match = self.judge(asked, each, -math.inf if shown else self.least).match
                 matches.append(match)
                 if match.score < self.least and len(self._unlike) < _MOST_KNOWN and (pair := self._pair(query, each)):
                     self._unlike.add(pair)
@@ -132,21 +153,19 @@ class Verifier:
         dropped = {each.video.video_id for each, keep in zip(by_votes, worth) if not keep}
         return [each for each in chosen if each.video.video_id not in dropped or each.named]
 
-    def judge(
-        self, query: Query, signature: Any, own_layer: float, proposed: Proposed, least: float = -math.inf
-    ) -> Compared:
+    def judge(self, asked: Asked, proposed: Proposed, least: float = -math.inf) -> Compared:
         """Look closer at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept
         target = self.model.bounded_signature(features)
-        judged = self.model.judge(signature, target, least)
+        judged = self.model.judge(asked.signature, target, least)
         lines: list[Line] = []
         setting = False
         enough = judged.score >= self.least
         if enough or proposed.decided:
             lines = find_lines(judged.matrix) or _patch(judged.matrix)
-            setting = kinds.is_setting(judged.matrix, lines, (own_layer, self.layer(features, target)))
-        match = self._match(query, proposed, judged, start_s=start_s, lines=lines, setting=setting)
+            setting = kinds.is_setting(judged.matrix, lines, (asked.own_layer, _layer(self.model, features, target)))
+        match = self._match(asked.query, proposed, judged, start_s=start_s, lines=lines, setting=setting)
         if proposed.decided and not enough and not proposed.same:
             match = replace(match, kind="decided")
         return Compared(judged=judged, lines=lines, match=match)
@@ -167,10 +186,6 @@ class Verifier:
         keys = self.model.keys(self._read.read(video.pieces))
         vectors = keys.vectors[(keys.boxes == (0, 0, 1, 1)).all(1)]
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-    def layer(self, features: np.ndarray, signature: Any) -> float:
-        """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
-        return 1.0 if self.model.compact else kinds.own_layer(self.model, features, signature)
 
     def _match(
         self, query: Query, proposed: Proposed, judged: Judged, *, start_s: np.ndarray, lines: Sequence[Line],
