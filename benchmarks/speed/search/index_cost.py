@@ -24,9 +24,9 @@ from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 from ndvr.pipeline.search.search import index
 
 
-def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
+def measure_index(folder: Path, n_videos: int, seconds: int) -> dict[str, float]:
     """Measure CPU seconds of building and of adding; seconds until an index answers, cold and warm."""
-    videos = {f"v{seed:06}": film(seed) for seed in range(n_videos)}
+    videos = {f"v{seed:06}": film(seed, seconds) for seed in range(n_videos)}
     late = dict(list(videos.items())[-max(1, n_videos // 100) :])
     library = made_library(folder, {name: each for name, each in videos.items() if name not in late})
     measured: dict[str, float] = {"videos": n_videos, "added": len(late)}
@@ -47,7 +47,7 @@ def measure_index(folder: Path, n_videos: int) -> dict[str, float]:
         measured[f"open_{name}_s"] = time.perf_counter() - began
         candidates(probes, segments)
         measured[f"first_answer_{name}_s"] = time.perf_counter() - began
-    return measured | {"keys": done.keys, "bytes_per_s": done.bytes / (n_videos * SECONDS)}
+    return measured | {"keys": done.keys, "bytes_per_s": done.bytes / (n_videos * seconds)}
 
 
 def _sureness_s(opened: LibraryIndex) -> float:
@@ -67,17 +67,19 @@ def _out_of_cache(folder: Path) -> None:
 
 
 @click.command("index")
-@click.option("--videos", default=1000, show_default=True, help=f"Of {SECONDS} s.")
+@click.option("--videos", default=1000, show_default=True)
+@click.option("--seconds", default=SECONDS, show_default=True, help="Of a video.")
 @out_option
-def index_command(videos: int, out: Path | None) -> None:
+def index_command(videos: int, seconds: int, out: Path | None) -> None:
     """Measure building, adding, opening, and bytes a second of video."""
     with tempfile.TemporaryDirectory(prefix="search-") as folder:
-        each = measure_index(Path(folder) / "library", videos)
+        each = measure_index(Path(folder) / "library", videos, seconds)
+    built, sureness, added = each["build_s"], each["sureness_s"], each["add_s"]
     click.echo(
-        f"{videos:,} videos of {SECONDS} s, {each['keys']:,} keys, {each['bytes_per_s']:.0f} bytes a second: built "
-        f"in {each['build_s']:.2f} s, some {each['sureness_s']:.2f} of them for sureness; {each['added']:,} "
-        f"more in {each['add_s']:.2f} s = {each['add_s'] / (each['build_s'] - each['sureness_s']):.1%} of the rest; "
-        f"nothing to do: {each['again_s']:.3f} s; opened in "
+        f"{videos:,} videos of {seconds} s, {each['keys']:,} keys, {each['bytes_per_s']:.0f} bytes a second: built "
+        f"in {built:.2f} s, some {sureness:.2f} of them for sureness; {each['added']:,} more in {added:.2f} s = "
+        f"{added / built:.1%} of it, {added / (built - sureness):.1%} without sureness; nothing to do: "
+        f"{each['again_s']:.3f} s; opened in "
         f"{1e3 * each['open_cold_s']:.0f} ms cold, {1e3 * each['open_warm_s']:.0f} warm, first answer after "
         f"{1e3 * each['first_answer_cold_s']:.0f} and {1e3 * each['first_answer_warm_s']:.0f} ms; "
         f"{record('search_index', each, out)}"

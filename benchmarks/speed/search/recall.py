@@ -28,9 +28,8 @@ from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.progress import Progress
-from ndvr.pipeline.search.library_index import open_index
 from ndvr.pipeline.search.queries import read_queries
-from ndvr.pipeline.search.search import index
+from ndvr.pipeline.search.search import Index
 from ndvr.pipeline.search.verify import LEAST_SCORE
 
 TOPS = (10, 50, 200)
@@ -40,8 +39,7 @@ _SHARES = (0.35, 0.65)  # of the second of two keys in a mix
 def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> dict[str, Any]:
     """Rank the original of each edit that counts among the candidates; 0: it is none of them."""
     library = library_of(videos, folder, progress=True)
-    index(library)
-    opened = open_index(library)
+    opened = Index.open(library).update(progress=True).library_index
     clips, left_out = read_clips(opened.library, opened.config, edited)
     n_real = sum(map(len, opened.segments))
     every = opened.lookup(opened.library.entries(opened.config))
@@ -52,7 +50,8 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     ranks: dict[str, list[int]] = {}
     with Progress("recall", len(clips) * len(GRADED), "edit") as bar:
         for each in edited_files(clips, GRADED, folder=folder, seed=0):
-            (query,) = read_queries(each.path, opened).read([each.path.stem], opened)
+            queries = read_queries(each.path, opened)
+            (query,) = queries.read(list(queries.uris), opened)
             each.path.unlink()
             mine = ranks.setdefault(f"{each.graded.edit} {each.graded.strength}".strip(), [])
             if query.features is not None and similar(
@@ -73,7 +72,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
 def similar(model: Model, query: np.ndarray, video: np.ndarray) -> bool:
     """Say whether comparing two videos, whatever an index proposes, gives half of the highest score or more."""
     low, high = model.card.range
-    score = model.similarities([model.signature(query)], [model.signature(video)])[0][0]
+    score = model.similarities(model.signature(query), [model.signature(video)])[0]
     return bool(score >= low + LEAST_SCORE * (high - low))
 
 
