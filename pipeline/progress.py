@@ -172,3 +172,12 @@ class Progress:
             bar_format=None if width else "{l_bar}{r_bar}",
             postfix=", ".join(f"{name}={number:,}" for name, number in shown.items()),
         )
+
+
+def size_words(count: float) -> str:
+    """Format a number of bytes."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

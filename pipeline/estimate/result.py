@@ -12,6 +12,7 @@ from ndvr.pipeline.estimate._extrapolate import Projection
 from ndvr.pipeline.estimate._header_sample import HeaderFacts
 from ndvr.pipeline.estimate.trial import Trial, TrialFacts
 from ndvr.pipeline.estimate.wall_time import Machines
+from ndvr.pipeline.progress import size_words
 
 MOST_CODECS = 6
 _STAGES = {"ray": "ray itself", "driver": "  of it the driver"}
@@ -61,7 +62,7 @@ class Estimate:
         if scope.other_names:
             lines.append(f"  {scope.other_names:,} further names (links) of the same files: each file is one video")
         lines.append(
-            f"  {headers.hours:,.2f} h, {headers.frames:,} frames, {_size(headers.bytes_in)}; "
+            f"  {headers.hours:,.2f} h, {headers.frames:,} frames, {size_words(headers.bytes_in)}; "
             f"longest {_time(headers.longest_s)}, largest {headers.largest[0]} x {headers.largest[1]}; "
             f"{_codecs_text(headers.codecs) or 'no pictures'}"
         )
@@ -136,12 +137,12 @@ def _total_lines(scope: Scope, projection: Projection) -> list[str]:
     low, high = projection.interval["seconds"]
     where = f"{machines.cpus:,} CPUs and {machines.gpus:,} GPUs ({machines.where})"
     windows = ", ".join(f"{method} {count:,}" for method, count in projection.windows.items())
-    n_bytes = " to ".join(_size(value) for value in projection.interval["bytes"])
+    n_bytes = " to ".join(size_words(value) for value in projection.interval["bytes"])
     return [
         f"time    {_time(projection.seconds)}   (80 %: {_time(low)} to {_time(high)}) on {where}; "
         f"{_bound_text(scope, projection)}",
         f"work    {cpu_s / 3600:,.2f} core-hours{gpu}",
-        f"output  {_size(projection.bytes)}   (80 %: {n_bytes}); windows: {windows}",
+        f"output  {size_words(projection.bytes)}   (80 %: {n_bytes}); windows: {windows}",
     ]
 
 
@@ -212,11 +213,3 @@ def _time(seconds: float) -> str:
     if whole >= 360_000:
         return f"{seconds / 86_400:,.1f} days"
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

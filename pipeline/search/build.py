@@ -20,7 +20,7 @@ from ndvr.operators.library.feature_reader import FeatureReader, LeavesOut, with
 from ndvr.operators.library.lease import Lease
 from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.sealed import Damaged
-from ndvr.pipeline.progress import Progress, interruptible
+from ndvr.pipeline.progress import Progress, interruptible, size_words
 from ndvr.pipeline.search.library_index import LibraryIndex, ledger_state
 
 SEGMENT_KEYS, SEGMENT_VIDEOS = 1 << 14, 2048  # of a segment that is full; later merged with others
@@ -53,7 +53,7 @@ class Updated(LeavesOut):
         """Write one line."""
         did = f"{self.added:,} added, {self.removed:,} taken out" if self.added or self.removed else "nothing to do"
         return (
-            f"{self.videos:,} videos indexed ({did}): {self.keys:,} keys, {self.bytes / 1e6:,.1f} MB in "
+            f"{self.videos:,} videos indexed ({did}): {self.keys:,} keys, {size_words(self.bytes)} in "
             f"{self.segments:,} segments, {self.index} ({self.seconds:.1f} s)"
         )
 

@@ -20,6 +20,7 @@ from ndvr.operators.library.library import Entry, Library
 from ndvr.operators.library.receipt_files import LedgerFiles
 from ndvr.operators.scores.groups import Video, videos_of
 from ndvr.operators.storage.store import Store
+from ndvr.pipeline.progress import size_words
 from ndvr.pipeline.settings import Setting, choose_one
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class IndexView:
         lines = [
             f"{self.index}  {self.method}, snapshot {self.snapshot}, {state}",
             f"  {self.videos:,} videos ({self.without_keys:,} too dark or flat to be looked up, {self.gone:,} gone)",
-            f"  {self.keys:,} keys in {self.lists:,} lists, {self.bytes / 1e6:,.1f} MB{a_second}",
+            f"  {self.keys:,} keys in {self.lists:,} lists, {size_words(self.bytes)}{a_second}",
             f"  segments: {merged or 'none'}; each has lists fitted to it when it was written",
         ]
         return "\n".join([*lines, f"  sureness: {self._sure()}"])

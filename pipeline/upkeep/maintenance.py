@@ -22,7 +22,7 @@ from ndvr.operators.library.shards import SHARDS
 from ndvr.operators.rows import EVERY_CONFIG, EVERY_VIDEO, LEDGER, REMOVED_CONTENT, table
 from ndvr.operators.storage.store import Store
 from ndvr.operators.storage.text_files import ids_among, read_id_lines, split_pair, visible
-from ndvr.pipeline.progress import Progress
+from ndvr.pipeline.progress import Progress, size_words
 from ndvr.pipeline.runs.record import recover_runs
 
 
@@ -66,7 +66,7 @@ def audit_text(report: Audit) -> str:
     verdict = "sound" if report.sound else f"{len(report.problems)} problems"
     lines.append(
         f"{report.library}: {verdict}; {report.videos:,} videos, {report.rows:,} rows in {report.shards:,} shards, "
-        f"{report.bytes / 1e6:,.1f} MB of features, all as they were written"
+        f"{size_words(report.bytes)} of features, all as they were written"
         if report.sound
         else f"{report.library}: {verdict}; `ndvr fsck {report.library} --repair` mends what can be mended"
     )
@@ -134,7 +134,7 @@ def _refuse_too_much(library: Library, planned: Tidied) -> None:
     total = sum(sum(library.store.sizes(f"{SHARDS}/{config}").values()) for config in library.configs)
     if len(files) > _FEW and planned.bytes > _MOST_SHARE * total:
         raise ValueError(
-            f"{library}: {len(files):,} shards with {planned.bytes / 1e6:,.1f} of {total / 1e6:,.1f} MB would go, more "
+            f"{library}: {len(files):,} shards with {size_words(planned.bytes)} of {size_words(total)} would go, more "
             f"than a tenth; nothing was removed: look with --dry-run, and give --force if that is right"
         )
 
@@ -145,7 +145,7 @@ def tidied_text(done: Tidied, *, dry: bool) -> str:
     names = [*done.orphans, *done.dropped, *(f"{name} (rewritten)" for name in done.rewritten)]
     lines = [f"  {name}" for name in names]
     files = len(done.orphans) + len(done.dropped)
-    lines.append(f"{would} {files:,} files and {done.rows:,} rows that nothing needs, {done.bytes / 1e6:,.1f} MB")
+    lines.append(f"{would} {files:,} files and {done.rows:,} rows that nothing needs, {size_words(done.bytes)}")
     if done.trash:
         lines.append(f"they lie in {done.trash} for {KEPT_DAYS} days; --empty-trash removes them for good now")
     return "\n".join(lines)

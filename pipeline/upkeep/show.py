@@ -14,6 +14,7 @@ from ndvr.operators.library.receipt_files import remedy
 from ndvr.operators.library.shards import SHARDS
 from ndvr.operators.storage.text_files import fits_a_line, quoted_id, visible
 from ndvr.pipeline.extraction.plan import count_failures
+from ndvr.pipeline.progress import size_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class LibraryView:
             failed = ", ".join(f"{count:,} {kind}" for kind, count in facts["failed"].items())
             lines.append(
                 f"  {facts['done']:,} videos done ({facts['partial']:,} partial), {facts['hours']:.2f} h, "
-                f"{facts['windows']:,} windows, {facts['bytes'] / 1e6:,.1f} MB"
+                f"{facts['windows']:,} windows, {size_words(facts['bytes'])}"
             )
             left_alone = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
             lines.append(f"  {facts['skipped']:,} skipped; failed: {failed or 'none'}{left_alone}")
