@@ -8,6 +8,7 @@ them. The probe's numbers are rounded to eight bits, which moves a product by so
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import faiss
@@ -16,15 +17,18 @@ import numpy as np
 from ndvr.operators.index import codes
 from ndvr.operators.index.lists import Coded, Lists
 
-TRIED = 2.5  # times the number of lists to the power of .4: of 256 lists 23, of 16,384 121
+TRIED = 2.5  # times the keys of an index to the power of -.3: share of the lists that a probe looks into
 _HIGH = 0.9  # share of the keys whose factors are not higher than what products are compared with before factors
 _MOST_HITS = 1 << 26  # of probes that are looked up at once, if all keys were like them
 _BLOCK = 32  # keys that are read at a time
 
 
-def lists_tried(n_lists: int) -> int:
-    """Count the lists of a segment that a probe looks into: an edit moves a picture to another one."""
-    return min(n_lists, round(TRIED * n_lists**0.4))
+def lists_tried(n_lists: int, n_keys: int) -> int:
+    """Count the lists of a segment that a probe looks into, of an index of n_keys in all its segments.
+
+    An edit moves a picture to another list. The share is that of one segment with all keys: many cost as much as one.
+    """
+    return min(n_lists, math.ceil(n_lists * TRIED * max(n_keys, 1) ** -0.3))
 
 
 class Scan:
@@ -53,27 +57,28 @@ class Scan:
                 kept.add_entries(number, len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(data))
         plain.ntotal = self.n_keys
         self._index = faiss.IndexIVFPQFastScan(plain, _BLOCK)
-        self._tried = lists_tried(len(lists))
+        self._n_lists = len(lists)
         factors = codes.factor_of(coded.factor[wanted], width)
         self._high = float(np.quantile(factors, _HIGH)) if self.n_keys else 1.0
-        compared = max(self.n_keys * self._tried // len(lists), 1)
-        self._at_once = min(max(_MOST_HITS // compared, 256), 4096)
 
     def alike(
-        self, vectors: np.ndarray, least: np.ndarray, neighbours: int, *, few: bool = False
+        self, vectors: np.ndarray, least: np.ndarray, neighbours: int, *, among: int, few: bool = False
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Find probes, keys and likeness above `least` (P,) of turned vectors (P, W) and keys,
         rising by probe: (H,) each.
 
         least: above 0, or all 0: then only so many `neighbours` of a probe, the most alike.
-        few: look into half as many lists.
+        among: the keys of the index that this is a part of; few: look into half as many lists.
         """
         faiss.omp_set_num_threads(1)  # more than one wait for each other longer than they work, on a busy machine
         tried: Any = faiss.SearchParametersIVF()  # its stub knows no field
-        tried.nprobe = -(-self._tried // 2) if few else self._tried
+        n_tried = lists_tried(self._n_lists, among)
+        tried.nprobe = -(-n_tried // 2) if few else n_tried
+        compared = max(self.n_keys * n_tried // self._n_lists, 1)
+        at_once = min(max(_MOST_HITS // compared, 256), 4096)
         parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
-        for start in range(0, len(vectors) if self.n_keys else 0, self._at_once):
-            part = slice(start, start + self._at_once)
+        for start in range(0, len(vectors) if self.n_keys else 0, at_once):
+            part = slice(start, start + at_once)
             near = self._near(np.ascontiguousarray(vectors[part]), float(least[part].min()), neighbours, tried)
             probe, key, product = near
             likeness = product * codes.factor_of(self._factor[key], self._width)

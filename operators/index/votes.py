@@ -5,7 +5,7 @@ many videos have do not vote. Votes are summed over the windows of the query, th
 placements (turn, sizes, centre), over two grids of which one is shifted by half a cell.
 
     candidates(probes, segments)                                      # of an index that is here
-    elect(probes, [sight(turned, part, every=...) for part in parts])   # of one in parts, wherever these lie: the same
+    elect(probes, [sight(turned, part, among=...) for part in parts])   # of one in parts, wherever these lie: the same
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def candidates(
     """
     if not len(probes):
         return []
-    every = every or is_small(sum(map(len, segments)))
+    among = 0 if every else sum(map(len, segments))
     boxes = probes.boxes if mutual else None
-    seen = sight(codes.turned(probes.vectors), segments, every=every, plain=top if plain else 0, boxes=boxes)
+    seen = sight(codes.turned(probes.vectors), segments, among=among, plain=top if plain else 0, boxes=boxes)
     return elect(probes, [seen], top=top, common=common, plain=plain)
 
 
@@ -102,18 +102,19 @@ def sight(
     vectors: np.ndarray,
     segments: Sequence[Segment],
     *,
-    every: bool,
+    among: int,
     plain: int = 0,
     first: int = 0,
     boxes: np.ndarray | None = None,
 ) -> Sightings:
     """Find what turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
 
+    among: the keys of the index that these are a part of; of a small one, and of 0, probes are compared with all.
     plain: of a method with one vector a video: so many videos, however little they are alike.
     boxes: (P, 4) of the probes, where every video of the index is asked for in turn: see `look_up`.
     """
     least, neighbours = 0.0 if plain else LEAST, plain or NEIGHBOURS
-    hits = look_up(vectors, segments, least=least, every=every, neighbours=neighbours, boxes=boxes)
+    hits = look_up(vectors, segments, least=least, among=among, neighbours=neighbours, boxes=boxes)
     window, novelty = np.zeros(len(hits.key), np.int32), np.zeros(len(hits.key), np.uint8)
     box = np.zeros((len(hits.key), 4), np.float32)
     for number, segment in enumerate(segments):
@@ -149,27 +150,29 @@ def look_up(
     segments: Sequence[Segment],
     *,
     least: float = LEAST,
-    every: bool | None = None,
+    among: int | None = None,
     neighbours: int = NEIGHBOURS,
     boxes: np.ndarray | None = None,
 ) -> Hits:
     """Find the most alike keys of every probe, so many `neighbours`, of videos that count and above `least`.
 
     vectors (P, W) turned, see ndvr.operators.index.codes. Of a large index only the lists that are nearest to a probe
-    are looked into, unless `every`; None: as the size of these segments says. Rising by probe, then falling by
-    likeness, equals by place in the index.
+    are looked into. among: the keys of the index that these segments are a part of; None: they are all of it.
+    Rising by probe, then falling by likeness, equals by place in the index.
 
     boxes (P, 4) of the probes: a part of a picture is compared with whole pictures only, unless that part of every
     picture is in the index, and in half as many lists. Enough where two videos are asked for each in the other: of a
     picture in a picture, one of the two shows the other whole.
     """
-    every = is_small(sum(map(len, segments))) if every is None else every
+    among = sum(map(len, segments)) if among is None else among
     bound = np.full(len(vectors), least, np.float32)  # of a probe's hit: what so many better ones leave
     hits = _none()
     for number, segment in enumerate(segments):
         parts = [hits]
-        for probes, scan in _scans(segment, len(vectors), every=every, boxes=boxes):
-            probe, key, likeness = scan.alike(vectors[probes], bound[probes], neighbours, few=boxes is not None)
+        for probes, scan in _scans(segment, len(vectors), every=is_small(among), boxes=boxes):
+            probe, key, likeness = scan.alike(
+                vectors[probes], bound[probes], neighbours, among=among, few=boxes is not None
+            )
             parts.append(Hits(probes[probe], np.full(len(probe), number), segment.where(key)[0], key, likeness))
         hits = _best(parts, bound, neighbours)
     return hits

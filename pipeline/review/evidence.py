@@ -30,7 +30,7 @@ from ndvr.pipeline.search.library_index import LibraryIndex, open_index
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable, Verdict, verdict_of
-from ndvr.pipeline.search.verify import Asked, Compared, Proposed
+from ndvr.pipeline.search.verify import Compared, Proposed, ReadyQuery
 
 _COLOURS = "viridis"  # both of its ends can be told from a light and from a dark page
 _MOST_PIXELS = 400  # a side; longer matrices are drawn by the highest value of each block
@@ -167,7 +167,7 @@ class Evidence:
     def _compared(self, query: Query, video: Stored) -> Compared:
         assert query.features is not None
         verifier = self._matcher.verifier
-        return verifier.judge(Asked(verifier.model, query), Proposed(video=video))
+        return verifier.judge(ReadyQuery(verifier.model, query), Proposed(video=video))
 
     def _query(self, pair: Pair) -> Query:
         if self._last is None or self._last[0] != pair.a.content:

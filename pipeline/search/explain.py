@@ -19,7 +19,7 @@ from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.matcher import Matcher, Wanted
 from ndvr.pipeline.search.queries import Queries, Query, read_queries
 from ndvr.pipeline.search.verdict import Judgeable
-from ndvr.pipeline.search.verify import Asked, Compared, Proposed
+from ndvr.pipeline.search.verify import Compared, Proposed, ReadyQuery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def explain(index: LibraryIndex, a: str, b: str) -> Explanation:
 def _compared(matcher: Matcher, query: Query, video: Video, *, decided: bool) -> Compared:
     verifier = matcher.verifier
     proposed = Proposed(video=video, same=video.video_id in matcher.same_file(query), decided=decided)
-    return verifier.judge(Asked(verifier.model, query), proposed)
+    return verifier.judge(ReadyQuery(verifier.model, query), proposed)
 
 
 def _as_told(matcher: Matcher, query: Query, match: Match) -> Match:

@@ -20,7 +20,7 @@ import numpy as np
 from ndvr.models.card import Mel
 from ndvr.models.keys import Keys, Place
 from ndvr.operators.index import codes, kinds
-from ndvr.operators.index.votes import Candidate, Sightings, elect, is_small, sight
+from ndvr.operators.index.votes import Candidate, Sightings, elect, sight
 from ndvr.operators.library.decisions import Decisions, content_key
 from ndvr.operators.library.feature_reader import named
 from ndvr.pipeline.search.answers import Answer, Match, Status, in_order, shows
@@ -74,7 +74,7 @@ class Here:
 
     def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> list[Sightings]:
         segments = self._index.segments
-        return [sight(vectors, segments, every=is_small(sum(map(len, segments))), plain=plain, boxes=boxes)]
+        return [sight(vectors, segments, among=sum(map(len, segments)), plain=plain, boxes=boxes)]
 
     def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
         return begun, []

@@ -21,7 +21,7 @@ import numpy as np
 
 from ndvr.operators.errors import RunStopped
 from ndvr.operators.index.segments import Segment
-from ndvr.operators.index.votes import Sightings, is_small, sight
+from ndvr.operators.index.votes import Sightings, sight
 from ndvr.pipeline.cluster.workers import TRIES, Workers
 from ndvr.pipeline.search.library_index import LibraryIndex, Reopen
 from ndvr.pipeline.search.queries import Query
@@ -54,9 +54,9 @@ class Holder:
     def _verifier(self) -> Verifier:
         return Verifier(self._index, **self._wanted)
 
-    def sight(self, vectors: np.ndarray, every: bool, plain: int, boxes: np.ndarray | None) -> Sightings:
+    def sight(self, vectors: np.ndarray, among: int, plain: int, boxes: np.ndarray | None) -> Sightings:
         """Find what turned vectors of probes look like in this part."""
-        return sight(vectors, self._segments, every=every, plain=plain, first=self._first, boxes=boxes)
+        return sight(vectors, self._segments, among=among, plain=plain, first=self._first, boxes=boxes)
 
     def verify(self, query: Query, proposed: Sequence[Proposed]) -> Verified:
         """Compare a query with proposed videos."""
@@ -88,7 +88,7 @@ class OnRay:
         count = workers.workers or resources.cpus
         self._parts = index.files.shares(index.snapshot, count)
         self._firsts = [0, *itertools.accumulate(map(len, self._parts))]
-        self._every = is_small(sum(map(len, index.segments)))
+        self._among = sum(map(len, index.segments))
         self._reopen = ray.put(Reopen.of(index))  # kept: an actor that is started again asks for it again
         actor: Any = ray.remote(
             num_cpus=0.9 * resources.cpus / max(count, resources.cpus) / crews,
@@ -117,7 +117,7 @@ class OnRay:
         import ray
 
         sent = ray.put(vectors)
-        return [self._ask(number, "sight", sent, self._every, plain, boxes) for number in range(len(self._parts))]
+        return [self._ask(number, "sight", sent, self._among, plain, boxes) for number in range(len(self._parts))]
 
     def sighted(self, begun: list[Asked]) -> tuple[list[Sightings], list[int]]:
         parts: list[Sightings] = []

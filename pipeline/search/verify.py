@@ -55,7 +55,7 @@ class Verified:
     lost: list[str]  # ids of videos whose features are missing or damaged
 
 
-class Asked:
+class ReadyQuery:
     """A query, made ready to be compared when it is."""
 
     def __init__(self, model: Model, query: Query):
@@ -105,7 +105,7 @@ class Verifier:
         lost: list[str] = []
         proposed = [each for each in proposed if self._pair(query, each) not in self._unlike]
         chosen = self.spotted(query, proposed, lost)
-        asked = Asked(self.model, query)
+        asked = ReadyQuery(self.model, query)
         matches = []
         for each in chosen:
             with self._losing(each.video.video_id, lost):
@@ -153,7 +153,7 @@ class Verifier:
         dropped = {each.video.video_id for each, keep in zip(by_votes, worth) if not keep}
         return [each for each in chosen if each.video.video_id not in dropped or each.named]
 
-    def judge(self, asked: Asked, proposed: Proposed, least: float = -math.inf) -> Compared:
+    def judge(self, asked: ReadyQuery, proposed: Proposed, least: float = -math.inf) -> Compared:
         """Look closer at one video; a score below `least` may be another one below it."""
         kept = self._features.get(proposed.video.video_id)
         start_s, features = self._read.timed(proposed.video.pieces) if kept is None else kept

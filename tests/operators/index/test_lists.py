@@ -80,13 +80,13 @@ def test_a_scan_gives_the_products_with_the_keys_that_are_wanted(d):
     wanted, probes = rng.random(3000) < 0.5, codes.turned(vectors[:20])
     exact = np.where(wanted, probes @ codes.decode(keys.codes, keys.factor).T, 0)
     least = np.linspace(0.3, 0.5, 20, dtype=np.float32)
-    probe, key, likeness = Scan(keys, None, wanted).alike(probes, least, 64)
+    probe, key, likeness = Scan(keys, None, wanted).alike(probes, least, 64, among=2000)
     assert likeness == pytest.approx(exact[probe, key], abs=0.01)
     there = np.zeros(exact.shape, bool)
     there[probe, key] = True
     assert not (there & (exact < least[:, None] - 0.01)).any()
     assert not (~there & (exact > 1.3 * least[:, None])).any()  # factors differ by so much
-    few = Scan(keys, lists, wanted).alike(probes, np.zeros(20, np.float32), 5)
+    few = Scan(keys, lists, wanted).alike(probes, np.zeros(20, np.float32), 5, among=2000)
     assert np.bincount(few[0], minlength=20).max() <= 5
     assert set(zip(*few[:2])) >= {(p, k) for p, k in enumerate(exact.argmax(1)) if exact[p, k] > 0.9}
 
@@ -113,7 +113,7 @@ def first(segment, vectors, **how):
 def test_few_lists_find_what_all_keys_find(segment, monkeypatch):
     opened, vectors = segment
     rng = np.random.default_rng(2)
-    assert lists_tried(len(opened.lists)) <= len(opened.lists) / 4
+    assert lists_tried(len(opened.lists), len(opened)) <= len(opened.lists) / 4
     found = []
     for small in (0, 1 << 30):  # lists, everything
         monkeypatch.setattr(votes, "SMALL", small)
@@ -136,8 +136,8 @@ def test_parts_elect_whom_the_whole_index_does_and_break_ties_alike(segment):
     opened, vectors = segment
     probes = keys_of(vectors[10:13].reshape(60, 55))
     turned = codes.turned(probes.vectors)
-    whole = votes.elect(probes, [votes.sight(turned, [opened, opened], every=False)], top=9)
-    parts = [votes.sight(turned, [opened], every=False, first=first) for first in (0, 1)]
+    whole = votes.elect(probes, [votes.sight(turned, [opened, opened], among=40_000)], top=9)
+    parts = [votes.sight(turned, [opened], among=40_000, first=first) for first in (0, 1)]
     assert votes.elect(probes, parts, top=9) == whole
     assert {(each.segment, each.row) for each in whole[:6]} == {(part, row) for part in (0, 1) for row in (10, 11, 12)}
 
