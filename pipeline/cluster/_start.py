@@ -125,16 +125,20 @@ def _in_sessions_of_their_own() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_what_is_used() -> Iterator[None]:
-    """Start neither Ray's autoscaler, as one machine is all there is, nor what sends the output of workers to us.
+    """Start neither Ray's autoscaler, as one machine is all there is, nor what sends the output of workers to us, nor
+    the server behind Ray's dashboard, which runs without a dashboard too.
 
     Each takes more than half a second of a core to start, and some of it as long as it runs.
     """
     once: Any = parameter.RayParams
+    start_server: Any = services.start_api_server
     parameter.RayParams = partial(once, no_monitor=True, include_log_monitor=False)  # type: ignore[assignment,misc]
+    services.start_api_server = lambda *_, **__: (None, None)  # as where it cannot be started: Ray goes on
     try:
         yield
     finally:
         parameter.RayParams = once  # type: ignore[misc]
+        services.start_api_server = start_server
 
 
 def _clear_away(before: set[int]) -> None:
