@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from ndvr.operators.library.library import Library
 from ndvr.operators.library.shards import Write
 from ndvr.operators.media.encode import write_video
 from ndvr.operators.video.decode import Decode, Job
-from ndvr.pipeline.settings import choose_one
+from ndvr.pipeline.settings import choose_one, config_of
 
 FPS = 8
 SIZE = (128, 96)  # width, height
@@ -50,16 +51,28 @@ def clip(path: Path, frames: np.ndarray, *, crf: int = 20, sound: np.ndarray | N
     return path
 
 
-def extract(folder: Path, videos: Mapping[str, Path], *, method: str = "thumbprint", run: str = "r1") -> Path:
+def videos_in(folder: Path) -> dict[str, Path]:
+    """Everything in a folder by the id that `ndvr extract` gives it."""
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def extract(
+    folder: Path,
+    videos: Mapping[str, Path],
+    *,
+    method: str = "thumbprint",
+    weights: str | None = None,
+    options: dict[str, Any] | None = None,
+    run: str = "r1",
+) -> Path:
     """A library at `folder` with the features of videos by id; call it again, with another run, to add some."""
     library = Library.create(folder)
-    setting = choose_one(method)
-    model = setting.load("cpu", "embed", "similarity")
-    config = setting.config(
-        weights=model.weights, weights_digest=model.digest("embed"), decoder="auto", trained=model.trained
-    )
+    setting = choose_one(method, weights, options)
+    model = setting.load("cpu", "embed")
+    config = config_of(model, "auto")
     library.add_config(config)
-    decode = Decode(jobs={method: Job(view=setting.view, config=config.name)}, run=run)
+    job = Job(view=setting.view, config=config.name, min_windows=setting.card.min_windows)
+    decode = Decode(jobs={method: job}, run=run)
     embed = Embed({method: model})
     rows = pa.table(
         {"video_id": list(videos), "uri": [str(path) for path in videos.values()], "methods": [[method]] * len(videos)}

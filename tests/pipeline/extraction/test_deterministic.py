@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 
+import clip_library
 import pytest
 from clips import numbered_clip
 
@@ -28,14 +29,22 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def once(videos, tmp_path_factory):
-    """All rows of one run with one worker for each stage."""
-    return rows_of(videos, tmp_path_factory.mktemp("once") / "lib", decode_workers=1, embed_workers=1)
+    """All rows as one process makes them, without Ray and a method at a time."""
+    library = tmp_path_factory.mktemp("once") / "lib"
+    for method in METHODS:
+        clip_library.extract(library, clip_library.videos_in(videos), method=method, weights="random", run=method)
+    return rows_in(library)
 
 
 def rows_of(videos, library, **workers) -> dict[tuple[str, str], tuple[int, str]]:
-    """Number of windows and hash of the rows of every video, by method and id, after one more run."""
+    """The rows after one more run."""
     weights = dict.fromkeys(METHODS, "random")
     extract(videos, library, methods=METHODS, weights=weights, pools=Pools(**workers), progress=False)
+    return rows_in(library)
+
+
+def rows_in(library) -> dict[tuple[str, str], tuple[int, str]]:
+    """Number of windows and hash of the rows of every video, by method and id."""
     opened, found = Library(library), {}
     for name, config in opened.configs.items():
         for video_id, start_s, features in opened.read(opened.entries(name).values()):
@@ -60,12 +69,12 @@ def test_of_every_method_all_windows_are_there(once):
     }  # fmt: skip
 
 
-def test_a_video_alone_in_a_run_has_the_same_bits(once, otherwise):
+def test_a_video_alone_in_a_run_by_one_worker_has_the_same_bits(once, otherwise):
     alone, _ = otherwise
     assert alone == {key: rows for key, rows in once.items() if key[1] == "b.mkv"} and len(alone) == len(METHODS)
 
 
-def test_one_worker_or_two_give_the_same_bits(once, otherwise):
+def test_one_process_or_two_workers_a_stage_give_the_same_bits(once, otherwise):
     """Of the two other videos: the first was there already."""
     _, both = otherwise
     assert both == once

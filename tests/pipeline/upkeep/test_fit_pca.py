@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import clip_library
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -89,14 +90,15 @@ def videos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def raw(videos, tmp_path_factory, ray_cluster) -> Path:
+def raw(videos, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("raw") / "lib"
-    done = extract(videos, path, methods=["tca"], weights={"tca": "random:1"}, options={"pca": "none"}, progress=False)
-    assert (done.done, done.windows) == (3, 21)  # the last frame of each comes twice
+    clip_library.extract(
+        path, clip_library.videos_in(videos), method="tca", weights="random:1", options={"pca": "none"}
+    )
     return path
 
 
-def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path):
+def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path, ray_cluster):
     made = run("fit-pca", raw, tmp_path / "pca.npz", "--dims", 8, "--frames-per-video", 0, "--json", "--quiet")
     assert made.exit_code == 0, made.output
     found = json.loads(made.stdout)
@@ -108,14 +110,9 @@ def test_from_videos_through_a_pca_of_their_own_to_scores(raw, videos, tmp_path)
     assert (np.diff(arrays["lams"]) <= 0).all()
 
     library = tmp_path / "lib"
-    extract(
-        videos,
-        library,
-        methods=["tca"],
-        weights={"tca": "random:1"},
-        options={"pca": str(tmp_path / "pca.npz")},
-        progress=False,
-    )
+    options = {"pca": str(tmp_path / "pca.npz")}
+    done = extract(videos, library, methods=["tca"], weights={"tca": "random:1"}, options=options, progress=False)
+    assert (done.done, done.windows) == (3, 21)  # the last frame of each comes twice
     opened = Library(library)
     (config,) = opened.configs
     whitened = {video: rows for video, _, rows in opened.read(opened.entries(config).values())}
