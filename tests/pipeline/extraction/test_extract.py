@@ -142,33 +142,46 @@ def test_a_video_longer_than_a_piece_is_whole_and_in_order(changed):
     assert len(found) == 1300
 
 
-def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_place(library, videos, tmp_path):
-    path = tmp_path / "lib"
-    shutil.copytree(library[0], path)  # its a.mp4 is that of another folder
-    before = features(path)
-    for day, n_frames in (("day2", 250), ("day3", 20)):
-        (tmp_path / day).mkdir()
-        numbered_clip(tmp_path / day / "a.mp4", n_frames=n_frames, fps=25, numbers=range(300, 300 + n_frames))
+@pytest.fixture(scope="module")
+def second(library, videos, tmp_path_factory):
+    """A folder with the library and another a.mp4 of the same size, what a run over that and the damaged file said,
+    and the names of the folders in which it left a file."""
+    folder = tmp_path_factory.mktemp("second")
+    shutil.copytree(library[0], folder / "lib")  # its a.mp4 is that of another folder
+    before = files(folder / "lib")
+    (folder / "day3").mkdir()
+    numbered_clip(folder / "day3" / "a.mp4", n_frames=20, fps=25, numbers=range(300, 320))
     size = (videos / "a.mp4").stat().st_size
-    assert (tmp_path / "day3" / "a.mp4").stat().st_size < size < (tmp_path / "day2" / "a.mp4").stat().st_size
-    os.truncate(tmp_path / "day3" / "a.mp4", size)  # zeros at the end disturb no decoder
-    refused = run("extract", tmp_path / "day2", path, "--quiet")
+    assert (folder / "day3" / "a.mp4").stat().st_size < size
+    os.truncate(folder / "day3" / "a.mp4", size)  # zeros at the end disturb no decoder
+    (folder / "list.txt").write_text(f"a.mp4 {folder / 'day3' / 'a.mp4'}\npage.mp4 {videos / 'page.mp4'}\n")
+    done = run("extract", folder / "list.txt", folder / "lib", "--retry", "corrupt", "--json", "--quiet")
+    assert done.exit_code == 1, done.output
+    left = {name.partition("/")[0] for name in files(folder / "lib") - before}
+    return folder, json.loads(done.stdout)["failed"], left
+
+
+def test_another_video_under_a_known_id_is_never_taken_for_it_or_put_in_its_place(library, videos, second, tmp_path):
+    folder, failed, _ = second
+    path, before = folder / "lib", features(library[0])
+    numbered_clip(tmp_path / "a.mp4", n_frames=250, fps=25, numbers=range(300, 550))
+    assert (videos / "a.mp4").stat().st_size < (tmp_path / "a.mp4").stat().st_size
+    refused = run("extract", tmp_path, path, "--quiet")
     assert refused.exit_code == 2 and "is another video: give --prefix TEXT" in refused.stderr
-    same_size = run("extract", tmp_path / "day3", path, "--json", "--quiet")
-    assert same_size.exit_code == 1 and json.loads(same_size.stdout)["failed"] == {"conflict": 1}
+    assert failed["conflict"] == 1  # of the same size: only its content tells
     np.testing.assert_array_equal(features(path)["a.mp4"], before["a.mp4"])
-    assert run("extract", tmp_path / "day3", path, "--prefix", "day3/", "--quiet").exit_code == 0
+    assert run("extract", folder / "day3", path, "--prefix", "day3/", "--quiet").exit_code == 0
     assert sorted(features(path)) == sorted([*before, "day3/a.mp4"])
 
 
-def test_failures_are_retried_only_when_asked(library, videos, tmp_path):
-    path = tmp_path / "lib"
-    shutil.copytree(library[0], path)
-    assert extract(videos, path, retry=("timeout",), pools=FEW, progress=False).failed == {"corrupt": 1}
-    before = files(path)
-    assert extract(videos, path, retry=("corrupt",), pools=FEW, progress=False).failed == {"corrupt": 1}
-    new = sorted(name.partition("/")[0] for name in files(path) - before)
-    assert new == ["commits", "runs"]  # the same verdict, and the record of the run
+def test_failures_are_retried_only_when_asked(library, videos, second, tmp_path):
+    shutil.copytree(library[0], tmp_path / "lib")
+    before = files(tmp_path / "lib")
+    assert extract(videos, tmp_path / "lib", retry=("timeout",), pools=FEW, progress=False).failed == {"corrupt": 1}
+    assert files(tmp_path / "lib") == before
+    _, failed, left = second
+    assert failed == {"conflict": 1, "corrupt": 1}
+    assert left == {"commits", "runs"}  # the same verdicts, and the record of the run
 
 
 def test_a_commit_that_names_no_end_makes_nothing_visible(library, tmp_path):
