@@ -44,7 +44,7 @@ class Stretch:
     q_end_s: float
     v_start_s: float
     v_end_s: float
-    speed: float  # seconds of the video per second of the query; 1.25: the query plays it faster
+    speed: float  # seconds of the video per second of the query; 1.25: the query plays it faster, 0: holds a window
     reversed: bool
     agreement: float  # of windows along it, mean, in [0, 1]
 
@@ -57,13 +57,14 @@ def stretches(lines: Sequence[Line], query_s: np.ndarray, video_s: np.ndarray) -
         low, high = sorted((line.begin, line.end))
         speed = abs(line.speed) * hop_v / hop_q
         start, end = (float(np.interp(at, np.arange(len(video_s)), video_s)) for at in (low, high))
+        shown = hop_q * speed if speed else hop_v  # by the last window
         made.append(
             Stretch(
                 q_start_s=round(float(query_s[line.first]), 3),
                 q_end_s=round(float(query_s[line.last]) + hop_q, 3),
                 v_start_s=round(start, 3),
                 # What the query's last window shows of the video, which is not beyond its end.
-                v_end_s=round(min(end + hop_q * speed, float(video_s[-1]) + hop_v), 3),
+                v_end_s=round(min(end + shown, float(video_s[-1]) + hop_v), 3),
                 speed=round(speed, 3),
                 reversed=line.end < line.begin,
                 agreement=round(line.agreement, 3),

@@ -188,7 +188,9 @@ def clock(seconds: float) -> str:
 def where_text(stretch: Stretch, placement: str = "") -> str:
     """Write where: 00:12.5-00:31.0 at 04:02.0-04:20.5, 1.25x, reversed, mirrored."""
     text = f"{clock(stretch.q_start_s)}-{clock(stretch.q_end_s)} at {clock(stretch.v_start_s)}-{clock(stretch.v_end_s)}"
-    if abs(stretch.speed - 1) > 0.02:
+    if not stretch.speed:
+        text += ", held still"
+    elif abs(stretch.speed - 1) > 0.02:
         text += f", {stretch.speed:.2f}x"
     text += ", reversed" if stretch.reversed else ""
     return f"{text}, {placement}" if placement else text

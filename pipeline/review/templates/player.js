@@ -174,7 +174,7 @@ export class Pair {
   seekOther(at) {
     const part = this.segments[this.chosen];
     if (!part) this.seek(at);
-    else this.seek(part.q_start_s + (part.reversed ? part.v_end_s - at : at - part.v_start_s) / part.speed);
+    else this.seek(part.q_start_s + (part.reversed ? part.v_end_s - at : at - part.v_start_s) / (part.speed || 1));
   }
 
   setSpeed(speed) {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ndvr.operators.index.kinds import stretches
-from ndvr.operators.index.lines import find_lines
+from ndvr.operators.index.lines import Line, find_lines
 
 
 def noise(rows: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -67,6 +67,12 @@ def test_a_scene_that_hardly_moves_is_laid_moment_on_moment():
     matrix = 0.6 + 0.3 * np.exp(-((rows[:, None] - rows[None, : 40 - 10]) ** 2) / 4)
     (line, *_) = find_lines(matrix.astype(np.float32))
     assert (line.first, line.last, line.begin, line.end) == (0, 29, 0, 29)
+
+
+def test_a_window_that_is_held_still_lasts_as_long_as_a_window_does():
+    held = Line(first=2, last=3, begin=4.0, end=4.0, agreement=0.9, gain=1.0)
+    (stretch,) = stretches([held], np.arange(6) * 0.5, np.arange(9) * 0.5)
+    assert (stretch.q_start_s, stretch.q_end_s, stretch.v_start_s, stretch.v_end_s) == (1.0, 2.0, 2.0, 2.5)
 
 
 def test_times_are_in_seconds_and_end_where_the_last_window_does():

@@ -6,6 +6,8 @@ import clip_library as clips
 import numpy as np
 import pytest
 
+from ndvr.operators.index.kinds import Stretch
+from ndvr.pipeline.search.answers import where_text
 from ndvr.pipeline.search.search import Index
 
 
@@ -50,3 +52,8 @@ def test_a_shared_intro_is_a_segment_and_no_copy(index, tmp_path):
 @pytest.mark.slow
 def test_a_still_picture_can_be_copied(index, tmp_path):
     assert kinds(index, tmp_path / "still.mp4", clips.scene(63, 6, still=True)) == {"still": "copy"}
+
+
+def test_what_a_window_shows_for_long_is_said_to_be_held_still():
+    held = Stretch(q_start_s=1, q_end_s=3, v_start_s=2, v_end_s=2.5, speed=0, reversed=False, agreement=0.9)
+    assert where_text(held) == "00:01.0-00:03.0 at 00:02.0-00:02.5, held still"
