@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from chaos_disk import disk
+from clip_library import extract, videos_in
 
-from ndvr.benchmarks.chaos.library_check import Watcher, contents, count_rows, differences
+from ndvr.benchmarks.chaos.library_check import Key, Verdict, Watcher, contents, count_rows, differences
 from ndvr.benchmarks.chaos.processes import Run, commits, extract_command
-from ndvr.benchmarks.chaos.round import Undisturbed, undisturbed
 from ndvr.benchmarks.chaos.setting import make_collection
 
 pytestmark = [
@@ -40,20 +40,20 @@ def collection(folder):
 
 
 @pytest.fixture(scope="module")
-def calm(collection) -> Undisturbed:
-    """What a library ought to hold."""
-    found = undisturbed(collection)
-    assert sorted(map(str, found.contents.values())) == ["done"] * 33 + ["failed(corrupt)"] * 3 + ["failed(empty)"]
+def calm(collection) -> dict[Key, Verdict]:
+    """What a library ought to hold: that of one process, without Ray."""
+    found = contents(extract(collection.parent / "undisturbed", videos_in(collection)))
+    assert sorted(map(str, found.values())) == ["done"] * 33 + ["failed(corrupt)"] * 3 + ["failed(empty)"]
     return found
 
 
 class Story:
     """Runs of one command, one after the other, with a reader at the library all the time."""
 
-    def __init__(self, collection: Path, library: Path, calm: Undisturbed):
+    def __init__(self, collection: Path, library: Path, calm: dict[Key, Verdict]):
         self.collection, self.library, self.calm = collection, library, calm
         self.logs = collection.parent / "logs"
-        self.watcher = Watcher(library, calm.contents)
+        self.watcher = Watcher(library, calm)
 
     def __enter__(self):
         self.watcher.__enter__()
@@ -79,8 +79,8 @@ class Story:
         """Equal to the undisturbed library, each row there once, and never anything else to be seen."""
         assert not self.watcher.torn
         assert self.watcher.reads
-        assert not differences(contents(self.library), self.calm.contents)
-        rows = count_rows(self.library, self.calm.contents)
+        assert not differences(contents(self.library), self.calm)
+        rows = count_rows(self.library, self.calm)
         assert (rows.lost, rows.duplicated) == (0, 0)
         assert rows.expected > 600
 
