@@ -5,6 +5,7 @@ test_evaluate.py.
 """
 
 import json
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -60,6 +61,11 @@ class Fivr5k:
         assert recipes.digest(self.scores) == self.golden["digest"]["visual"]
         self.kept = recipes.kept_videos(len(self.database))
 
+    @cached_property
+    def dense(self):
+        """The folder with all scores."""
+        return self.write("dense", self.scores)
+
     def write(self, name, scores, queries=None):
         return write_grid(self.folder / name, queries or self.queries, self.database, scores, videos_per_part=2048)
 
@@ -71,9 +77,9 @@ def fivr(recipes, tmp_path_factory):
 
 @pytest.mark.slow
 def test_fivr_5k_dense(fivr):
-    tasks = run(fivr.write("dense", fivr.scores), "fivr-5k", "--hard")
+    tasks = run(fivr.dense, "fivr-5k", "--hard")
     check({name: task for name, task in tasks.items() if "DA" not in name}, fivr.cases["dense"]["s2vs"])
-    tasks = run(fivr.folder / "dense", "fivr-5k", "--convention", "fivr")
+    tasks = run(fivr.dense, "fivr-5k", "--convention", "fivr")
     official = fivr.cases["dense, dataset ids = database + queries"]["FIVR-200K evaluation.py"]
     check({name: tasks[name] for name in VISUAL}, official)
     for name in ("DSVR", "CSVR"):  # in ISVR that evaluator gives the query, never ranked, a place at the end
@@ -132,7 +138,7 @@ def test_fivr_5k_missing_videos_with_and_without_their_ids(fivr):
     visual = {name: value for name, value in shorter["s2vs"].items() if "VR" in name}
     check(run(scores, "fivr-5k", "--hard"), visual, key="map_available")
     beside = fivr.cases["missing videos: in the results, absent from the id list"]
-    check(run(fivr.write("whole", fivr.scores), "fivr-5k", "--hard", "--ids", ids), beside["s2vs"])
+    check(run(fivr.dense, "fivr-5k", "--hard", "--ids", ids), beside["s2vs"])
 
 
 @pytest.mark.slow
@@ -145,7 +151,7 @@ def test_fivr_5k_only_the_best_100_of_each_query(fivr):
 @pytest.mark.slow
 def test_fivr_relevant_sets_are_those_of_the_label_file(fivr):
     sets = json.loads((GOLDEN / "fivr_relevant_sets.json").read_text())["versions"]
-    tasks = run(fivr.write("sets", fivr.scores), "fivr-5k")
+    tasks = run(fivr.dense, "fivr-5k")
     reference = sets["5k"]["annotation.json (FIVR-200K 77e3d8a)"]
     for name, task in tasks.items():
         assert task["relevant_sha256"] == reference[name]["sha256"]
