@@ -24,7 +24,8 @@ def main(videos: str, library: str) -> None:
     from ndvr.pipeline.extraction.extract import extract
     from ndvr.pipeline.extraction.pools import Pools
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
+    head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True} | SMALL  # without an autoscaler
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         nodes = {
             "steady": cluster.add_node(num_cpus=1, **SMALL),
