@@ -34,10 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage more seldom, and not among modules and tests: that took up to a twelfth of a process's time."""
+    """Look for garbage no longer among modules and tests: that took up to a twelfth of a process's time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 MARKS = {"ray_cluster": "ray", "object_store": "s3"}  # fixture -> mark of the tests that use it, directly or not
