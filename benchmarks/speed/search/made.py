@@ -21,6 +21,7 @@ from ndvr.pipeline.extraction.import_features import import_features
 SEED = 20261126
 SECONDS, FPS = 10, 2
 KEYS_PER_VIDEO = 40
+_PAUSE_S = 0.5  # before a step: threads of the one before it still turn for a while, and would count
 
 out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON; default: benchmarks/results."
@@ -76,6 +77,7 @@ def in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, floa
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 1):
         for name, step in steps.items():
+            time.sleep(_PAUSE_S)
             began = time.process_time()
             step()
             times[name].append(time.process_time() - began)
