@@ -109,6 +109,12 @@ def first(segment, vectors, **how):
     return found[0].row if found else None
 
 
+def test_ten_segments_are_looked_up_in_as_large_a_share_of_their_keys_as_one_is():
+    one, ten = (lists_tried(n, 1_000_000) / n for n in (1024, 256))
+    assert one <= ten <= 1.25 * one
+    assert lists_tried(256, 100_000) > 256 * ten  # alone, each would be looked through more closely
+
+
 @pytest.mark.slow
 def test_few_lists_find_what_all_keys_find(segment, monkeypatch):
     opened, vectors = segment
