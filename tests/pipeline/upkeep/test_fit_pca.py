@@ -150,6 +150,7 @@ def test_all_regions_of_the_frames_of_lite0_are_learnt_from_and_512_directions_k
         fit_pca(tmp_path / "raw", tmp_path / "pca.npz", progress=False)
 
 
+@pytest.mark.slow
 def test_the_same_library_and_seed_give_the_same_file(raw, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit_pca(raw, tmp_path / name, dims=4, seed=seed, progress=False)
@@ -158,6 +159,7 @@ def test_the_same_library_and_seed_give_the_same_file(raw, tmp_path):
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_learnt_from_is_one_sentence_and_exit_code_2(raw, tmp_path):
     narrow = tmp_path / "narrow"
     shutil.copytree(raw, narrow)
