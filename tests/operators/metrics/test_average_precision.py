@@ -47,6 +47,7 @@ few_scores = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, m
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(few_scores)
 def test_steps_agree_with_scikit_learn_whatever_the_ties(rows):
     scores = np.array([score for score, _ in rows], float)
@@ -120,6 +121,7 @@ def test_counts_equal_a_full_sort_for_any_split_into_batches(seed, rows_per_batc
     assert summed.tolist() == [sum(other >= level for other in everything) for level in counted.levels]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 300), unique=True), max_size=8))
 def test_repeated_pairs_are_found_in_short_and_long_rows(parts):
     pairs = PairSet()
