@@ -25,7 +25,6 @@ from ndvr.pipeline.search.matcher import Here, Matcher, Wanted
 from ndvr.pipeline.search.queries import Queries, Query
 from ndvr.pipeline.search.search import index
 
-_TOP = 50
 _MANY, _LONG_S = 10_000, 100  # of a library that is deduplicated: videos, of so long
 _MANY_KEYS, _SEGMENTS = 4_000_000, 4  # of it
 
@@ -59,7 +58,7 @@ def _votes_s(query: Query, segments: Sequence[Segment]) -> float:
     assert query.features is not None
     began = time.process_time()
     probes = models.load("thumbprint").probes(query.features)
-    candidates(probes, segments, top=_TOP, mutual=True)
+    candidates(probes, segments, top=Wanted().n_candidates, mutual=True)
     return time.process_time() - began
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ndvr import models
 from ndvr.models.keys import Keys
-from ndvr.operators.index.lists import coded, joined
+from ndvr.operators.index.lists import Coded, coded, joined
 from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
 from ndvr.pipeline.extraction.import_features import import_features
 
@@ -52,24 +52,27 @@ def noise(folder: Path, n_keys: int) -> Segment:
     """Write an index of noise and open it again; four boxes a picture, as thumbprint keeps them."""
     rng = np.random.default_rng(SEED)
     boxes = np.array([[0, 0, w, h] for w in (1, 0.5) for h in (1, 0.5)], np.float32)
-    videos, keys = [], []
+    videos, parts = [], []
     for number in range(n_keys // KEYS_PER_VIDEO):
         vectors = rng.standard_normal((KEYS_PER_VIDEO, 55), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        keys.append(
-            coded(
-                Keys(
-                    vectors=vectors,
-                    windows=np.arange(KEYS_PER_VIDEO, dtype=np.int32) // 4,
-                    boxes=np.tile(boxes, (KEYS_PER_VIDEO // 4, 1)),
-                    turns=np.zeros(KEYS_PER_VIDEO, np.int8),
-                    novelty=np.ones(KEYS_PER_VIDEO, np.float32),
-                )
-            )
+        keys = Keys(
+            vectors=vectors,
+            windows=np.arange(KEYS_PER_VIDEO, dtype=np.int32) // 4,
+            boxes=np.tile(boxes, (KEYS_PER_VIDEO // 4, 1)),
+            turns=np.zeros(KEYS_PER_VIDEO, np.int8),
+            novelty=np.ones(KEYS_PER_VIDEO, np.float32),
         )
+        parts.append(coded(keys))
         videos.append(IndexedVideo(video_id=f"{number}", content=f"{number}", windows=20, sha256=""))
+    return written(videos, parts, folder)
+
+
+def written(videos: Sequence[IndexedVideo], parts: Sequence[Coded], folder: Path) -> Segment:
+    """Write videos with their keys as a segment, and open it."""
     files = IndexFiles(str(folder))
-    return Segment(files.store, files.write_segment(videos, joined(keys, [20] * len(keys)), level=0))
+    keys = joined(parts, [video.windows for video in videos])
+    return Segment(files.store, files.write_segment(videos, keys, level=0))
 
 
 def in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

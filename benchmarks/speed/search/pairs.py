@@ -21,10 +21,11 @@ from ndvr.models.keys import Place
 from ndvr.models.method import Model
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.search.library_index import open_index
+from ndvr.pipeline.search.matcher import Wanted
 from ndvr.pipeline.search.queries import Query
 from ndvr.pipeline.search.verify import Proposed, Verifier
 
-CANDIDATES = 50
+CANDIDATES = Wanted().n_candidates
 _PIXELS = 32 * 32  # of a frame that is compared
 
 
