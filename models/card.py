@@ -182,6 +182,12 @@ class Card:
     options: dict[str, Option] = field(default_factory=dict)
     selector: Selector | None = None
 
+    @property
+    def least_match(self) -> float:
+        """Score from which on two videos count as a match, before anything is known of a library: half of the range."""
+        low, high = self.range
+        return low + 0.5 * (high - low)
+
     def is_symmetric(self, options: dict[str, Any]) -> bool:
         """Say whether similarity(a, b) == similarity(b, a) under these options."""
         return self.symmetric or any(settings.items() <= options.items() for settings in self.symmetric_if)

@@ -57,14 +57,14 @@ def stretches(lines: Sequence[Line], query_s: np.ndarray, video_s: np.ndarray) -
         low, high = sorted((line.begin, line.end))
         speed = abs(line.speed) * hop_v / hop_q
         start, end = (float(np.interp(at, np.arange(len(video_s)), video_s)) for at in (low, high))
-        shown = hop_q * speed if speed else hop_v  # by the last window
+        # What the query's last window shows of the video, which is not beyond its end.
+        shown_s = hop_q * speed if speed else hop_v
         made.append(
             Stretch(
                 q_start_s=round(float(query_s[line.first]), 3),
                 q_end_s=round(float(query_s[line.last]) + hop_q, 3),
                 v_start_s=round(start, 3),
-                # What the query's last window shows of the video, which is not beyond its end.
-                v_end_s=round(min(end + shown, float(video_s[-1]) + hop_v), 3),
+                v_end_s=round(min(end + shown_s, float(video_s[-1]) + hop_v), 3),
                 speed=round(speed, 3),
                 reversed=line.end < line.begin,
                 agreement=round(line.agreement, 3),
@@ -128,7 +128,12 @@ def is_setting(matrix: np.ndarray, lines: Sequence[Line], layers: tuple[float, f
 
 
 def own_layer(model: Model, features: np.ndarray, signature: Any) -> float:
-    """Measure the `layer` of a video with these features (T, ...) and signature: of a long one, on parts of it."""
+    """Measure the `layer` of a video with these features (T, ...) and signature: of a long one, on parts of it.
+
+    1 of a method with one vector a video.
+    """
+    if model.compact:
+        return 1.0
     if len(features) <= _OWN_WINDOWS:
         return layer(model.own_matrix(signature))
     size = _OWN_WINDOWS // _OWN_PARTS

@@ -124,8 +124,7 @@ def _named(
     """Say what the two have to do with each other, and when they show the same,
     where their score is that of a match.
     """
-    low, high = model.card.range
-    if model.compact or score < (low + high) / 2:
+    if model.compact or score < model.card.least_match:
         return {}
     judged = model.judge(*signatures)
     lines = find_lines(judged.matrix)

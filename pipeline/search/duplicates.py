@@ -37,7 +37,6 @@ from ndvr.pipeline.comparison.dedupe import PAIRS as PAIRS_FILE
 from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.out_folder import ABOUT, read_answers
 from ndvr.pipeline.search.search import crew_of, open_updated, search_index
-from ndvr.pipeline.search.verify import LEAST_SCORE
 
 GROUPING = ("identical", "decided", "copy", "part", "contains")  # kinds that make a group; shared material does not
 _TURNED = {"part": "contains", "contains": "part"}
@@ -117,8 +116,7 @@ def duplicates(
     """
     began = time.monotonic()
     index = open_updated(library, strict=strict, progress=progress, **settings)
-    low, high = index.model.card.range
-    least = low + LEAST_SCORE * (high - low)
+    least, high = index.model.card.least_match, index.model.card.range[1]
     threshold = least if threshold is None else threshold
     if not least <= threshold <= high:
         raise ValueError(f"threshold {threshold:g}: scores are kept from {least:g} to {high:g}")

@@ -23,7 +23,6 @@ from ndvr.pipeline.search.answers import Match, placement_words
 from ndvr.pipeline.search.library_index import LibraryIndex
 from ndvr.pipeline.search.queries import Query
 
-LEAST_SCORE = 0.5  # of a match, as a share of the method's range
 _MOST_KNOWN = 1 << 20  # pairs that are known to be no matches
 
 
@@ -68,12 +67,7 @@ class ReadyQuery:
 
     @cached_property
     def own_layer(self) -> float:
-        return _layer(self._model, self._features, self.signature)
-
-
-def _layer(model: Model, features: np.ndarray, signature: Any) -> float:
-    """Measure how much distant windows of a video agree; see ndvr.operators.index.kinds."""
-    return 1.0 if model.compact else kinds.own_layer(model, features, signature)
+        return kinds.own_layer(self._model, self._features, self.signature)
 
 
 class Verifier:
@@ -93,8 +87,7 @@ class Verifier:
     @cached_property
     def least(self) -> float:
         """The score of a match: what the wanted rate asks for, and never below a half."""
-        low, high = self.model.card.range
-        least = low + LEAST_SCORE * (high - low)
+        least = self.model.card.least_match
         if self.sureness is None:
             return least
         return max(least, self.sureness.score_at(self._false_per_million, self.model.card.range))
@@ -164,7 +157,8 @@ class Verifier:
         enough = judged.score >= self.least
         if enough or proposed.decided:
             lines = find_lines(judged.matrix) or _patch(judged.matrix)
-            setting = kinds.is_setting(judged.matrix, lines, (asked.own_layer, _layer(self.model, features, target)))
+            layers = (asked.own_layer, kinds.own_layer(self.model, features, target))
+            setting = kinds.is_setting(judged.matrix, lines, layers)
         match = self._match(asked.query, proposed, judged, start_s=start_s, lines=lines, setting=setting)
         if proposed.decided and not enough and not proposed.same:
             match = replace(match, kind="decided")

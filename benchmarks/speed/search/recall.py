@@ -20,17 +20,16 @@ import numpy as np
 from ndvr.benchmarks.demo.graded import GRADED
 from ndvr.benchmarks.demo.stress import edited_files, library_of, read_clips
 from ndvr.benchmarks.record import record
-from ndvr.benchmarks.speed.search.made import KEYS_PER_VIDEO, SEED, out_option
+from ndvr.benchmarks.speed.search.made import KEYS_PER_VIDEO, SEED, out_option, written
 from ndvr.models.keys import Keys
-from ndvr.models.method import Model
-from ndvr.operators.index.lists import coded, joined
-from ndvr.operators.index.segments import IndexedVideo, IndexFiles, Segment
+from ndvr.models.method import Model, Signature
+from ndvr.operators.index.lists import coded
+from ndvr.operators.index.segments import IndexedVideo, Segment
 from ndvr.operators.index.votes import candidates
 from ndvr.operators.library.feature_reader import FeatureReader
 from ndvr.pipeline.progress import Progress
 from ndvr.pipeline.search.queries import read_queries
 from ndvr.pipeline.search.search import Index
-from ndvr.pipeline.search.verify import LEAST_SCORE
 
 TOPS = (10, 50, 200)
 _SHARES = (0.35, 0.65)  # of the second of two keys in a mix
@@ -44,6 +43,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     n_real = sum(map(len, opened.segments))
     every = opened.lookup(opened.library.entries(opened.config))
     reader = FeatureReader(opened.library.store)
+    originals = {video_id: opened.model.signature(reader.read(every[video_id].pieces)) for video_id in clips}
     others = [opened.model.keys(reader.read(each.pieces)) for video_id, each in every.items() if video_id not in clips]
     sources = [keys for keys in others if len(keys)]
     segments = [*opened.segments, mixes(sources, n_keys - n_real, folder / "mixes")]
@@ -54,9 +54,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
             (query,) = queries.read(list(queries.uris), opened)
             each.path.unlink()
             mine = ranks.setdefault(f"{each.graded.edit} {each.graded.strength}".strip(), [])
-            if query.features is not None and similar(
-                opened.model, query.features, reader.read(every[each.video_id].pieces)
-            ):
+            if query.features is not None and similar(opened.model, query.features, originals[each.video_id]):
                 mine.append(_rank(opened.model.probes(query.features), each.video_id, segments))
             bar.advance()
     return {
@@ -69,11 +67,9 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     }
 
 
-def similar(model: Model, query: np.ndarray, video: np.ndarray) -> bool:
-    """Say whether comparing two videos, whatever an index proposes, gives half of the highest score or more."""
-    low, high = model.card.range
-    score = model.similarities(model.signature(query), [model.signature(video)])[0]
-    return bool(score >= low + LEAST_SCORE * (high - low))
+def similar(model: Model, query: np.ndarray, video: Signature) -> bool:
+    """Say whether comparing a query with a video, whatever an index proposes, gives the score of a match."""
+    return model.similarity(model.signature(query), video) >= model.card.least_match
 
 
 def _rank(probes: Keys, video_id: str, segments: Sequence[Segment]) -> int:
@@ -104,9 +100,7 @@ def mixes(sources: Sequence[Keys], n_keys: int, folder: Path) -> Segment:
         length = int(first.windows[n - 1]) + 1
         videos.append(IndexedVideo(video_id=f"mix/{len(videos)}", content=f"{len(videos)}", windows=length, sha256=""))
         left -= n
-    files = IndexFiles(str(folder))
-    windows = [video.windows for video in videos]
-    return Segment(files.store, files.write_segment(videos, joined(parts, windows), level=0))
+    return written(videos, parts, folder)
 
 
 @click.command("recall")
