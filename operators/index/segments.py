@@ -1,9 +1,9 @@
 """The files of an index: immutable segments of keys, and the snapshot that says which of them count.
 
     INDEX/index.json               the format, and which configuration of the library was indexed
-    INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC with
-                                   zstd, any reader
-    INDEX/segments/<hash>.lists    a row per list: its centroid, and how many keys it has; Arrow IPC
+    INDEX/segments/<hash>.arrow    a row per key, list by list: code, factor, place, box, novelty; Arrow IPC,
+                                   zstd: any reader
+    INDEX/segments/<hash>.lists    a row per list: its centroid, and how many keys it has; the same
     INDEX/segments/<hash>.parquet  a row per video of that segment: video_id, content, windows, sha256
     INDEX/snapshots/<n>.<lease>.json  segments, the rows of videos that are gone, sureness; the highest number holds
 
@@ -102,17 +102,17 @@ class Segment:
     def table(self) -> pa.Table:
         """A row per key."""
         with self.told():
-            return _open(self.store, f"{SEGMENTS}/{self.name}.arrow")
+            return _open(self.store, f"{SEGMENTS}/{self.name}.arrow").read_all()
 
     @cached_property
     def _lists(self) -> pa.Table:
         with self.told():
-            return _open(self.store, f"{SEGMENTS}/{self.name}.lists")
+            return _open(self.store, f"{SEGMENTS}/{self.name}.lists").read_all()
 
     @cached_property
     def _about(self) -> dict[str, Any]:
         with self.told():
-            file = pa.ipc.open_file(_source(self.store, f"{SEGMENTS}/{self.name}.arrow"))
+            file = _open(self.store, f"{SEGMENTS}/{self.name}.arrow")
         return json.loads(file.schema.metadata[b"ndvr"])
 
     @cached_property
@@ -189,8 +189,8 @@ def _source(store: Store, path: str) -> pa.NativeFile:
     return store.open(path) if store.remote else pa.memory_map(str(store.folder / path))
 
 
-def _open(store: Store, path: str) -> pa.Table:
-    return pa.ipc.open_file(_source(store, path)).read_all()
+def _open(store: Store, path: str) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(_source(store, path))
 
 
 def _name_of(table: pa.Buffer, lists: pa.Buffer, rows: pa.Table) -> str:

@@ -87,29 +87,25 @@ def candidates(
     """
     if not len(probes):
         return []
-    among = 0 if every else sum(map(len, segments))
+    among = 0 if every else None
     boxes = probes.boxes if mutual else None
     seen = sight(codes.turned(probes.vectors), segments, among=among, plain=top if plain else 0, boxes=boxes)
     return elect(probes, [seen], top=top, common=common, plain=plain)
-
-
-def is_small(n_keys: int) -> bool:
-    """Say whether an index of so many keys is compared whole."""
-    return n_keys <= SMALL
 
 
 def sight(
     vectors: np.ndarray,
     segments: Sequence[Segment],
     *,
-    among: int,
+    among: int | None = None,
     plain: int = 0,
     first: int = 0,
     boxes: np.ndarray | None = None,
 ) -> Sightings:
     """Find what turned vectors (P, W) of probes look like in segments, the `first` of which has this place among all.
 
-    among: the keys of the index that these are a part of; of a small one, and of 0, probes are compared with all.
+    among: the keys of the index that these are a part of, None: they are all of it; of a small one, as of 0, probes
+    are compared with all.
     plain: of a method with one vector a video: so many videos, however little they are alike.
     boxes: (P, 4) of the probes, where every video of the index is asked for in turn: see `look_up`.
     """
@@ -169,7 +165,7 @@ def look_up(
     hits = _none()
     for number, segment in enumerate(segments):
         parts = [hits]
-        for probes, scan in _scans(segment, len(vectors), every=is_small(among), boxes=boxes):
+        for probes, scan in _scans(segment, len(vectors), every=among <= SMALL, boxes=boxes):
             probe, key, likeness = scan.alike(
                 vectors[probes], bound[probes], neighbours, among=among, few=boxes is not None
             )

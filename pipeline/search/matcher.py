@@ -73,8 +73,7 @@ class Here:
         self._index, self._verifier = index, verifier
 
     def sight(self, vectors: np.ndarray, plain: int, boxes: np.ndarray | None) -> list[Sightings]:
-        segments = self._index.segments
-        return [sight(vectors, segments, among=sum(map(len, segments)), plain=plain, boxes=boxes)]
+        return [sight(vectors, self._index.segments, plain=plain, boxes=boxes)]
 
     def sighted(self, begun: list[Sightings]) -> tuple[list[Sightings], list[int]]:
         return begun, []
