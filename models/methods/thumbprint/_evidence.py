@@ -39,6 +39,11 @@ def see(images: torch.Tensor, theta: torch.Tensor, n: int = GRID) -> tuple[torch
     return seen, (grid.abs().amax(-1) < 1.02).float()
 
 
+def see_whole(images: torch.Tensor) -> torch.Tensor:
+    """Look at whole pictures: (T, S, S) -> (T, n, n)."""
+    return see(images[None], torch.eye(2, 3)[None])[0][0]
+
+
 def _per_block(x: torch.Tensor) -> torch.Tensor:
     """Sum over blocks: (..., n, n) -> (..., 4, 4)."""
     n = x.shape[-1] // _BLOCKS

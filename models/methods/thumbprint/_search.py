@@ -291,7 +291,7 @@ def _prepare(signature: torch.Tensor) -> Prepared:
     return Prepared(
         images=images,
         smooth=smooth,
-        grid=evidence.see(smooth[None], torch.eye(2, 3)[None])[0][0],
+        grid=evidence.see_whole(smooth),
         weight=weight,
         keys=keys,
         spectra=spectra * weight[:, None],

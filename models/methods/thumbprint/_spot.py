@@ -26,6 +26,7 @@ from ndvr.models.methods.thumbprint._evidence import (
     information_of_pairs,
     local_contrast,
     see,
+    see_whole,
 )
 
 _TRIED = 4  # placements of a candidate
@@ -68,7 +69,7 @@ class _Pictures:
     def of(cls, images: torch.Tensor) -> _Pictures:
         """Smooth pictures (N, S, S)."""
         smooth = blur(images, 1)
-        return cls(images, smooth, see(smooth[None], torch.eye(2, 3)[None])[0][0])
+        return cls(images, smooth, see_whole(smooth))
 
 
 @torch.inference_mode()
