@@ -133,8 +133,8 @@ class Method(ABC):
         return whole_windows(_unit(vectors if features.dtype == torch.uint8 else vectors.float().mean(1)))
 
     def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
-        """Make what a query looks up in an index of `keys`: these, and variants of them. `whole`:
-        no parts of pictures.
+        """Make what a query looks up in an index of `keys`: these, and variants of them.
+        `whole`: no parts of pictures.
         """
         return self.keys(network, features)
 

@@ -96,8 +96,8 @@ class MelPower:
         return torch.cat([power, parts[:, 1]], dim=1).numpy()
 
     def settle(self, rows: np.ndarray, *, mean: float, peak: float) -> np.ndarray:
-        """Finish mel power (t, bands) float32 of rows, now that mean and peak of the file are known (0:
-        leave as it is).
+        """Finish mel power (t, bands) float32 of rows, now that mean and peak of the file are known;
+        0 of either leaves them as they are.
         """
         bin_1 = rows[:, -2:].astype(np.float64)
         bin_1[:, 0] += (mean - self._base) * self.view.n_fft / 4

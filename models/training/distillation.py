@@ -147,8 +147,8 @@ def _scores(given: np.ndarray | None, what: str) -> np.ndarray:
 
 
 def rotation(videos: Videos, count: int, seed: int) -> torch.Tensor:
-    """Fit the start of the binary student, (D, D): what brings regions closest to signs (ITQ:
-    Gong, Lazebnik, CVPR 2011).
+    """Fit the start of the binary student, (D, D): what brings regions closest to signs
+    (ITQ: Gong, Lazebnik, CVPR 2011).
 
     Principal axes of `count` regions, drawn from all videos, then rotated in 50 rounds to lose least by the signs.
     """

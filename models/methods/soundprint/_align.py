@@ -263,8 +263,8 @@ def _nats(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _memory(cells: torch.Tensor) -> torch.Tensor:
-    """Compute how much cells (F, 30) correlate with those some frames and bands away: (lags,
-    shifts), 1 with themselves.
+    """Compute how much cells (F, 30) correlate with those some frames and bands away:
+    (lags, shifts), 1 with themselves.
     """
     size = (1 << (len(cells) + _LAGS).bit_length(), 2 * BANDS)
     own = torch.fft.irfft2(torch.fft.rfft2(cells, s=size).abs().square(), s=size)

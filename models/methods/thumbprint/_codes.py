@@ -128,8 +128,8 @@ def _expanded() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def decode(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Decode thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0; boxes (T, 4);
-    contrast (T,).
+    """Decode thumbnails (T, SIDE, SIDE) float of the boxed pictures in grey levels, mean 0;
+    boxes (T, 4); contrast (T,).
     """
     box, contrast = codes[:, :4].float(), torch.exp2((codes[:, 4].float() - 64) / 16)
     parts = codes[:, _HEADER:N_BYTES].int().split([_N_FINE, _N_MIDDLE // 2, _N_COARSE // 3], 1)

@@ -87,8 +87,8 @@ def _differ(changes: list[torch.Tensor], matrix: torch.Tensor, at: tuple[torch.T
 
 
 def _is_other(*correlations: torch.Tensor) -> torch.Tensor:
-    """Say how surely the changes are not the same,
-    in [0, 1]: 0 as soon as one of the correlations says that they are.
+    """Say how surely the changes are not the same, in [0, 1]:
+    0 as soon as one of the correlations says that they are.
     """
     each = zip(correlations, _OTHER, _SAME)
     return torch.stack([((same - value) / (same - other)).clamp(0, 1) for value, other, same in each]).min()
