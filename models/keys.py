@@ -22,9 +22,13 @@ class Keys:
     boxes: np.ndarray = field(repr=False)  # (K, 4) float32: centre x, y and half width, height, in [-1, 1]
     turns: np.ndarray = field(repr=False)  # (K,) int8: symmetry of the square that was undone, + NEGATIVE
     novelty: np.ndarray = field(repr=False)  # (K,) float32 in (0, 1]: one over how many windows look like this one
+    # (K,) int8, of probes: those of one number elect candidates together, and all numbers take turns. None: all are 0.
+    ballots: np.ndarray = field(repr=False, default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        for name in ("windows", "boxes", "turns", "novelty"):
+        if self.ballots is None:
+            object.__setattr__(self, "ballots", np.zeros(len(self.vectors), np.int8))
+        for name in ("windows", "boxes", "turns", "novelty", "ballots"):
             if len(getattr(self, name)) != len(self.vectors):
                 raise ValueError(f"{len(self.vectors)} vectors and {len(getattr(self, name))} {name}")
 

@@ -11,7 +11,8 @@ placements (turn, sizes, centre), over two grids of which one is shifted by half
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -126,7 +127,7 @@ def elect(
     probes: Keys, parts: Sequence[Sightings], *, top: int, common: bool = False, plain: bool = False
 ) -> list[Candidate]:
     """Return the `top` videos with the most votes, by what the probes look like in the parts of an index,
-    in their order.
+    in their order; where probes have several ballots, each gives its most voted for in turn.
 
     plain: of a method with one vector a video, of which the likeness is the vote.
     common: what more than COMMON videos show votes in full, see `_rarity`.
@@ -137,8 +138,23 @@ def elect(
     if len(parts) > 1:
         hits = _best(parts, np.full(len(probes), LEAST, np.float32), top if plain else NEIGHBOURS)
     votes = hits.likeness.astype(np.float64) if plain else _votes(probes, hits, common=common)
-    keep = votes > 0
-    return _ranked(probes, _rows(hits, keep), votes[keep], top)
+    counts = votes > 0
+    ballot = probes.ballots[hits.probe]
+    each = [counts & (ballot == number) for number in np.unique(ballot[counts])]
+    return _in_turn([_ranked(probes, _rows(hits, mine), votes[mine], top) for mine in each], top)
+
+
+def _in_turn(elected: Sequence[list[Candidate]], top: int) -> list[Candidate]:
+    """Take the first candidates of several ballots, then the second: `top` in all; all places of one in several."""
+    chosen: dict[tuple[int, int], list[Candidate]] = {}
+    for same_rank in zip_longest(*elected):
+        for each in filter(None, same_rank):
+            chosen.setdefault((each.segment, each.row), []).append(each)
+    merged = []
+    for mine in list(chosen.values())[:top]:
+        places = [place for in_each in zip_longest(*(each.places for each in mine)) for place in in_each if place]
+        merged.append(replace(mine[0], votes=max(each.votes for each in mine), places=places))
+    return merged
 
 
 def look_up(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ndvr.models.keys import NEGATIVE, Keys, distinct, novelty
+from ndvr.models.methods.thumbprint import _layout as layout
 from ndvr.models.methods.thumbprint import _search as search
 
 _KEPT_LENGTHS = (1.0, 0.5)  # of the middle intervals whose boxes are kept
@@ -23,8 +24,13 @@ _LARGE = 0.6  # smaller boxes are not tried upside-down or sideways
 _LEAST_WEIGHT = 0.3  # of a frame with a key; a flat one has 0
 _STRIDE = 2  # windows: one key frame a second
 _SHORT = 16  # windows: of a shorter video every window has keys
-_N_PROBING = 6  # frames of a query of which all boxes are looked up, one in 20 frames if that is more
+_N_PROBING = 4  # frames of a query of which all boxes are looked up, one in 20 frames if that is more
+_N_LAID_OUT = 6  # the same, of which what seems put over them or beside them is looked up
 _MAX_PROBING = 24
+_N_RECTANGLES = 16  # of a layout
+_MOST_FILLED = 0.6  # of the picture: what a larger rectangle hides is not looked up
+_LAYOUT_TURNS = 2  # as they are, and mirrored
+LAYOUT = 1  # the ballot of these probes: the many boxes would outvote them by chance
 
 
 @cache
@@ -119,7 +125,7 @@ def keys(signature: torch.Tensor) -> Keys:
 
 def probes(signature: torch.Tensor, *, whole: bool) -> Keys:
     """Make probes of thumbnails (T, 1 + S * S):
-    whole pictures in all turns and as negatives, and all boxes of some of them.
+    whole pictures in all turns and as negatives, all boxes of some of them, and what layouts propose.
     """
     weight, images = signature[:, 0], signature[:, 1:].unflatten(1, (search.SIDE, search.SIDE))
     spectra = _whole(images)
@@ -129,25 +135,66 @@ def probes(signature: torch.Tensor, *, whole: bool) -> Keys:
     parts = [_probe(_turned(spectra[places], g), places, fresh, turn=g) for g in range(search.N_TURNS)]
     parts.append(_probe(-spectra[places], places, fresh, turn=NEGATIVE))
     if not whole and len(places):
-        n = min(max(_N_PROBING, len(places) // 20), _MAX_PROBING, len(places))
-        chosen = ((np.arange(n) + 0.5) * len(places) / n).astype(int)
-        intervals, pairs = _places(), _pairs()
-        pairs = pairs[1:]  # the whole picture is there
-        boxes = _boxes(intervals, pairs)
-        crops = _spectra(images[places[chosen]], intervals, pairs)
-        large = (boxes[:, 2:] > _LARGE).all(1)
-        for g in range(search.N_TURNS):
-            tried = np.ones(len(boxes), bool) if g < 2 else large
-            part = _turned(crops[:, torch.as_tensor(tried)], g)
-            parts.append(_probe(part, places[chosen], fresh[chosen], turn=g, boxes=boxes[tried]))
+        parts += _of_boxes(images, places, fresh)
+        parts += _of_layouts(images, places, fresh)
     return Keys(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Keys.__dataclass_fields__})
+
+
+def _spread(n_places: int, least: int) -> np.ndarray:
+    """Choose some of the places: at least so many, where there are."""
+    n = min(max(least, n_places // 20), _MAX_PROBING, n_places)
+    return ((np.arange(n) + 0.5) * n_places / n).astype(int)
+
+
+def _of_boxes(images: torch.Tensor, places: np.ndarray, fresh: np.ndarray) -> list[Keys]:
+    """Make probes of all boxes of some windows; places (K,) and novelty (K,) of those that have keys."""
+    chosen = _spread(len(places), _N_PROBING)
+    intervals, pairs = _places(), _pairs()
+    pairs = pairs[1:]  # the whole picture is there
+    boxes = _boxes(intervals, pairs)
+    crops = _spectra(images[places[chosen]], intervals, pairs)
+    large = (boxes[:, 2:] > _LARGE).all(1)
+    parts = []
+    for g in range(search.N_TURNS):
+        tried = np.ones(len(boxes), bool) if g < 2 else large
+        part = _turned(crops[:, torch.as_tensor(tried)], g)
+        parts.append(_probe(part, places[chosen], fresh[chosen], turn=g, boxes=boxes[tried]))
+    return parts
+
+
+def _of_layouts(images: torch.Tensor, places: np.ndarray, fresh: np.ndarray) -> list[Keys]:
+    """Make probes of what is in rectangles that seem put over the picture or beside it, and of what is around them."""
+    chosen = _spread(len(places), _N_LAID_OUT)
+    parts = []
+    for some in np.array_split(chosen, -(-len(chosen) // _N_LAID_OUT)):
+        at, frames = places[some], images[places[some]]
+        sides = layout.rectangles(images[at[0] : at[-1] + 1], most=_N_RECTANGLES)
+        n = len(sides)
+        first, length = (
+            sides[:, [0, 2]].T.flatten() / search.SIDE,
+            sides.diff(dim=1)[:, [0, 2]].T.flatten() / search.SIDE,
+        )
+        intervals, pairs = torch.stack([first, length], 1), torch.arange(2 * n).view(2, n).T
+        inside, boxes = _spectra(frames, intervals, pairs), _boxes(intervals, pairs)
+        small = length[:n] * length[n:] <= _MOST_FILLED
+        around = [_whole(layout.filled(frames, each)) for each in sides[small].tolist()]
+        for g in range(_LAYOUT_TURNS):
+            parts.append(_probe(_turned(inside, g), at, fresh[some], turn=g, boxes=boxes, ballot=LAYOUT))
+            parts += [_probe(_turned(each, g), at, fresh[some], turn=g, ballot=LAYOUT) for each in around]
+    return parts
 
 
 _WHOLE = np.array([[0, 0, 1, 1]], np.float32)
 
 
 def _probe(
-    spectra: torch.Tensor, places: np.ndarray, fresh: np.ndarray, *, turn: int, boxes: np.ndarray = _WHOLE
+    spectra: torch.Tensor,
+    places: np.ndarray,
+    fresh: np.ndarray,
+    *,
+    turn: int,
+    boxes: np.ndarray = _WHOLE,
+    ballot: int = 0,
 ) -> Keys:
     """Make keys of spectra (K, B, C, C) that were turned; boxes (B, 4) as they lie in the picture before."""
     n = spectra.shape[1]
@@ -157,4 +204,5 @@ def _probe(
         boxes=np.tile(boxes, (len(places), 1)),
         turns=np.full(len(places) * n, turn, np.int8),
         novelty=np.repeat(fresh, n),
+        ballots=np.full(len(places) * n, ballot, np.int8),
     )
