@@ -81,7 +81,7 @@ def index(library: str, as_json: bool, quiet: bool, **settings: Any) -> None:
 @click.option(
     "--common", is_flag=True, help="Look for intros, cards and other common material; otherwise it counts less."
 )
-@click.option("--fast", is_flag=True, help="Look up whole pictures only: loses insets and strong crops.")
+@click.option("--fast", is_flag=True, help="Look up a tenth of the parts of pictures: loses some insets and crops.")
 @click.option(
     "--out", type=PATH, metavar="FOLDER", help="Keep the answers as Parquet; what is answered there is not repeated."
 )

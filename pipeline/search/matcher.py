@@ -42,7 +42,7 @@ class Wanted:
     false_per_million: float = 200.0  # of a match, at most: one false match in a hundred searches of 50 candidates
     exhaustive: bool = False  # compare all videos: the control
     common: bool = False  # what many videos show votes in full, and is told in its place by score, not last
-    fast: bool = False  # look up whole pictures only: insets and strong crops are lost, one fortieth of the work
+    fast: bool = False  # look up a tenth of the parts of pictures: some insets and strong crops are lost
     mutual: bool = False  # every indexed video is a query, so that each pair is met twice: a fourth of the work
 
 
@@ -180,7 +180,7 @@ class Matcher:
         under_way = _UnderWay(query=query, also=tuple(also), began=time.monotonic())
         if query.features is None or not len(query.features):
             return under_way
-        probes = self.model.probes(query.features, whole=self.wanted.fast)
+        probes = self.model.probes(query.features, fast=self.wanted.fast)
         under_way = replace(under_way, probes=probes, n_probes=len(probes))
         if self.wanted.exhaustive or not len(probes):
             return under_way
@@ -335,7 +335,7 @@ class Matcher:
         """Say whether there is something in a query to tell by; None: there is no sound, or no picture, in it."""
         if query.features is None or not len(query.features):
             return None if query.skipped else False
-        return not self.doubt(query, len(self.model.probes(query.features, whole=True)))
+        return not self.doubt(query, len(self.model.probes(query.features, fast=True)))
 
     def doubt(self, query: Query, n_probes: int) -> str:
         """Say why "not seen" would say too much of a query, or ""."""

@@ -38,7 +38,7 @@ def measure_index(folder: Path, n_videos: int, seconds: int) -> dict[str, float]
         measured[step] = time.process_time() - began
     opened = open_index(library)
     measured["sureness_s"] = _sureness_s(opened)
-    probes = opened.model.probes(film(0), whole=True)
+    probes = opened.model.probes(film(0), fast=True)
     for name in ("cold", "warm"):
         if name == "cold":
             _out_of_cache(opened.files.store.folder)

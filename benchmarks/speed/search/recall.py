@@ -4,7 +4,7 @@
 
 Some of VIDEOS, a folder, a list or a library, are edited in all the ways of graded.py. The index has all of VIDEOS, and
 as distractors so many keys more: each is a mix of those of the same part of two pictures, of videos of VIDEOS that no
-edit shows. An edit counts if comparing it with its original gives half of the highest score or more.
+edit shows and that are no copies of what is edited. An edit counts if comparing it with its original gives half of the highest score or more.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     every = opened.lookup(opened.library.entries(opened.config))
     reader = FeatureReader(opened.library.store)
     originals = {video_id: opened.model.signature(reader.read(every[video_id].pieces)) for video_id in clips}
-    others = [opened.model.keys(reader.read(each.pieces)) for video_id, each in every.items() if video_id not in clips]
-    sources = [keys for keys in others if len(keys)]
+    sources = []
+    for features in (reader.read(each.pieces) for video_id, each in every.items() if video_id not in clips):
+        if not any(similar(opened.model, features, original) for original in originals.values()):
+            sources.append(opened.model.keys(features))
+    sources = [keys for keys in sources if len(keys)]
     segments = [*opened.segments, mixes(sources, n_keys - n_real, folder / "mixes")]
     ranks: dict[str, list[int]] = {}
     with Progress("recall", len(clips) * len(GRADED), "edit") as bar:

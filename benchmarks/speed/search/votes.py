@@ -2,8 +2,8 @@
 
     python -m ndvr.benchmarks.speed.search votes      # [--keys 10000 --keys 100000 --keys 1000000] [--rounds 5]
 
-The query has ten seconds; whole pictures only, and with all boxes. Beside it faiss's flat search of the same vectors,
-held as float32, for the same neighbours; and the products that a flat search cannot do without, as one matrix product.
+The query has ten seconds; with few parts of pictures (--fast), and with all. Beside it faiss's flat search of the same
+vectors, held as float32, for the same neighbours; and the products that it cannot do without, as one matrix product.
 More than MOST_FLAT keys have nothing beside them; more than MOST_MADE are so many, several times over.
 """
 
@@ -34,7 +34,7 @@ def measure_votes(model: Model, n_keys: int, folder: Path, rounds: int) -> dict[
 
     segments = [noise(folder, min(n_keys, MOST_MADE))] * max(1, n_keys // MOST_MADE)
     query = film(0)
-    probes = {"whole": model.probes(query, whole=True), "boxes": model.probes(query)}
+    probes = {"fast": model.probes(query, fast=True), "all": model.probes(query)}
     steps: dict[str, Callable[[], Any]] = {
         f"{name}_votes": partial(candidates, mine, segments) for name, mine in probes.items()
     }
@@ -74,7 +74,7 @@ def votes_command(keys: tuple[int, ...], rounds: int, out: Path | None) -> None:
         with tempfile.TemporaryDirectory(prefix="search-") as folder:
             sizes.append(measure_votes(model, n_keys, Path(folder), rounds))
         each = sizes[-1]
-        told = "; ".join(_votes_text(each, name) for name in ("whole", "boxes"))
+        told = "; ".join(_votes_text(each, name) for name in ("fast", "all"))
         click.echo(f"{n_keys:,} keys of {each['bytes_per_key']:.0f} bytes: {told}")
     click.echo(record("search_votes", {"sizes": sizes}, out))
 

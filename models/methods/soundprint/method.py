@@ -57,9 +57,9 @@ class Soundprint(Method):
         """Make keys of (T, 120) uint8: one a second."""
         return patches.keys(levels.contrast(features.cpu()))
 
-    def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
-        """Make probes of (T, 120) uint8: four a second, at many speeds and pitches; `whole`: at its own speed only."""
-        return patches.probes(levels.contrast(features.cpu()), own_speed_only=whole)
+    def probes(self, network: Network, features: torch.Tensor, *, fast: bool = False) -> Keys:
+        """Make probes of (T, 120) uint8: four a second, at many speeds and pitches; `fast`: at its own speed only."""
+        return patches.probes(levels.contrast(features.cpu()), own_speed_only=fast)
 
     def own_matrix(self, network: Network, signature: align.Prepared) -> torch.Tensor:
         """Show how the windows of one sound agree: (T, T) in [0, 1]."""

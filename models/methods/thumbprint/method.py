@@ -14,7 +14,7 @@ from ndvr.models.keys import Judged, Keys, Place
 from ndvr.models.method import Method, Network, Options, Part, Signature
 from ndvr.models.methods.thumbprint import _align as align
 from ndvr.models.methods.thumbprint import _codes as codes
-from ndvr.models.methods.thumbprint import _keys, _spot
+from ndvr.models.methods.thumbprint import _keys, _probes, _spot
 from ndvr.models.methods.thumbprint import _search as search
 
 CARD = Card(
@@ -70,9 +70,9 @@ class Thumbprint(Method):
         """Make keys of (T, 512) uint8: four boxes of a frame a second."""
         return _keys.keys(search.thumbnails(features.cpu()))
 
-    def probes(self, network: Network, features: torch.Tensor, *, whole: bool = False) -> Keys:
-        """Make probes of (T, 512) uint8: whole frames in all turns, and some 500 boxes of six frames."""
-        return _keys.probes(search.thumbnails(features.cpu()), whole=whole)
+    def probes(self, network: Network, features: torch.Tensor, *, fast: bool = False) -> Keys:
+        """Make probes of (T, 512) uint8: whole frames in all turns, and some 600 parts of a few frames."""
+        return _probes.probes(search.thumbnails(features.cpu()), fast=fast)
 
     def spot(
         self, query: torch.Tensor, targets: Sequence[torch.Tensor], places: Sequence[Sequence[Place]]
