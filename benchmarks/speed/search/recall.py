@@ -4,7 +4,8 @@
 
 Some of VIDEOS, a folder, a list or a library, are edited in all the ways of graded.py. The index has all of VIDEOS, and
 as distractors so many keys more: each is a mix of those of the same part of two pictures, of videos of VIDEOS that no
-edit shows and that are no copies of what is edited. An edit counts if comparing it with its original gives half of the highest score or more.
+edit shows and that are no copies of what is edited. An edit counts if comparing it with its original gives half of the
+highest score or more.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     sources = [keys for keys in sources if len(keys)]
     segments = [*opened.segments, mixes(sources, n_keys - n_real, folder / "mixes")]
     ranks: dict[str, list[int]] = {}
+    fast: list[int] = []
     with Progress("recall", len(clips) * len(GRADED), "edit") as bar:
         for each in edited_files(clips, GRADED, folder=folder, seed=0):
             queries = read_queries(each.path, opened)
@@ -59,6 +61,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
             mine = ranks.setdefault(f"{each.graded.edit} {each.graded.strength}".strip(), [])
             if query.features is not None and similar(opened.model, query.features, originals[each.video_id]):
                 mine.append(_rank(opened.model.probes(query.features), each.video_id, segments))
+                fast.append(_rank(opened.model.probes(query.features, fast=True), each.video_id, segments))
             bar.advance()
     return {
         "videos": opened.n_videos,
@@ -67,6 +70,7 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
         "real_keys": n_real,
         "keys": sum(map(len, segments)),
         "ranks": ranks,
+        "fast": fast,
     }
 
 
@@ -120,7 +124,8 @@ def recall_command(videos: str, edited: int, n_keys: int, out: Path | None) -> N
     ranks = [rank for mine in each["ranks"].values() for rank in mine]
     click.echo(
         f"{each['videos']:,} videos, {each['real_keys']:,} keys of them among {each['keys']:,}; of {len(ranks):,} "
-        f"edits that comparing finds, {_shares(ranks)}; {record('search_recall', each, out)}"
+        f"edits that comparing finds, {_shares(ranks)}; --fast: {_shares(each['fast'])}; "
+        f"{record('search_recall', each, out)}"
     )
 
 
