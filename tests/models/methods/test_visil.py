@@ -154,4 +154,4 @@ def test_weights_drawn_from_a_seed_are_the_authors_reference_beside_the_project(
         drawn = golden_s2vs.visil_state(dims, seed)
         assert drawn.keys() == set(reference.files)
         for key, value in drawn.items():
-            np.testing.assert_array_equal(value, reference[key])
+            np.testing.assert_allclose(value, reference[key], rtol=1e-6, atol=1e-7)  # LAPACK rounds by machine

@@ -55,7 +55,8 @@ def test_scores_that_were_there_leave_with_the_features_and_come_back_with_them(
     assert (lost.lost, lost.missing_videos, lost.pairs_computed) == (("v21",), 1, 0)
     shard.write_bytes(kept)
     back = compared(place, place, tmp_path / "s")
-    assert (back.lost, back.pairs_computed, scores_in(tmp_path / "s")) == ((), 7, before)
+    assert (back.lost, back.pairs_computed) == ((), 7)
+    assert scores_in(tmp_path / "s") == pytest.approx(before, abs=1e-6)  # fewer pairs at once round otherwise
 
 
 @pytest.mark.parametrize("harm", ["missing", "flipped"])
@@ -85,7 +86,7 @@ def test_after_the_repair_and_a_new_import_all_is_as_it_was(place, tmp_path):
     assert compared(place, place, tmp_path / "s").lost == ()
     library(place, {"v21": 6})
     compared(place, place, tmp_path / "s")
-    assert scores_in(tmp_path / "s") == scores_in(tmp_path / "whole")
+    assert scores_in(tmp_path / "s") == pytest.approx(scores_in(tmp_path / "whole"), abs=1e-6)
 
 
 def test_ray_workers_meet_them_too(place, tmp_path, ray_cluster):

@@ -24,6 +24,6 @@ def test_with_slow_embedding_neither_decoders_nor_the_object_store_grow_with_the
 def test_open_files_and_memory_do_not_grow_with_the_number_of_files():
     few, many = (run("failures", count, slower=1) for count in (5, 150))
     for whose in ("driver", "decoder", "writer"):
-        assert 0 < many[f"{whose}_files"] <= few[f"{whose}_files"] + 5  # connections that come and go
+        assert 0 < many[f"{whose}_files"] <= few[f"{whose}_files"] + 15  # connections that come and go
     assert many["driver_mb"] < few["driver_mb"] + 50
     assert many["decoders_mb"] < 1.3 * few["decoders_mb"]
