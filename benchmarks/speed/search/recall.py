@@ -3,15 +3,15 @@
     python -m ndvr.benchmarks.speed.search recall VIDEOS      # [--edited 8] [--keys 1000000]
 
 Some of VIDEOS, a folder, a list or a library, are edited in all the ways of graded.py. The index has all of VIDEOS, and
-as distractors so many keys more: each is a mix of those of the same part of two pictures, of videos of VIDEOS that no
-edit shows and that are no copies of what is edited. An edit counts if comparing it with its original gives half of the
-highest score or more.
+as distractors so many keys more: each is a mix of those of the same part of two pictures, of videos of VIDEOS that have
+nothing to do with what is edited. An edit counts if comparing it with its original gives half of the highest score or
+more.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ndvr.pipeline.search.search import Index
 
 TOPS = (10, 50, 200)
 _SHARES = (0.35, 0.65)  # of the second of two keys in a mix
+_RELATED = 0.25  # score from which on two videos may have a picture in common
 
 
 def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> dict[str, Any]:
@@ -45,12 +46,9 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
     every = opened.lookup(opened.library.entries(opened.config))
     reader = FeatureReader(opened.library.store)
     originals = {video_id: opened.model.signature(reader.read(every[video_id].pieces)) for video_id in clips}
-    sources = []
-    for features in (reader.read(each.pieces) for video_id, each in every.items() if video_id not in clips):
-        if not any(similar(opened.model, features, original) for original in originals.values()):
-            sources.append(opened.model.keys(features))
-    sources = [keys for keys in sources if len(keys)]
-    segments = [*opened.segments, mixes(sources, n_keys - n_real, folder / "mixes")]
+    others = (reader.read(each.pieces) for video_id, each in every.items() if video_id not in clips)
+    sources = [opened.model.keys(each) for each in others if _is_apart(opened.model, each, originals.values())]
+    segments = [*opened.segments, mixes([keys for keys in sources if len(keys)], n_keys - n_real, folder / "mixes")]
     ranks: dict[str, list[int]] = {}
     fast: list[int] = []
     with Progress("recall", len(clips) * len(GRADED), "edit") as bar:
@@ -77,6 +75,12 @@ def measure_recall(videos: str, folder: Path, *, edited: int, n_keys: int) -> di
 def similar(model: Model, query: np.ndarray, video: Signature) -> bool:
     """Say whether comparing a query with a video, whatever an index proposes, gives the score of a match."""
     return model.similarity(model.signature(query), video) >= model.card.least_match
+
+
+def _is_apart(model: Model, features: np.ndarray, edited: Iterable[Signature]) -> bool:
+    """Say whether a video has no picture in common with any that is edited."""
+    signature = model.signature(features)
+    return all(model.similarity(signature, each) < _RELATED for each in edited)
 
 
 def _rank(probes: Keys, video_id: str, segments: Sequence[Segment]) -> int:
