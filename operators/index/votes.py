@@ -2,7 +2,8 @@
 
 A probe votes for what it finds by how unlikely the likeness is, less what its k-th neighbour would get: pictures that
 many videos have do not vote. Votes are summed over the windows of the query, the best of each, in cells of videos and
-placements (turn, sizes, centre), over two grids of which one is shifted by half a cell.
+placements (turn, sizes, centre), over two grids of which one is shifted by half a cell. Probes of several ballots are
+counted apart, and the videos with the most votes in each take turns: few probes are not outvoted by many.
 
     candidates(probes, segments)                                      # of an index that is here
     elect(probes, [sight(turned, part, among=...) for part in parts])   # of one in parts, wherever these lie: the same
@@ -82,7 +83,7 @@ def candidates(
     plain: bool = False,
     mutual: bool = False,
 ) -> list[Candidate]:
-    """Find the `top` videos with the most votes, highest first, equals by their place in the index.
+    """Find the `top` videos with the most votes, highest first, equals by their place in the index; ballots in turn.
 
     every: compare probes with all keys, also of a large index. common, plain: see `elect`; mutual: see `sight`.
     """
