@@ -5,6 +5,8 @@ A string is not an import: `ndvr --help` answers at once, and layers above this 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import os
 import signal
@@ -157,5 +159,25 @@ def main(traceback: bool) -> None:
     """
 
 
+def run() -> None:
+    """Run the command of this process, which then ends at once: to take torch apart costs Python half a second."""
+    code: list[int] = []
+
+    def end_at_once() -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads the answer: then Python ends as it does
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            if code:
+                os._exit(code[0])
+
+    atexit.register(end_at_once)  # the first to be registered is the last to be called
+    try:
+        main(prog_name="ndvr")
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            code.append(end.code or 0)
+        raise
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

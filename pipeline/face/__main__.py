@@ -1,6 +1,6 @@
 """`python -m ndvr` is the command `ndvr`."""
 
-from ndvr.pipeline.cli import main
+from ndvr.pipeline.cli import run
 
 if __name__ == "__main__":
-    main(prog_name="ndvr")
+    run()
