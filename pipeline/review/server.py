@@ -82,6 +82,7 @@ def serve(state: State, *, token: str, host: str, port: int, say: Callable[[str]
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host.strip("[]"), port))
+        listener.listen()  # who connects before the server is up, waits
     except OSError as error:
         raise ValueError(f"cannot listen at {host}:{port}: {error.strerror or error}; --port takes another") from None
     shown = f"[{host}]" if ":" in host else host

@@ -456,14 +456,14 @@ def test_a_plan_is_a_table_and_deletes_nothing(folder, tmp_path):
 def test_the_command_prints_an_address_that_lets_in_and_ends_by_an_interrupt(folder, number):
     command = [sys.executable, "-m", "ndvr", "review", str(folder / "library"), str(folder / "pairs"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        address = server.stdout.readline().removeprefix("review: ").strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", address)
-        page = httpx.get(address, follow_redirects=True, timeout=60)
-        assert page.status_code == 200 and "Review" in page.text
-        assert httpx.get(address.partition("?")[0], timeout=60).status_code == 401
-        server.send_signal(number)
         try:
+            assert server.stdout is not None
+            address = server.stdout.readline().removeprefix("review: ").strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", address)
+            page = httpx.get(address, follow_redirects=True, timeout=60)
+            assert page.status_code == 200 and "Review" in page.text
+            assert httpx.get(address.partition("?")[0], timeout=60).status_code == 401
+            server.send_signal(number)
             assert server.wait(30) == 0
         finally:
             server.kill()
