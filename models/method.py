@@ -378,8 +378,8 @@ class Model:
 
     @torch.inference_mode()
     def probes(self, features: np.ndarray, *, fast: bool = False) -> Keys:
-        """Make what a query with these features looks up in an index; `fast`: no parts of pictures but those that a
-        query's own lines suggest, in a tenth of the time.
+        """Make what a query with these features looks up in an index; `fast`: few of them, in a tenth of
+        the time.
         """
         if self.compact:
             return self.keys(features)

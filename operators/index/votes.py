@@ -152,9 +152,9 @@ def _in_turn(elected: Sequence[list[Candidate]], top: int) -> list[Candidate]:
         for each in filter(None, same_rank):
             chosen.setdefault((each.segment, each.row), []).append(each)
     merged = []
-    for mine in list(chosen.values())[:top]:
-        places = [place for in_each in zip_longest(*(each.places for each in mine)) for place in in_each if place]
-        merged.append(replace(mine[0], votes=max(each.votes for each in mine), places=places))
+    for same in list(chosen.values())[:top]:
+        places = [place for in_each in zip_longest(*(each.places for each in same)) for place in in_each if place]
+        merged.append(replace(same[0], votes=max(each.votes for each in same), places=places))
     return merged
 
 

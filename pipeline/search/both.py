@@ -265,15 +265,18 @@ def _verdicts(
 ) -> Iterator[Verdict]:
     """Give a verdict a pair; `of`: matches, or left_out."""
     seen, heard = ({match.video_id: match for match in getattr(answer, of)} for _, answer in (picture, sound))
-    for video_id in dict.fromkeys([*seen, *heard]):
-        looks, hears = _judgeable(eyes, picture[0], video_id), _judgeable(ears, sound[0], video_id)
+    if not (ids := dict.fromkeys([*seen, *heard])):
+        return
+    can_look, can_hear = eyes.can_judge(picture[0]), ears.can_judge(sound[0])
+    for video_id in ids:
+        looks = Judgeable(query=can_look, video=_has_keys(eyes, video_id))
+        hears = Judgeable(query=can_hear, video=_has_keys(ears, video_id))
         yield verdict_of(seen.get(video_id), heard.get(video_id), looks=looks, hears=hears)
 
 
-def _judgeable(matcher: Matcher, query: Query, video_id: str) -> Judgeable:
-    """Say what one method can tell of a pair."""
-    video = False if video_id in matcher.lost else matcher.has_keys(video_id)
-    return Judgeable(query=matcher.can_judge(query), video=video)
+def _has_keys(matcher: Matcher, video_id: str) -> bool | None:
+    """Say whether one method can tell anything of a video."""
+    return False if video_id in matcher.lost else matcher.has_keys(video_id)
 
 
 # --- OUT

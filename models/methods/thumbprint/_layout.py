@@ -35,15 +35,15 @@ def rectangles(images: torch.Tensor, *, most: int) -> torch.Tensor:
     count = inner.sum(0)
     score = (sides.amin(0) + sides.where(inner, 0.0).sum(0) / count) / 2 * count.sqrt()
     score[count == 0] = 0.0  # the picture
-    found: list[list[int]] = []
-    while len(found) < most and float(score.max()) > _LEAST:
+    clearest: list[list[int]] = []
+    while len(clearest) < most and float(score.max()) > _LEAST:
         rows, columns = divmod(int(score.argmax()), len(first))
-        found.append([int(side) for side in (first[rows], last[rows], first[columns], last[columns])])
+        clearest.append([int(side) for side in (first[rows], last[rows], first[columns], last[columns])])
         near_rows, near_columns = (
             ((first - first[at]).abs() <= _SAME) & ((last - last[at]).abs() <= _SAME) for at in (rows, columns)
         )
         score[near_rows[:, None] & near_columns] = 0.0
-    return torch.tensor(found, dtype=torch.long).view(-1, 4)
+    return torch.tensor(clearest, dtype=torch.long).view(-1, 4)
 
 
 @cache

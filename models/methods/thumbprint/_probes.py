@@ -37,40 +37,29 @@ _LAYOUT = 1  # the ballot of layouts: the many boxes would outvote them by chanc
 _Grid = tuple[torch.Tensor, torch.Tensor]  # (I, 2) start and length of intervals, (B, 2) those of each box
 
 
-@cache
-def _intervals(lengths: tuple[float, ...], step: float) -> torch.Tensor:
-    """List (I, 2) start and length of intervals of a side, so far apart in parts of their length."""
-    rows = []
-    for length in lengths:
-        n = 1 + math.ceil((1 - length) / (length * step)) if length < 1 else 1
-        rows += [(i * (1 - length) / max(n - 1, 1), length) for i in range(n)]
-    return torch.tensor(rows)
-
-
-def _pairs(intervals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pair all intervals as vertical and horizontal side, (B,) each."""
+def _all_pairs(lengths: tuple[float, ...], step: float) -> _Grid:
+    """List intervals of a side, and each with each as vertical and horizontal side."""
+    intervals = search.intervals(lengths, step)[:, :2]
     n = torch.arange(len(intervals))
-    vertical, horizontal = torch.meshgrid(n, n, indexing="ij")
-    return vertical.flatten(), horizontal.flatten()
+    return intervals, torch.cartesian_prod(n, n)
 
 
 @cache
 def _boxes() -> _Grid:
     """List boxes but for the whole: sides in proportion up to 1.5, or one side whole."""
-    intervals = _intervals(_LENGTHS, _STEP)
-    v, h = _pairs(intervals)
-    length = intervals[:, 1]
-    near = (torch.log(length[v] / length[h])).abs() < math.log(1.55)
-    wide = torch.maximum(length[v], length[h]) == 1
-    return intervals, torch.stack([v, h], 1)[near | wide][1:]
+    intervals, pairs = _all_pairs(_LENGTHS, _STEP)
+    height, width = intervals[pairs, 1].T
+    near = torch.log(height / width).abs() < math.log(1.55)
+    wide = torch.maximum(height, width) == 1
+    return intervals, pairs[near | wide][1:]
 
 
 @cache
 def _crops() -> _Grid:
     """List boxes of which both sides are as long."""
-    intervals = _intervals(_CROP_LENGTHS, _CROP_STEP)
-    v, h = _pairs(intervals)
-    return intervals, torch.stack([v, h], 1)[intervals[v, 1] == intervals[h, 1]]
+    intervals, pairs = _all_pairs(_CROP_LENGTHS, _CROP_STEP)
+    height, width = intervals[pairs, 1].T
+    return intervals, pairs[height == width]
 
 
 def probes(signature: torch.Tensor, *, fast: bool) -> Keys:

@@ -29,11 +29,14 @@ def turn(images: torch.Tensor, g: int) -> torch.Tensor:
 
 
 @cache
-def intervals() -> torch.Tensor:
-    """List the intervals of a side that boxes are made of: (I, 3) start, length, index of length."""
+def intervals(lengths: tuple[float, ...] = _LENGTHS, step: float = _STEP) -> torch.Tensor:
+    """List the intervals of a side that boxes are made of: (I, 3) start, length, index of length.
+
+    step: between neighbours, in parts of their length.
+    """
     rows = []
-    for k, length in enumerate(_LENGTHS):
-        n = 1 + math.ceil((1 - length) / (length * _STEP)) if length < 1 else 1
+    for k, length in enumerate(lengths):
+        n = 1 + math.ceil((1 - length) / (length * step)) if length < 1 else 1
         rows += [(i * (1 - length) / max(n - 1, 1), length, k) for i in range(n)]
     return torch.tensor(rows)
 
